@@ -1,0 +1,24 @@
+// HttpConfig, LogConfig: the `http:` and `log:` of node.yaml.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace node::config {
+
+struct HttpConfig {
+  std::string bind = "127.0.0.1";
+  std::uint16_t port = 8043;
+  std::string token_file;     // Holds the bearer token; needed for POST, and for everything off loopback.
+  bool behind_proxy = false;  // A proxy does TLS and authentication: said explicitly to bind elsewhere than loopback.
+};
+
+enum class LogLevel { kDebug, kInfo, kWarn, kError };
+enum class LogFormat { kText, kJson };
+
+struct LogConfig {
+  LogLevel level = LogLevel::kInfo;
+  LogFormat format = LogFormat::kText;
+};
+
+}  // namespace node::config

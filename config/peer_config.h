@@ -1,0 +1,46 @@
+// PeerConfig, ReceiveConfig, DeliveryConfig: the `node:` and `peers:` of node.yaml, for the network.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace node::config {
+
+struct PeerConfig {
+  std::string name;
+  std::string ae_title;  // 1 to 16 characters, PS3.5 VR AE.
+  std::string host;
+  std::uint16_t port = 0;                                  // 0: it only sends to us.
+  std::chrono::milliseconds study_quiet_period{10'000};    // A study of its is closed after so long without an image.
+  bool whole_study_per_association = false;
+};
+
+struct ReceiveConfig {
+  std::string ae_title = "SKELEX";
+  std::string bind = "0.0.0.0";
+  std::uint16_t port = 11112;
+  int associations_max = 32;
+  int associations_per_host_max = 16;
+  bool accept_unknown = false;                           // Calling AE titles that are no peer's.
+  std::chrono::seconds acse_timeout{30};
+  std::chrono::seconds dimse_timeout{60};
+  std::chrono::seconds stop_grace{10};                   // For associations in progress at a stop.
+  std::uint64_t object_bytes_max = 1024ull * 1024 * 1024;
+  bool keep_first_on_conflict = false;                   // storage.conflict
+  bool report_skipped = false;                           // results.report_skipped
+  std::vector<PeerConfig> peers;
+};
+
+struct DeliveryConfig {
+  std::string ae_title = "SKELEX";                       // We call as.
+  std::chrono::seconds connect_timeout{10};
+  std::chrono::seconds dimse_timeout{60};
+  std::chrono::milliseconds retry_first{1'000};          // Doubles with every attempt, with jitter,
+  std::chrono::milliseconds retry_max{300'000};          // up to this.
+  int objects_per_association_max = 100;
+  std::vector<PeerConfig> peers;
+};
+
+}  // namespace node::config

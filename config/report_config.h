@@ -1,0 +1,21 @@
+// ReportConfig: the `results:` of node.yaml, and what a report says of tasks.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "config/task_config.h"
+
+namespace node::config {
+
+struct ReportConfig {
+  std::string ae_title = "SKELEX";  // Device Observer Name, Station Name.
+  std::string node_version;         // Software Versions.
+  std::string disclaimer = "AI result - not for clinical use";
+  bool report_skipped = false;      // Also a study of which nothing was routed gets a report.
+  std::map<std::string, std::vector<std::string>> forms;  // Peer -> forms (sr, sc); none named: both.
+  std::vector<TaskConfig> tasks;
+};
+
+}  // namespace node::config

@@ -1,0 +1,49 @@
+// RouterConfig: the `routes:` and `forward:` of node.yaml, with the body part aliases.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace node::config {
+
+struct RouteMatch {  // Every list that is not empty must hold the image's value; compared in upper case.
+  std::vector<std::string> modality;    // Modality (0008,0060)
+  std::vector<std::string> body_part;   // Terms of PS3.16 Annex L, after the aliases.
+  std::vector<std::string> laterality;  // R, L, B, U
+  std::vector<std::string> view;        // View Position (0018,5101)
+  std::vector<std::string> from;        // Names of peers.
+};
+
+enum class ForProcessing { kSkip, kRender };
+
+struct RouteRule {
+  std::string name;
+  RouteMatch match;
+  std::vector<std::string> tasks;
+  int priority = 0;
+  std::vector<std::string> send_to;  // Names of peers.
+  bool shadow = false;               // mode: shadow
+  ForProcessing for_processing = ForProcessing::kSkip;
+};
+
+struct ForwardRule {
+  RouteMatch match;
+  std::vector<std::string> send_to;
+};
+
+struct BodyPartTable {
+  std::map<std::string, std::string> terms;            // Alias in upper case -> term: "KNIE" -> "KNEE".
+  std::map<std::string, std::string> codes;            // "SCHEME|VALUE" -> term: "SCT|72696002" -> "KNEE".
+  std::map<std::string, std::string> procedure_codes;  // The same, of procedure codes (LOINC and the site's own).
+  std::vector<std::pair<std::string, std::string>> description_patterns;  // ECMAScript regex, any case -> term.
+  std::map<std::string, std::string> group;            // Term -> group, to see contradictions: "FINGER" -> "hand".
+};
+
+struct RouterConfig {
+  std::vector<RouteRule> routes;
+  std::vector<ForwardRule> forward;
+  BodyPartTable body_parts;
+};
+
+}  // namespace node::config

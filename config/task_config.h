@@ -1,0 +1,45 @@
+// ModelConfig, TaskConfig: the `models:` and `tasks:` of node.yaml.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace node::config {
+
+struct Code {  // A coded concept: (value, scheme, "meaning"). Written "125605004|SCT|Fracture of bone" in node.yaml.
+  std::string value, scheme, meaning;
+};
+
+enum class Precision { kAuto, kFloat32, kBfloat16 };
+
+struct ModelConfig {
+  std::string name;
+  std::string path;  // A HuggingFace directory: config.json, preprocessor_config.json, model.safetensors.
+  Precision precision = Precision::kAuto;
+};
+
+enum class OutputKind { kSigmoid, kSoftmax, kRegression, kAnomalyMap };
+enum class MaskMode { kPartition, kRandom };
+
+struct TaskConfig {
+  std::string name;
+  std::string model;                   // A ModelConfig's name.
+  OutputKind output = OutputKind::kSigmoid;
+  std::vector<std::string> labels;     // One per logit (of the slice); empty: the checkpoint's id2label.
+  Code code;                           // What is looked for; empty: (name, 99SKELEX, name).
+  std::vector<Code> label_codes;       // One per label of a softmax, or empty: private codes are made.
+  double threshold_doubtful = 0.5;     // Sigmoid: from here on "doubtful". 0 to 1.
+  double threshold_certain = 0.5;      // From here on "certain".
+  int logits_first = 0;                // The slice of the logits that is this task's.
+  int logits_count = 0;                // 0: all from logits_first on.
+  std::string unit = "1";              // UCUM; "mo" for a bone age in months.
+  double scale = 1.0, offset = 0.0;    // Regression: value = logit * scale + offset.
+  int passes = 8;                      // Anomaly map: masked passes, 1 to 64; a multiple of 4 for partition.
+  MaskMode mode = MaskMode::kPartition;
+  double map_scale_max = 0.1;          // Anomaly map: squared error drawn as the hottest colour. > 0.
+  std::vector<std::string> views;      // View Position the task is meant for; empty: any.
+  std::optional<int> age_years_min, age_years_max;  // Outside, or unknown where one is set: out of scope.
+};
+
+}  // namespace node::config

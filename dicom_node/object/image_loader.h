@@ -1,0 +1,52 @@
+// load_image: turns a stored object into a Radiograph: decoding, LUTs, photometric interpretation.
+//
+// Guarantee: pixels as a viewer would show them (PS3.4 N.2): stored value -> Modality LUT or rescale -> VOI LUT or
+//            window -> MONOCHROME1 inversion, exactly once; larger = brighter. Nothing is allocated before rows,
+//            columns, frames and lengths were checked.
+// Threads:   reentrant.
+// Source:    PS3.3 C.7.6.3, C.11.1, C.11.2, C.11.6.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "config/base/status.h"
+#include "inference/predictor.h"
+
+namespace node::object {
+
+struct LoadOptions {
+  bool render_for_processing = false;          // Else FOR PROCESSING is kUnsupported.
+  std::uint64_t pixels_max = 8192ull * 8192;   // Rows x columns.
+};
+
+struct LoadedImage {
+  inference::Radiograph radiograph;
+  double pixel_aspect = 1.0;             // Height of a pixel / width of a pixel (0028,0034), (0018,1164).
+  std::vector<std::string> rendering;    // What was done: "voi=window 1", "voi=fallback", "inverted", "padding=0".
+  bool lossy = false;                    // Has a lossy history (0028,2110).
+};
+
+// Errors: kInvalidArgument (no or short pixel data, impossible header), kUnsupported (transfer syntax, several frames,
+//         FOR PROCESSING), kResourceExhausted (larger than the limit), kNotFound.
+Result<LoadedImage> load_image(const std::filesystem::path& file, const LoadOptions& options = {});
+
+// SHA-256 over the decoded stored values (before any LUT), with rows, columns, samples and frames; to compare an object
+// that came back in another transfer syntax. Errors: as load_image; kUnsupported if it cannot be decoded here.
+struct PixelDigest {
+  std::string sha256_hex;
+  bool lossy_syntax = false;
+};
+Result<PixelDigest> digest_pixels(const std::filesystem::path& file);
+
+// What drawing needs: 8 bit, min-max over the whole image as the model sees it, aspect ratio made square, reduced (never
+// enlarged) to `long_side_max`.
+struct GrayImage {
+  int rows = 0, columns = 0;
+  std::vector<std::uint8_t> pixels;
+};
+GrayImage make_preview(const LoadedImage& image, int long_side_max);
+
+}  // namespace node::object

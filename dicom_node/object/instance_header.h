@@ -1,0 +1,64 @@
+// InstanceHeader: the handful of attributes we use, read from a file up to the pixel data.
+//
+// Guarantee: reading is bounded before DCMTK parses anything: a walk of our own limits nesting depth, element lengths
+//            against the file's size, and inflated size (a nested_6000 bomb overflows DCMTK 3.6.7's stack).
+// Threads:   reentrant.
+// Source:    PS3.10 7 (file format), PS3.5 7 (data set), PS3.3 C.7 and C.8.11 (attributes).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "config/base/status.h"
+#include "config/task_config.h"
+
+namespace node::object {
+
+struct InstanceHeader {
+  // As written, padding stripped; UIDs are not checked here.
+  std::string sop_class_uid, sop_instance_uid, study_instance_uid, series_instance_uid, transfer_syntax_uid;
+  std::string instance_creator_uid;      // (0008,0014): this node's own, for the loop guard.
+  std::string modality;                  // (0008,0060)
+  std::string presentation_intent_type;  // (0008,0068) "FOR PROCESSING"
+  std::vector<std::string> image_type;   // (0008,0008)
+  std::string accession_number;          // (0008,0050)
+  std::string body_part_examined;        // (0018,0015)
+  std::vector<config::Code> anatomic_region;    // (0008,2218)
+  std::vector<config::Code> procedure_codes;    // (0008,1032), (0032,1064), (0040,0260), in this order
+  std::string protocol_name, series_description, study_description;  // (0018,1030), (0008,103E), (0008,1030)
+  std::string laterality;                // Image Laterality (0020,0062), else Laterality (0020,0060); upper case
+  std::string view_position;             // (0018,5101)
+  int age_years = -1;                    // Patient's Age, else from birth and study date; -1: unknown
+  int rows = 0, columns = 0, samples_per_pixel = 0, bits_allocated = 0, bits_stored = 0, number_of_frames = 1;
+  std::string photometric_interpretation;  // (0028,0004)
+  bool has_pixel_data = false;
+  bool pixel_data_encapsulated = false;
+  std::uint64_t pixel_data_bytes = 0;      // Of native pixel data, as far as the file holds them.
+
+  // SHA-256 over the raw values, padding stripped, of the attributes that routing, rendering or results read: the list
+  // is kAttributesThatMatter in the .cpp. Two objects with the same digest and the same pixels are the same object,
+  // whatever their transfer syntax, Retrieve AE Title or Original Attributes.
+  std::string digest;
+
+  // Empty if pixel data are complete as far as a header can tell; else "no pixel data" or "pixel data shorter than ...".
+  std::string pixel_data_problem() const;
+};
+
+// Limits of the walk; also those of the image loader.
+struct ReadLimits {
+  int sequence_depth_max = 64;
+  std::uint64_t inflated_bytes_max = 1024ull * 1024 * 1024;  // Deflated transfer syntax.
+  std::uint64_t elements_max = 1'000'000;
+};
+
+// A Part 10 file, or a bare data set whose transfer syntax the caller knows (from the presentation context).
+// Errors: kInvalidArgument: not parsable up to the pixel data (the message says where), nested too deep.
+//         kNotFound, kInternal: the file cannot be read.
+Result<InstanceHeader> read_instance_header(const std::filesystem::path& file, const ReadLimits& limits = {});
+
+// The walk alone: everything that opens a peer's file with DCMTK calls this first.
+Status check_structure(const std::filesystem::path& file, const ReadLimits& limits = {});
+
+}  // namespace node::object

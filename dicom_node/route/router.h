@@ -1,0 +1,47 @@
+// Router: what becomes of an image: tasks, urgency, destinations. A pure function of header and sender.
+//
+// Guarantee: same header, sender and rules, same answer; no I/O, no clock.
+// Threads:   immutable after create().
+// Rules:     in file order, first match wins. The body part comes from the first source that names one:
+//            an anatomic region code, Body Part Examined, procedure codes, then the site's own patterns
+//            over descriptions; the answer says which. A code and a Body Part Examined of different groups
+//            contradict each other: not analysed. "No rule matches" is an answer, not an error.
+// Source:    Modality (0008,0060), Body Part Examined (0018,0015): PS3.3 C.7.3.1; Anatomic Region
+//            Sequence (0008,2218): PS3.3 C.8.11.2; their defined terms: PS3.16 Annex L.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/base/status.h"
+#include "config/router_config.h"
+#include "dicom_node/object/instance_header.h"
+#include "storage/route_decision.h"
+
+namespace node::route {
+
+using storage::RouteDecision;
+
+struct RuleOutcome {  // For `skelex-node route`: each rule in order, up to the one that matched.
+  std::string rule;
+  bool matched = false;
+  std::string why_not;  // "body part is HAND, not KNEE"
+};
+
+class Router {
+ public:
+  // Errors: kInvalidArgument if a rule names a task not in `known_tasks`, or a name repeats.
+  static Result<Router> create(const config::RouterConfig& config, const std::vector<std::string>& known_tasks);
+
+  // `from`: the peer's name; empty for files. Images that no model may read (FOR PROCESSING, several frames, no or
+  // short pixel data, no radiograph) get no tasks and a reason, whatever the rules say.
+  RouteDecision route(const object::InstanceHeader& header, std::string_view from) const;
+  std::vector<RuleOutcome> explain(const object::InstanceHeader& header, std::string_view from) const;
+
+ private:
+  explicit Router(config::RouterConfig config) : config_(std::move(config)) {}
+  config::RouterConfig config_;
+};
+
+}  // namespace node::route

@@ -1,0 +1,81 @@
+// Predictor: all that the rest of the node knows about inference. Standard library only.
+//
+// Guarantee: every request is answered exactly once, also at shutdown.
+// Threads:   submit() may be called from any thread and never waits for the device.
+// Shapes:    a Radiograph is rows x columns, row-major float32, larger = brighter, in its own range;
+//            the model's input, [N, 3, S, S], stays behind this header.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "config/base/status.h"
+
+namespace node::inference {
+
+struct Radiograph {
+  std::int32_t rows = 0;
+  std::int32_t columns = 0;
+  std::vector<float> pixels;  // rows * columns, after Modality LUT, VOI LUT, MONOCHROME1 inversion.
+};
+
+struct Score {
+  std::string label;
+  double value = 0;  // A probability in [0, 1] (unit "1"), or a quantity in UCUM units ("mo").
+  std::string unit = "1";
+};
+
+struct AnomalyMap {            // Empty if the task draws none.
+  std::int32_t size = 0;       // S: the map is S x S over the whole image, aspect ratio not kept.
+  std::vector<float> values;   // [S, S] row-major mean squared error in [0, 1], 0 where never masked.
+  double score = 0;            // Mean over the map.
+  std::int32_t passes = 0;
+  std::string mode;            // "partition" or "random".
+  double mask_ratio = 0;       // Share of the patches hidden in each pass.
+  std::uint64_t seed = 0;
+};
+
+struct Prediction {  // Of one task.
+  std::string task;
+  std::string model;          // Its name in the configuration.
+  std::string model_version;  // Name and digest of the checkpoint: "demo-fracture@sha256:0123..."; goes into the SR.
+  std::string model_digest;   // "sha256:" and 64 hex digits over the checkpoint's weights and configuration files.
+  std::vector<float> logits;
+  std::vector<Score> scores;  // Per label.
+  AnomalyMap map;
+};
+
+struct AnalysisRequest {
+  Radiograph image;                // Reduced to each model's input inside submit(), then dropped.
+  std::vector<std::string> tasks;  // Heads on one backbone share its pass.
+  std::uint64_t seed = 0;          // Fixes the masks of a map.
+  int priority = 0;
+};
+
+struct TaskInfo {
+  std::string task, model, model_version, model_digest, precision, device;
+  std::vector<std::string> labels;
+  std::string unit;
+  std::int64_t parameters = 0;
+};
+
+struct PredictorStats {
+  std::uint64_t requests = 0, failures = 0, batches = 0, rows = 0;
+  std::uint64_t backbone_passes = 0;  // Rows through an encoder: less than tasks x images where a backbone is shared.
+  std::int64_t waiting = 0;
+};
+
+class Predictor {
+ public:
+  virtual ~Predictor() = default;  // Refuses new work, finishes accepted work, joins its threads.
+  virtual std::vector<TaskInfo> tasks() const = 0;  // For the router, `models`, `check` and the report.
+  // Preprocesses on the caller's thread, never waits for the device. `done` is called once, from a device thread (or,
+  // for a request that is refused at once, from the caller's). Predictions come in the order of `tasks`. Errors:
+  // kInvalidArgument (shape, unknown task), kUnavailable (stopping), kResourceExhausted (device memory), kInternal.
+  virtual void submit(AnalysisRequest request, std::function<void(Result<std::vector<Prediction>>)> done) = 0;
+  virtual PredictorStats stats() const = 0;
+};
+
+}  // namespace node::inference

@@ -1,0 +1,34 @@
+// FileSystem: the few calls that touch the disk, so that tests can fail them or forget unsynced writes.
+//
+// Threads: every method may be called from any thread.
+// Errors:  kResourceExhausted (ENOSPC, EDQUOT, EMFILE), kNotFound (ENOENT), kDataLoss (EIO, EROFS), kInternal.
+//          Messages end in the operating system's own words: "fsync: No space left on device".
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "config/base/status.h"
+
+namespace node::storage {
+
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+  virtual Status create_directories(const std::filesystem::path& path) = 0;  // And syncs each new one's parent.
+  virtual Status create_file(const std::filesystem::path& path) = 0;         // Empty; fails if it is there.
+  virtual Status append(const std::filesystem::path& path, const void* data, std::size_t size_bytes) = 0;
+  virtual Status sync_file(const std::filesystem::path& path) = 0;           // fsync
+  virtual Status rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;
+  virtual Status sync_directory(const std::filesystem::path& path) = 0;      // fsync of the directory
+  virtual Status remove(const std::filesystem::path& path) = 0;              // kNotFound if it is not there.
+  virtual Result<std::vector<std::filesystem::path>> list(const std::filesystem::path& directory) = 0;
+  virtual Result<std::uint64_t> free_bytes(const std::filesystem::path& path) = 0;
+};
+
+// The real one. Lives as long as the process.
+FileSystem& posix_file_system();
+
+}  // namespace node::storage

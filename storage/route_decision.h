@@ -1,0 +1,23 @@
+// RouteDecision: what becomes of an image: tasks, urgency, destinations, and why.
+//
+// Made by dicom_node/route/router.h from a header, kept by the store with the instance, read by every later stage.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace node::storage {
+
+struct RouteDecision {
+  std::string rule;                     // Empty: no rule matched.
+  std::string body_part;                // "KNEE", a term of PS3.16 Annex L; empty: unknown.
+  std::string body_part_evidence;       // Which attribute said so: "Anatomic Region Sequence".
+  std::vector<std::string> tasks;       // Empty: not analysed, and `reason` says why.
+  std::string reason;                   // "no rule for CR, ABDOMEN"; "body part contradictory: HAND (code), CHEST".
+  int priority = 0;                     // Higher is claimed first, at every stage.
+  std::vector<std::string> results_to;  // Names of the destinations of the results.
+  bool shadow = false;                  // Analysed, nothing sent.
+  std::vector<std::string> forward_to;  // Names of the destinations of the original.
+};
+
+}  // namespace node::storage

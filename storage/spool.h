@@ -1,0 +1,76 @@
+// Spool: the bytes of every received and produced DICOM object, one file per SOP Instance and version.
+//
+// Guarantee: once commit() returns OK the object survives power loss under its final name; before
+//            that no reader sees any of it. The order that gives this guarantee is
+//            write *.part -> fsync file -> rename -> fsync directory.
+// Threads:   every method may be called from any thread.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/base/status.h"
+#include "config/storage_config.h"
+#include "storage/file_system.h"
+#include "storage/uid.h"
+
+namespace node::storage {
+
+struct StoredFile {
+  std::string key;               // Opaque; Spool::path(key) gives the file. Built from a checked Uid.
+  std::uint64_t size_bytes = 0;
+  std::string sha256_hex;        // Checked again before every delivery.
+};
+
+class IncomingFile {  // An object still arriving; destroying it uncommitted deletes it. Move-only.
+ public:
+  IncomingFile(IncomingFile&& other) noexcept;
+  IncomingFile& operator=(IncomingFile&& other) noexcept;
+  ~IncomingFile();
+
+  const std::filesystem::path& path() const { return path_; }  // The network library writes here, bit for bit.
+
+ private:
+  friend class Spool;
+  IncomingFile(FileSystem& file_system, std::filesystem::path path)
+      : file_system_(&file_system), path_(std::move(path)) {}
+  FileSystem* file_system_;
+  std::filesystem::path path_;  // Empty: moved from or committed.
+};
+
+class Spool {
+ public:
+  // Creates the tree if need be and deletes the *.part files a crash left behind.
+  // `file_system` must outlive the Spool; tests pass one that forgets unsynced writes.
+  // Errors: kDataLoss (tree unreadable), kResourceExhausted (volume full).
+  static Result<std::unique_ptr<Spool>> open(const config::StorageConfig& config, FileSystem& file_system);
+  ~Spool();
+
+  // Reserves a fresh *.part file. Errors: kResourceExhausted below StorageConfig::free_bytes_min.
+  Result<IncomingFile> begin();
+
+  // Makes the object durable as a file of its own; whether it is a resend, a version or a conflict is decided by
+  // the caller and StudyStore::add_instance(), and the loser is deleted with remove(). Errors: kResourceExhausted,
+  // kDataLoss.
+  Result<StoredFile> commit(IncomingFile file, const Uid& sop_instance_uid);
+
+  // begin(), write, commit() for an object made here.
+  Result<StoredFile> store(const std::string& bytes, const Uid& sop_instance_uid);
+
+  std::filesystem::path path(const std::string& key) const;
+  // Errors: kDataLoss if the file is missing, or its size or digest is not as stored.
+  Status verify(const StoredFile& file) const;
+  Status remove(const std::string& key);  // OK if it is gone already.
+  Result<std::vector<std::string>> list_keys() const;
+  Result<std::uint64_t> free_bytes() const;
+
+ private:
+  struct Impl;
+  explicit Spool(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace node::storage

@@ -1,0 +1,24 @@
+// SqliteStudyStore: the embedded StudyStore, one SQLite file in WAL mode with synchronous=FULL.
+//
+// Guarantee: as StudyStore. One process owns the directory (a lock file); concurrent callers share one transaction and
+//            one sync (group commit).
+// Threads:   one writer thread of its own; readers use a read-only connection.
+#pragma once
+
+#include <memory>
+
+#include "config/base/clock.h"
+#include "config/storage_config.h"
+#include "storage/study_store.h"
+
+namespace node::storage {
+
+// Errors: kUnavailable: another node holds the directory (the message says so); kDataLoss: damaged, or of a newer
+//         schema than this program knows; kResourceExhausted. `clock` must outlive the store.
+Result<std::unique_ptr<StudyStore>> open_sqlite_study_store(const config::StorageConfig& config, Clock& clock);
+
+// For the listings beside a running node: takes no lock, writes nothing. Errors also: kNotFound (no store there).
+Result<std::unique_ptr<StudyStore>> open_sqlite_study_store_read_only(const config::StorageConfig& config,
+                                                                       Clock& clock);
+
+}  // namespace node::storage

@@ -1,0 +1,251 @@
+// StudyStore: instances, predictions, results and deliveries; the queue between the four stages.
+//
+// Guarantee: each method is one whole transaction. When a method that records what a peer was told, what is finished
+//            or what was sent returns OK, that survives power loss (marked [synced]); after a crash the rest is as if
+//            the call had not been made. Every call may be repeated with the same arguments after an unknown outcome.
+// Threads:   every method may be called from any thread; claim_ methods block for at most `wait_max` and return what
+//            there is, possibly nothing; stop() makes them return at once. All writers share group commits.
+// Claims:    are no promise: they live in the memory of the process that owns the store, and a restart voids them. A
+//            finishing call shows its claim's token; a token that is no longer held changes nothing: kNotFound.
+// Time:      the store's own clock decides what is due and writes every time.
+// Errors:    kResourceExhausted (disk full), kUnavailable (stopping), kDataLoss (database damaged), kInternal; further
+//            ones at each method.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/base/clock.h"
+#include "config/base/status.h"
+#include "storage/route_decision.h"
+#include "storage/spool.h"
+#include "storage/uid.h"
+
+namespace node::storage {
+
+// RECEIVED has tasks and waits for analysis; the other states are ends. SKIPPED and FAILED say why in `reason`.
+enum class InstanceState { kReceived, kAnalysed, kSkipped, kFailed, kConflict };
+std::string_view to_string(InstanceState state);  // "received", "analysed", ... as interface.md writes them.
+
+// OPEN takes further instances; CLOSED waits for its instances to end and for its report; FINISHED has its results and
+// deliveries recorded; NOT_ROUTED holds no image that is reported on. A routed instance reopens a FINISHED study with
+// the next revision, and a CLOSED one with the same revision, since nothing of it has left the node.
+enum class StudyState { kOpen, kClosed, kFinished, kNotRouted, kFailed };
+std::string_view to_string(StudyState state);
+
+// In the order in which one destination gets the objects of one study: a report waits until the image objects of its
+// study were delivered to that destination or parked, a key object for both. Originals wait for nothing.
+enum class DeliveryStage { kOriginal = 0, kImageObject = 1, kReport = 2, kKeyObject = 3 };
+enum class DeliveryState { kPending, kDelivered, kParked };
+std::string_view to_string(DeliveryState state);
+
+// How an arriving object relates to what is held under its SOP Instance UID (architecture, section 5).
+enum class Arrival {
+  kFirst,       // Nothing is held.
+  kCorrection,  // Same pixels, another value of an attribute that matters: becomes the next version.
+  kConflict,    // Other pixels: kept aside, listed, never analysed or forwarded.
+};
+
+struct NewInstance {
+  Uid sop_instance_uid;
+  Uid study_instance_uid;
+  std::string series_instance_uid;
+  std::string sop_class_uid;
+  std::string transfer_syntax_uid;
+  std::string modality;
+  std::string accession_number;  // To find a study by; never logged.
+  std::string peer;              // Name of the sender in the configuration, or its AE title if unknown.
+  std::string header_digest;     // Over the attributes that matter; compared on a resend.
+  StoredFile file;
+  RouteDecision route;
+  bool reportable = false;       // Opens a report of its study: has tasks, or skipped images are reported.
+  std::chrono::milliseconds study_quiet_period{10'000};
+};
+
+struct HeldInstance {  // The newest version held under a SOP Instance UID, for the comparison on a resend.
+  int version = 0;
+  std::string header_digest;
+  StoredFile file;
+};
+
+struct AddResult {
+  bool added = false;  // false: another version than `seen_version` is held by now; look again and decide again.
+};
+
+// What one task found, in the words of dicom_node/object/finding_record.h; storage does not look inside.
+struct StoredPrediction {
+  std::string task;
+  std::string model_version;
+  std::string content;  // JSON.
+  std::string blob;     // The anomaly map, or empty.
+};
+
+struct InstanceRecord {
+  std::int64_t id = 0;  // Names the instance and version within this store only.
+  Uid sop_instance_uid;
+  int version = 1;
+  Uid study_instance_uid;
+  std::string series_instance_uid, sop_class_uid, transfer_syntax_uid, modality, accession_number, peer;
+  StoredFile file;
+  RouteDecision route;
+  bool reportable = false;
+  InstanceState state = InstanceState::kReceived;
+  std::string reason;
+  int attempts = 0;
+  WallTime received_at{};
+  std::optional<WallTime> predicted_at;
+  std::vector<StoredPrediction> predictions;  // In the order of route.tasks; filled where the method says so.
+};
+
+using ClaimToken = std::uint64_t;
+
+struct ClaimedInstance {
+  ClaimToken token = 0;
+  InstanceRecord instance;
+};
+
+struct ResultRecord {  // One DICOM object that we made.
+  Uid sop_instance_uid;
+  std::string kind;               // The form: "sr", "sc", ... (dicom-brief section 3).
+  std::string source_uid;         // SOP Instance UID for image objects, Study Instance UID for study objects.
+  std::string task;               // Empty for study objects.
+  int revision = 1;               // Of the study's report; for image objects the version of the instance.
+  std::string sop_class_uid;
+  std::string transfer_syntax_uid;
+  StoredFile file;
+};
+
+struct NewDelivery {
+  std::string destination;  // Name of a peer in the configuration.
+  Uid sop_instance_uid;     // Of a result of the same finish_study() call, or of an earlier one.
+  DeliveryStage stage = DeliveryStage::kImageObject;
+};
+
+struct ReadyStudy {
+  ClaimToken token = 0;
+  Uid study_instance_uid;
+  int revision = 1;
+  WallTime closed_at{};
+  int priority = 0;
+  std::vector<InstanceRecord> instances;    // Newest versions in order of arrival, ended, with their predictions.
+  std::vector<ResultRecord> earlier_results;  // Of earlier revisions, oldest first: what need not be made again.
+};
+
+struct ClaimedDelivery {
+  ClaimToken token = 0;
+  std::int64_t id = 0;
+  std::string destination;
+  DeliveryStage stage = DeliveryStage::kOriginal;
+  Uid study_instance_uid;
+  Uid sop_instance_uid;
+  std::string sop_class_uid, transfer_syntax_uid;
+  StoredFile file;
+  int attempts = 0;  // Before this one.
+  int priority = 0;
+};
+
+struct DeliveryOutcome {
+  DeliveryState state = DeliveryState::kDelivered;  // kPending: try again after `retry_in`.
+  std::chrono::milliseconds retry_in{0};
+  std::optional<std::uint16_t> peer_status;         // The C-STORE status, if the peer answered one.
+  std::string text;                                 // The peer's or the network's own words, free of patient data.
+};
+
+struct DeliveryRecord {
+  std::int64_t id = 0;
+  std::string destination, sop_instance_uid, study_instance_uid, kind;  // kind: "original", "sc", "sr", ...
+  DeliveryState state = DeliveryState::kPending;
+  int attempts = 0;
+  WallTime created_at{}, due_at{};
+  std::optional<WallTime> delivered_at;
+  std::optional<std::uint16_t> peer_status;
+  std::string text;
+};
+
+struct StudySummary {
+  std::string study_instance_uid, accession_number;
+  StudyState state = StudyState::kOpen;
+  std::string reason;
+  int revision = 0;
+  int instances = 0, analysed = 0, skipped = 0, failed = 0, conflicts = 0, waiting = 0;
+  int deliveries_pending = 0, deliveries_parked = 0, deliveries_done = 0;
+  WallTime opened_at{}, last_instance_at{};
+  std::optional<WallTime> closed_at, finished_at;
+};
+
+struct StoreStats {
+  std::int64_t instances_received = 0, instances_waiting = 0, studies_open = 0, deliveries_pending = 0,
+               deliveries_parked = 0, conflicts = 0;
+};
+
+class StudyStore {
+ public:
+  virtual ~StudyStore() = default;
+
+  // The UID of this installation (Device Observer UID, Instance Creator UID), made at first start.
+  virtual Uid node_uid() const = 0;
+
+  // --- receive ------------------------------------------------------------------------------------------------
+  // The newest version held under this UID that is no conflict.
+  virtual Result<std::optional<HeldInstance>> find_instance(const Uid& sop_instance_uid) = 0;
+  // Whether this UID is that of an object we made (the loop guard).
+  virtual Result<bool> is_own_result(const Uid& sop_instance_uid) = 0;
+  // Records the instance, its route, its study's (re)opening and one PENDING delivery of the original per
+  // route.forward_to. `seen_version`: what find_instance() said, 0 for nothing. [synced]
+  virtual Result<AddResult> add_instance(const NewInstance& instance, Arrival arrival, int seen_version) = 0;
+
+  // --- analyze ------------------------------------------------------------------------------------------------
+  // Up to `max` instances in state RECEIVED, most urgent first, then oldest. Each claim counts an attempt before it
+  // returns (survives SIGKILL, need not survive power loss); an instance that was claimed three times without an end
+  // becomes FAILED ("took the process down 3 times") instead of being returned.
+  virtual Result<std::vector<ClaimedInstance>> claim_instances(int max, std::chrono::milliseconds wait_max) = 0;
+  virtual Status finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions) = 0;  // [synced]
+  // SKIPPED or FAILED with a reason. [synced]
+  virtual Status end_instance(ClaimToken token, InstanceState state, const std::string& reason) = 0;
+  // Gives the claim back and takes the attempt off again: stopping, or a device that is out of memory for now.
+  virtual Status release_instance(ClaimToken token) = 0;
+
+  // --- report -------------------------------------------------------------------------------------------------
+  // Closes what is due to be closed (closed_at is written once per revision), then claims the most urgent study that
+  // is CLOSED with every instance ended.
+  virtual Result<std::optional<ReadyStudy>> claim_ready_study(std::chrono::milliseconds wait_max) = 0;
+  // Records results and one PENDING delivery per object and destination; the study is FINISHED. A result whose UID is
+  // known already is left as it is. Before it nothing has left the node; after it nothing is redone. [synced]
+  virtual Status finish_study(ClaimToken token, const std::vector<ResultRecord>& results,
+                              const std::vector<NewDelivery>& deliveries) = 0;
+  virtual Status fail_study(ClaimToken token, const std::string& reason) = 0;  // [synced]
+  // Gives the claim back; the study is not offered again before `retry_in` has passed.
+  virtual Status release_study(ClaimToken token, std::chrono::milliseconds retry_in) = 0;
+
+  // --- deliver ------------------------------------------------------------------------------------------------
+  // Up to `max` deliveries that are due at `destination`, most urgent first, then oldest; see DeliveryStage.
+  virtual Result<std::vector<ClaimedDelivery>> claim_due_deliveries(const std::string& destination, int max,
+                                                                    std::chrono::milliseconds wait_max) = 0;
+  virtual Status finish_delivery(ClaimToken token, const DeliveryOutcome& outcome) = 0;  // [synced]
+  // PARKED to PENDING, due now. Errors: kNotFound (no such id), kInvalidArgument (not parked). [synced]
+  virtual Status release_delivery(std::int64_t id) = 0;
+
+  // --- operate ------------------------------------------------------------------------------------------------
+  // Newest first. `state` empty: all.
+  virtual Result<std::vector<StudySummary>> list_studies(std::optional<StudyState> state, int offset, int limit) = 0;
+  virtual Result<StudySummary> find_study(const Uid& study_instance_uid) = 0;  // Errors: kNotFound.
+  // All versions in order of arrival, with predictions.
+  virtual Result<std::vector<InstanceRecord>> list_instances(const Uid& study_instance_uid) = 0;
+  virtual Result<std::vector<DeliveryRecord>> list_deliveries(std::optional<DeliveryState> state, int offset,
+                                                              int limit) = 0;
+  // Opens the next revision of a study's report, its instances to be analysed again. Errors: kNotFound. [synced]
+  virtual Status retry_study(const Uid& study_instance_uid) = 0;
+  // Keys of all files that a row says are PRESENT: originals and results. For the invariants at start.
+  virtual Result<std::vector<StoredFile>> known_files() = 0;
+  virtual StoreStats stats() = 0;
+  // Errors: the reason why the store cannot take a write now.
+  virtual Status health() = 0;
+
+  // Wakes every waiter; from then on claim_ methods return nothing and others still work. May be called twice.
+  virtual void stop() = 0;
+};
+
+}  // namespace node::storage
