@@ -1,0 +1,55 @@
+// DeliveryWorker: sends what is due at one destination and records each attempt.
+//
+// Guarantee: what the peer answered is in the store before the next object is sent; an attempt whose outcome is unknown
+//            is made again with the same bytes, so nothing is lost and no object changes under its UID.
+//            Transient failures are tried again with a doubling, jittered delay; refusals that cannot succeed are
+//            parked with the peer's status and words. One stuck destination delays no other: each has its own worker.
+// Threads:   one thread of its own, from start() to stop(). Spool and store must outlive the worker.
+// Source:    the table "Code, Means, Delivery" in README.md; PS3.4 Table B.2-1.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "config/base/status.h"
+#include "config/peer_config.h"
+#include "dicom_node/deliver/store_scu.h"
+#include "storage/spool.h"
+#include "storage/study_store.h"
+
+namespace node::deliver {
+
+struct DeliveryStats {
+  std::uint64_t delivered = 0, warnings = 0, retries = 0, parked = 0;
+  bool reachable = true;  // The last association was made.
+};
+
+class DeliveryWorker {
+ public:
+  static std::unique_ptr<DeliveryWorker> start(config::DeliveryConfig config, config::PeerConfig destination,
+                                               storage::Spool& spool, storage::StudyStore& store);
+  ~DeliveryWorker();  // As stop().
+
+  // Finishes the object in flight, releases the association, joins. May be called twice. StudyStore::stop() comes
+  // first where the worker should not wait for its next claim to time out.
+  void stop();
+  DeliveryStats stats() const;
+  const std::string& destination() const;
+
+ private:
+  struct Impl;
+  explicit DeliveryWorker(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// What a C-STORE status means for a delivery: DELIVERED (success, warnings, a duplicate that is there already), PENDING
+// (out of resources, processing failure), or PARKED (everything that cannot succeed).
+storage::DeliveryState judge(std::uint16_t status);
+
+// Delay before attempt `attempts` + 1: doubles from retry_first up to retry_max, times a jitter in [0.5, 1).
+std::chrono::milliseconds backoff(const config::DeliveryConfig& config, int attempts, double jitter);
+
+}  // namespace node::deliver

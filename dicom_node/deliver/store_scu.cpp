@@ -1,0 +1,183 @@
+#include "dicom_node/deliver/store_scu.h"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dctk.h>
+#include <dcmtk/dcmnet/assoc.h>
+#include <dcmtk/dcmnet/dimse.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "dicom_node/object/part10.h"
+
+namespace node::deliver {
+namespace {
+
+constexpr std::uint32_t kPduBytesMax = ASC_MAXIMUMPDUSIZE;
+
+bool is_uncompressed(const std::string& transfer_syntax_uid) {
+  return transfer_syntax_uid == UID_LittleEndianImplicitTransferSyntax ||
+         transfer_syntax_uid == UID_LittleEndianExplicitTransferSyntax ||
+         transfer_syntax_uid == UID_BigEndianExplicitTransferSyntax ||
+         transfer_syntax_uid == UID_DeflatedExplicitVRLittleEndianTransferSyntax;
+}
+
+// DCMTK's first line only: the others repeat addresses and internals.
+std::string words(const OFCondition& condition) {
+  std::string text = condition.text();
+  return text.substr(0, text.find('\n'));
+}
+
+std::string rejection_words(T_ASC_Association* association) {
+  T_ASC_RejectParameters reject{};
+  if (association == nullptr || association->params == nullptr) return "rejected";
+  if (ASC_getRejectParameters(association->params, &reject).bad()) return "rejected";
+  OFString text;
+  ASC_printRejectParameters(text, &reject);
+  std::string line;
+  for (char c : text) line += c == '\n' ? ' ' : c;
+  return line;
+}
+
+}  // namespace
+
+struct StoreScu::Impl {
+  T_ASC_Network* network = nullptr;
+  T_ASC_Association* association = nullptr;
+  int dimse_timeout_s = 60;
+  bool broken = false;
+
+  ~Impl() {
+    if (association != nullptr) {
+      if (broken) {
+        ASC_abortAssociation(association);
+      } else {
+        ASC_releaseAssociation(association);
+      }
+      ASC_destroyAssociation(&association);
+    }
+    if (network != nullptr) ASC_dropNetwork(&network);
+  }
+};
+
+StoreScu::StoreScu(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+StoreScu::~StoreScu() = default;
+
+Result<std::unique_ptr<StoreScu>> StoreScu::open(const config::DeliveryConfig& config, const config::PeerConfig& peer,
+                                                 const std::vector<ObjectKind>& kinds) {
+  auto impl = std::make_unique<Impl>();
+  impl->dimse_timeout_s = static_cast<int>(config.dimse_timeout.count());
+  const std::string address = fmt::format("{}:{}", peer.host, peer.port);
+  const std::string where = fmt::format("associate with {} at {}", peer.ae_title, address);
+
+  dcmConnectionTimeout.set(static_cast<Sint32>(config.connect_timeout.count()));
+  OFCondition condition =
+      ASC_initializeNetwork(NET_REQUESTOR, 0, static_cast<int>(config.connect_timeout.count()), &impl->network);
+  if (condition.bad()) return internal_error(where + ": " + words(condition));
+
+  T_ASC_Parameters* parameters = nullptr;
+  condition = ASC_createAssociationParameters(&parameters, kPduBytesMax);
+  if (condition.bad()) return internal_error(where + ": " + words(condition));
+  ASC_setAPTitles(parameters, config.ae_title.c_str(), peer.ae_title.c_str(), nullptr);
+  ASC_setPresentationAddresses(parameters, OFStandard::getHostName().c_str(), address.c_str());
+
+  // One context each for Verification, for every transfer syntax as stored, and for uncompressed beside it: a context
+  // has one answer, so alternatives that must not win over the stored syntax stand in a context of their own.
+  const char* uncompressed[] = {UID_LittleEndianExplicitTransferSyntax, UID_LittleEndianImplicitTransferSyntax};
+  T_ASC_PresentationContextID id = 1;
+  ASC_addPresentationContext(parameters, id, UID_VerificationSOPClass, &uncompressed[1], 1);
+  std::vector<std::string> classes;
+  std::vector<ObjectKind> seen;
+  for (const ObjectKind& kind : kinds) {
+    if (std::find(seen.begin(), seen.end(), kind) != seen.end() || id > 250) continue;
+    seen.push_back(kind);
+    const bool plain = kind.transfer_syntax_uid == UID_LittleEndianExplicitTransferSyntax ||
+                       kind.transfer_syntax_uid == UID_LittleEndianImplicitTransferSyntax;
+    if (!plain) {
+      const char* stored = kind.transfer_syntax_uid.c_str();
+      ASC_addPresentationContext(parameters, id += 2, kind.sop_class_uid.c_str(), &stored, 1);
+    }
+    if (std::find(classes.begin(), classes.end(), kind.sop_class_uid) == classes.end()) {
+      classes.push_back(kind.sop_class_uid);
+      ASC_addPresentationContext(parameters, id += 2, kind.sop_class_uid.c_str(), uncompressed, 2);
+    }
+  }
+
+  condition = ASC_requestAssociation(impl->network, parameters, &impl->association);
+  if (condition.bad()) {
+    std::string why =
+        condition == DUL_ASSOCIATIONREJECTED ? "rejected: " + rejection_words(impl->association) : words(condition);
+    if (impl->association != nullptr) {
+      ASC_destroyAssociation(&impl->association);
+    } else {
+      ASC_destroyAssociationParameters(&parameters);
+    }
+    return unavailable(where + ": " + why);
+  }
+  return std::unique_ptr<StoreScu>(new StoreScu(std::move(impl)));
+}
+
+Result<StoreAnswer> StoreScu::store(const std::filesystem::path& file, const ObjectKind& kind,
+                                    const std::string& sop_instance_uid) {
+  const std::string what = "send " + sop_instance_uid;
+  DcmFileFormat object;
+  NODE_RETURN_IF_ERROR(object::load_dataset(file, object, false).within(what));
+
+  T_ASC_PresentationContextID context = ASC_findAcceptedPresentationContextID(
+      impl_->association, kind.sop_class_uid.c_str(), kind.transfer_syntax_uid.c_str());
+  if (context == 0) context = ASC_findAcceptedPresentationContextID(impl_->association, kind.sop_class_uid.c_str());
+  if (context == 0) {
+    return unsupported(
+        fmt::format("{}: the peer accepted no presentation context for SOP class {}", what, kind.sop_class_uid));
+  }
+  T_ASC_PresentationContext accepted{};
+  ASC_findAcceptedPresentationContext(impl_->association->params, context, &accepted);
+  const DcmXfer target(accepted.acceptedTransferSyntax);
+  if (kind.transfer_syntax_uid != accepted.acceptedTransferSyntax && !is_uncompressed(kind.transfer_syntax_uid)) {
+    if (object.getDataset()->chooseRepresentation(target.getXfer(), nullptr).bad() ||
+        !object.getDataset()->canWriteXfer(target.getXfer())) {
+      return unsupported(fmt::format("{}: the peer takes {} only and the image cannot be decoded from {}", what,
+                                     target.getXferName(), DcmXfer(kind.transfer_syntax_uid.c_str()).getXferName()));
+    }
+  }
+
+  T_DIMSE_C_StoreRQ request{};
+  request.MessageID = impl_->association->nextMsgID++;
+  OFStandard::strlcpy(request.AffectedSOPClassUID, kind.sop_class_uid.c_str(), sizeof(request.AffectedSOPClassUID));
+  OFStandard::strlcpy(request.AffectedSOPInstanceUID, sop_instance_uid.c_str(), sizeof(request.AffectedSOPInstanceUID));
+  request.DataSetType = DIMSE_DATASET_PRESENT;
+  request.Priority = DIMSE_PRIORITY_MEDIUM;
+  T_DIMSE_C_StoreRSP response{};
+  DcmDataset* detail = nullptr;
+  const OFCondition condition =
+      DIMSE_storeUser(impl_->association, context, &request, nullptr, object.getDataset(), nullptr, nullptr,
+                      DIMSE_NONBLOCKING, impl_->dimse_timeout_s, &response, &detail);
+  const std::unique_ptr<DcmDataset> owned_detail(detail);
+  if (condition.bad()) {
+    impl_->broken = true;
+    return unavailable(what + ": " + words(condition));
+  }
+  StoreAnswer answer;
+  answer.status = response.DimseStatus;
+  OFString comment;
+  if (detail != nullptr && detail->findAndGetOFString(DCM_ErrorComment, comment).good()) {
+    answer.error_comment = comment.c_str();
+  }
+  return answer;
+}
+
+Status StoreScu::echo() {
+  DIC_US status = 0;
+  DcmDataset* detail = nullptr;
+  const OFCondition condition = DIMSE_echoUser(impl_->association, impl_->association->nextMsgID++, DIMSE_NONBLOCKING,
+                                               impl_->dimse_timeout_s, &status, &detail);
+  delete detail;
+  if (condition.bad()) {
+    impl_->broken = true;
+    return unavailable("C-ECHO: " + words(condition));
+  }
+  if (status != STATUS_Success) return unavailable(fmt::format("C-ECHO: answered {:04X}H", status));
+  return ok_status();
+}
+
+}  // namespace node::deliver

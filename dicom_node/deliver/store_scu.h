@@ -1,0 +1,53 @@
+// StoreScu: one association to one peer, over which many stored objects are sent by C-STORE.
+//
+// Guarantee: never waits without end: connecting, the association request and every answer have a deadline.
+// Threads:   one thread per object; several objects may be used at the same time.
+// Source:    PS3.4 Annex B (Storage Service Class), PS3.7 9.1.1 (C-STORE), PS3.8 (association).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/base/status.h"
+#include "config/peer_config.h"
+
+namespace node::deliver {
+
+struct ObjectKind {  // What is negotiated for one object.
+  std::string sop_class_uid;
+  std::string transfer_syntax_uid;  // As stored; an uncompressed alternative is always proposed beside it.
+  friend bool operator==(const ObjectKind&, const ObjectKind&) = default;
+};
+
+struct StoreAnswer {
+  std::uint16_t status = 0;   // PS3.4 Table B.2-1
+  std::string error_comment;  // (0000,0902), the peer's own words; empty if it said none.
+};
+
+class StoreScu {
+ public:
+  // Associates, proposing a presentation context for each of `kinds` (at most 64).
+  // Errors: kUnavailable: no connection, refused or rejected; the message says which and in whose words.
+  static Result<std::unique_ptr<StoreScu>> open(const config::DeliveryConfig& config, const config::PeerConfig& peer,
+                                                const std::vector<ObjectKind>& kinds);
+  ~StoreScu();  // Releases the association.
+
+  // Sends the file, in its own transfer syntax where the peer took it, else uncompressed.
+  // Errors: kUnsupported: the peer took no presentation context that fits; kInvalidArgument: the file cannot be read
+  //         or decoded; kUnavailable: the association broke, nothing is known of this object.
+  Result<StoreAnswer> store(const std::filesystem::path& file, const ObjectKind& kind,
+                            const std::string& sop_instance_uid);
+
+  // C-ECHO. Errors: kUnavailable.
+  Status echo();
+
+ private:
+  struct Impl;
+  explicit StoreScu(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace node::deliver
