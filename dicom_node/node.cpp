@@ -1,0 +1,134 @@
+#include "dicom_node/node.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <set>
+#include <thread>
+
+#include "dicom_node/analyze/analysis_worker.h"
+#include "dicom_node/deliver/delivery_worker.h"
+#include "dicom_node/operate/http_server.h"
+#include "dicom_node/receive/store_scp.h"
+#include "dicom_node/report/report_worker.h"
+#include "dicom_node/route/router.h"
+#include "storage/spool.h"
+#include "storage/sqlite_study_store.h"
+
+namespace node {
+
+std::vector<std::string> task_names(const config::InferenceConfig& config) {
+  std::vector<std::string> names;
+  for (const config::TaskConfig& task : config.tasks) names.push_back(task.name);
+  return names;
+}
+
+struct Node::Impl {
+  explicit Impl(const config::NodeConfig& config_in) : config(config_in) {}
+
+  const config::NodeConfig config;
+  std::int64_t losses = 0;  // Rows whose file is gone; found at start.
+  // In the order of the flow, so that they are destroyed from the last to the first: each outlives its users.
+  std::unique_ptr<storage::Spool> spool;
+  std::unique_ptr<storage::StudyStore> store;
+  std::unique_ptr<route::Router> router;
+  std::unique_ptr<operate::HttpServer> http;
+  std::vector<std::unique_ptr<deliver::DeliveryWorker>> deliveries;
+  std::unique_ptr<report::ReportWorker> reports;
+  std::unique_ptr<analyze::AnalysisWorker> analysis;
+  std::unique_ptr<receive::StoreScp> scp;
+  bool stopped = false;
+
+  Status check_invariants();
+  Status ready() const;
+};
+
+// A file without a row: no peer was told Success and nothing was sent, so it is deleted. A row without its file is data
+// loss. A file with other bytes than its row says is found where it is read: before analysis and before each delivery.
+Status Node::Impl::check_invariants() {
+  NODE_ASSIGN_OR_RETURN(const std::vector<storage::StoredFile> known, store->known_files());
+  NODE_ASSIGN_OR_RETURN(const std::vector<std::string> keys, spool->list_keys());
+  const std::set<std::string> on_disk(keys.begin(), keys.end());
+  std::set<std::string> with_row;
+  for (const storage::StoredFile& file : known) {
+    with_row.insert(file.key);
+    if (on_disk.contains(file.key)) continue;
+    ++losses;
+    spdlog::error("event=data_loss file={} reason=\"recorded, but not on the disk\"", file.key);
+  }
+  for (const std::string& key : keys) {
+    if (with_row.contains(key)) continue;
+    spdlog::warn("event=orphan_deleted file={} reason=\"no row: nobody was told Success\"", key);
+    NODE_RETURN_IF_ERROR(spool->remove(key));
+  }
+  return ok_status();
+}
+
+Status Node::Impl::ready() const {
+  NODE_RETURN_IF_ERROR(store->health());
+  if (losses > 0) {
+    return data_loss(fmt::format("{} stored objects are gone from {}: see event=data_loss in the log", losses,
+                                 config.storage.directory));
+  }
+  NODE_ASSIGN_OR_RETURN(const std::uint64_t free, spool->free_bytes());
+  if (free < config.storage.free_bytes_min) {
+    return resource_exhausted(fmt::format("{} MiB free in {}, below the reserve of {} MiB (storage.free_bytes_min)",
+                                          free >> 20, config.storage.directory, config.storage.free_bytes_min >> 20));
+  }
+  return ok_status();
+}
+
+Node::Node(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Node::~Node() { stop(); }
+
+Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Clock& clock,
+                                          storage::FileSystem& file_system, inference::Predictor& predictor) {
+  auto impl = std::make_unique<Impl>(config);
+  // The store first: its lock says whether this directory is ours, before anything in it is touched.
+  NODE_RETURN_IF_ERROR(file_system.create_directories(config.storage.directory));
+  NODE_ASSIGN_OR_RETURN(impl->store, storage::open_sqlite_study_store(config.storage, clock));
+  NODE_ASSIGN_OR_RETURN(impl->spool, storage::Spool::open(config.storage, file_system));
+  NODE_RETURN_IF_ERROR(impl->check_invariants());
+
+  NODE_ASSIGN_OR_RETURN(route::Router router, route::Router::create(config.router, task_names(config.inference)));
+  impl->router = std::make_unique<route::Router>(std::move(router));
+
+  Impl* self = impl.get();
+  NODE_ASSIGN_OR_RETURN(
+      impl->http, operate::HttpServer::open(
+                      config.http, {.ready = [self] { return self->ready(); },
+                                    .store = impl->store.get(),
+                                    .title = fmt::format("{} on port {}", config.receive.ae_title, config.receive.port),
+                                    .version = config.report.node_version}));
+  for (const config::PeerConfig& peer : config.delivery.peers) {
+    if (peer.port == 0) continue;  // It only sends to us.
+    impl->deliveries.push_back(deliver::DeliveryWorker::start(config.delivery, peer, *impl->spool, *impl->store));
+  }
+  impl->reports = report::ReportWorker::start(config.report, *impl->spool, *impl->store);
+  analyze::AnalysisOptions analysis;
+  analysis.load_workers = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  analysis.in_flight_max =
+      config.inference.in_flight_max > 0 ? config.inference.in_flight_max : 2 * config.inference.batch_rows_max;
+  impl->analysis = analyze::AnalysisWorker::start(analysis, *impl->spool, *impl->store, predictor);
+  NODE_ASSIGN_OR_RETURN(impl->scp, receive::StoreScp::open(config.receive, *impl->spool, *impl->store, *impl->router));
+  return std::unique_ptr<Node>(new Node(std::move(impl)));
+}
+
+void Node::stop() {
+  Impl& impl = *impl_;
+  if (impl.stopped) return;
+  impl.stopped = true;
+  if (impl.scp) impl.scp->stop();
+  impl.store->stop();  // Nothing new is claimed; what is claimed is finished below, in the order of the flow.
+  if (impl.analysis) impl.analysis->stop();
+  if (impl.reports) impl.reports->stop();
+  for (auto& worker : impl.deliveries) worker->stop();
+  if (impl.http) impl.http->stop();
+}
+
+Status Node::ready() const { return impl_->ready(); }
+std::uint16_t Node::dicom_port() const { return impl_->scp->port(); }
+std::uint16_t Node::http_port() const { return impl_->http->port(); }
+
+}  // namespace node

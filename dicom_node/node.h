@@ -1,0 +1,49 @@
+// Node: owns every stage and starts and stops them in the order of the flow.
+//
+// Guarantee: start() checks the two invariants before any peer is answered: a file without a row is an orphan and is
+//            deleted; a row without its file is data loss: reported, counted, and ready() fails. stop() ends in the
+//            order of the flow: associations, analysis, report, deliveries, pages, store; what is in flight is
+//            finished.
+// Threads:   start() and stop() from one thread; ready() from any.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/base/clock.h"
+#include "config/base/status.h"
+#include "config/node_config.h"
+#include "inference/predictor.h"
+#include "storage/file_system.h"
+
+namespace node {
+
+class Node {
+ public:
+  // `clock`, `file_system` and `predictor` must outlive the node.
+  // Errors: kUnavailable (directory held by another node, a port is taken), kInvalidArgument (configuration),
+  //         kDataLoss (store damaged), kResourceExhausted.
+  static Result<std::unique_ptr<Node>> start(const config::NodeConfig& config, Clock& clock,
+                                             storage::FileSystem& file_system, inference::Predictor& predictor);
+  ~Node();  // As stop().
+
+  void stop();  // May be called twice.
+
+  // The reason why images are not taken or results not made, in words.
+  Status ready() const;
+  std::uint16_t dicom_port() const;
+  std::uint16_t http_port() const;
+
+ private:
+  struct Impl;
+  explicit Node(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Names of all tasks of the configuration, for Router::create.
+std::vector<std::string> task_names(const config::InferenceConfig& config);
+
+}  // namespace node
