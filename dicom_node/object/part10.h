@@ -1,0 +1,36 @@
+// part10: opening a peer's Part 10 file with DCMTK, and writing one of our own into memory.
+//
+// Guarantee: load_dataset() walks the file with our own bounds (check_structure) before DCMTK parses it, and DCMTK
+//            reads no further than the walk did. What encode_part10() writes depends on the data set alone.
+// Threads:   reentrant; one DcmFileFormat belongs to one thread.
+// Source:    PS3.10 7.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "config/base/status.h"
+#include "dicom_node/object/instance_header.h"
+
+class DcmFileFormat;
+
+namespace node::object {
+
+// Of every file and association of ours: (0002,0012), (0002,0013).
+extern const char* const kImplementationClassUid;
+extern const char* const kImplementationVersionName;
+
+enum class Extent {
+  kUpToPixelData,  // Long values stay in the file until they are asked for.
+  kWithPixelData,  // And nothing behind them.
+};
+
+// Errors: as read_instance_header().
+Status load_dataset(const std::filesystem::path& file, DcmFileFormat& into, Extent extent,
+                    const ReadLimits& limits = {});
+
+// The bytes of a Part 10 file: Explicit VR Little Endian, our implementation in its meta group. `file` needs its SOP
+// Class and Instance UID. Errors: kInvalidArgument (an element that cannot be written).
+Result<std::string> encode_part10(DcmFileFormat& file);
+
+}  // namespace node::object

@@ -1,0 +1,30 @@
+// walk_structure: what a file is made of, found without trusting it and without recursion.
+//
+// Guarantee: reads each byte of a header at most once and keeps none of it; what it accepts is nested no deeper, holds
+//            no more elements, and inflates to no more bytes than the limits say, and every length fits into what
+//            encloses it, up to the pixel data. Pixel data may be cut; behind them it looks at nothing.
+// Threads:   reentrant.
+// Source:    PS3.10 7.1; PS3.5 6.2.2 (UN), 7.1, 7.5, A.4 (encapsulated pixel data), A.5 (deflated).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "config/base/status.h"
+#include "dicom_node/object/instance_header.h"
+
+namespace node::object {
+
+struct Structure {
+  std::string transfer_syntax_uid;  // (0002,0010); empty without one.
+  bool has_pixel_data = false;      // (7FE0,0010) of the data set itself.
+  bool encapsulated = false;
+  bool cut = false;                    // The file ends inside the pixel data.
+  std::uint64_t pixel_data_bytes = 0;  // As far as the file holds them; of fragments, without the offset table.
+};
+
+// Errors: kInvalidArgument (what, and at which byte of the (inflated) data set), kNotFound, kInternal.
+Result<Structure> walk_structure(const std::filesystem::path& file, const ReadLimits& limits);
+
+}  // namespace node::object
