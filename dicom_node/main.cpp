@@ -1,0 +1,121 @@
+// skelex-node: the only file that sees every module. Parses the command line and hands each command what it needs.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/node_config.h"
+#include "dicom_node/operate/commands/commands.h"
+#include "dicom_node/operate/logging.h"
+#include "dicom_node/receive/dcmtk_setup.h"
+#include "inference/engine.h"
+
+namespace {
+
+// The wheel's libgomp spins between parallel regions and reads this before main runs: so main sets it and executes
+// itself again, before anything else. DCMTK reads TCP_NODELAY from the environment at each connection.
+void restart_with_environment(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr && std::getenv("TCP_NODELAY") != nullptr) return;
+  setenv("OMP_WAIT_POLICY", "passive", 0);
+  setenv("TCP_NODELAY", "1", 0);
+  execv("/proc/self/exe", argv);
+  std::perror("skelex-node: cannot execute itself again");  // It runs all the same, only warmer.
+}
+
+node::Clock& system_clock() {
+  static node::SystemClock clock;
+  return clock;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  restart_with_environment(argv);
+
+  CLI::App app{
+      "SKELEX node: receives radiographs by DICOM, analyses them, returns reports and overlays.\n"
+      "AI results are not for clinical use."};
+  app.set_version_flag("--version", NODE_VERSION);
+  app.require_subcommand(1);
+  app.failure_message(CLI::FailureMessage::simple);
+
+  std::string config_file;
+  std::vector<std::string> settings;
+  bool json = false;
+  auto configured = [&](CLI::App* command) {
+    command->add_option("--config", config_file, "The configuration file, node.yaml")->required();
+    command->add_option("--set", settings, "key.path=value overrides one key of the file")->allow_extra_args(false);
+    return command;
+  };
+  auto listing = [&](CLI::App* command) {
+    command->add_flag("--json", json, "One JSON object a line");
+    return command;
+  };
+
+  CLI::App* serve = configured(app.add_subcommand("serve", "Runs the node until SIGTERM or SIGINT"));
+  CLI::App* check = configured(app.add_subcommand("check", "Tries configuration, models, store and peers"));
+  CLI::App* models = listing(configured(app.add_subcommand("models", "Lists the models and what they are for")));
+
+  std::string out;
+  std::vector<std::string> paths;
+  CLI::App* predict = configured(app.add_subcommand("predict", "Analyses files and folders, without store or network"));
+  predict->add_option("--out", out, "Folder for the results")->required();
+  predict->add_option("PATH", paths, "DICOM files or folders")->required();
+
+  CLI::App* route = listing(configured(app.add_subcommand("route", "Explains which rule an image matches and why")));
+  route->add_option("PATH", paths, "DICOM files or folders")->required();
+
+  std::string state, study;
+  CLI::App* studies = listing(configured(app.add_subcommand("studies", "Lists what the node holds and how it went")));
+  studies->add_option("--state", state, "open, closed, finished, not_routed or failed");
+  CLI::App* show = studies->add_subcommand("show", "One study's instances, a JSON line each");
+  show->add_option("UID", study, "Study Instance UID")->required();
+
+  bool parked = false;
+  CLI::App* deliveries = listing(configured(app.add_subcommand("deliveries", "Lists what is due, sent and parked")));
+  deliveries->add_flag("--parked", parked, "Only what waits for a person");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+
+  std::vector<std::pair<std::string, std::string>> overrides;
+  for (const std::string& setting : settings) {
+    const std::size_t equals = setting.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      fmt::print(stderr, "skelex-node: --set {}: wants key.path=value\n", setting);
+      return 2;
+    }
+    overrides.emplace_back(setting.substr(0, equals), setting.substr(equals + 1));
+  }
+  std::vector<std::string> environment;
+  for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
+  auto config = node::config::read_node_config(config_file, overrides, environment);
+  if (!config.ok()) {
+    fmt::print(stderr, "{}\n", config.status().message());
+    return 2;
+  }
+  config->report.node_version = NODE_VERSION;
+  node::operate::configure_logging(config->log);
+  node::receive::configure_dcmtk();
+
+  const node::operate::PredictorFactory open_predictor = [](const node::config::InferenceConfig& inference) {
+    return node::inference::open_engine(inference, system_clock());
+  };
+  if (*serve) return node::operate::serve(*config, open_predictor);
+  if (*check) return node::operate::check(*config, open_predictor);
+  if (*models) return node::operate::models(*config, open_predictor, json);
+  if (*predict) return node::operate::predict(*config, open_predictor, out, paths);
+  if (*route) return node::operate::route(*config, paths, json);
+  if (*show) return node::operate::show_study(*config, study);
+  if (*studies) return node::operate::list_studies(*config, state, json);
+  if (*deliveries) return node::operate::list_deliveries(*config, parked, json);
+  return 2;
+}

@@ -1,0 +1,127 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <set>
+
+#include "dicom_node/deliver/store_scu.h"
+#include "dicom_node/node.h"
+#include "dicom_node/operate/commands/commands.h"
+#include "dicom_node/route/router.h"
+#include "storage/file_system.h"
+#include "storage/sqlite_study_store.h"
+
+namespace node::operate {
+namespace {
+
+class Findings {
+ public:
+  void good(const std::string& line) { fmt::print("ok    {}\n", line); }
+  void note(const std::string& line) { fmt::print("note  {}\n", line); }
+  void bad(const std::string& line) {
+    fmt::print("FAIL  {}\n", line);
+    failed_ = true;
+  }
+  bool failed() const { return failed_; }
+
+ private:
+  bool failed_ = false;
+};
+
+// The nearest folder of `path` that exists: where the store would be made.
+std::filesystem::path nearest(std::filesystem::path path) {
+  std::error_code error;
+  path = std::filesystem::absolute(path, error);
+  while (!std::filesystem::exists(path, error) && path.has_relative_path()) path = path.parent_path();
+  return path;
+}
+
+void check_store(const config::NodeConfig& config, Findings& findings) {
+  const std::string& directory = config.storage.directory;
+  const std::filesystem::path there = nearest(directory);
+  if (access(there.c_str(), R_OK | W_OK | X_OK) != 0) {
+    findings.bad(fmt::format("store {}: {} cannot be written by this user: give it to the node's user", directory,
+                             there.string()));
+    return;
+  }
+  auto free = storage::posix_file_system().free_bytes(there);
+  if (!free.ok()) {
+    findings.bad(fmt::format("store {}: {}", directory, free.status().message()));
+    return;
+  }
+  if (*free < config.storage.free_bytes_min) {
+    findings.bad(
+        fmt::format("store {}: {} MiB free, below the reserve of {} MiB: every image would be answered 0xA700; "
+                    "free the disk or lower storage.free_bytes_min",
+                    directory, *free >> 20, config.storage.free_bytes_min >> 20));
+    return;
+  }
+  SystemClock clock;
+  auto store = storage::open_sqlite_study_store_read_only(config.storage, clock);
+  if (store.ok()) {
+    const storage::StoreStats stats = (*store)->stats();
+    findings.good(fmt::format("store {}: {} instances, {} deliveries due, {} parked; {} MiB free", directory,
+                              stats.instances_received, stats.deliveries_pending, stats.deliveries_parked,
+                              *free >> 20));
+  } else if (store.status().code() == StatusCode::kNotFound) {
+    findings.good(fmt::format("store {}: not there yet, made at first start; {} MiB free", directory, *free >> 20));
+  } else {
+    findings.bad(fmt::format("store {}: {}", directory, store.status().message()));
+  }
+}
+
+void check_peers(const config::NodeConfig& config, Findings& findings) {
+  for (const config::PeerConfig& peer : config.delivery.peers) {
+    if (peer.port == 0) {
+      findings.good(fmt::format("peer {}: only sends to us, as {}", peer.name, peer.ae_title));
+      continue;
+    }
+    auto scu = deliver::StoreScu::open(config.delivery, peer, {});
+    Status answered = scu.ok() ? (*scu)->echo() : scu.status();
+    if (answered.ok()) {
+      findings.good(fmt::format("peer {}: {} at {}:{} answers C-ECHO", peer.name, peer.ae_title, peer.host, peer.port));
+    } else {
+      findings.bad(fmt::format("peer {}: {}", peer.name, answered.message()));
+    }
+  }
+}
+
+void check_routes(const config::NodeConfig& config, Findings& findings) {
+  auto router = route::Router::create(config.router, task_names(config.inference));
+  if (!router.ok()) return findings.bad(router.status().message());
+  std::set<std::string> used;
+  for (const config::RouteRule& rule : config.router.routes) used.insert(rule.tasks.begin(), rule.tasks.end());
+  findings.good(fmt::format("routes: {} rules", config.router.routes.size()));
+  for (const std::string& task : task_names(config.inference)) {
+    if (!used.contains(task)) findings.note(fmt::format("task {}: no route uses it", task));
+  }
+}
+
+}  // namespace
+
+int check(const config::NodeConfig& config, const PredictorFactory& open_predictor) {
+  Findings findings;
+  findings.good("configuration");
+  check_routes(config, findings);
+  // One model at a time, so that each that cannot be loaded gets its own line.
+  for (const config::ModelConfig& model : config.inference.models) {
+    config::InferenceConfig alone = config.inference;
+    std::erase_if(alone.models, [&](const auto& other) { return other.name != model.name; });
+    std::erase_if(alone.tasks, [&](const auto& task) { return task.model != model.name; });
+    auto predictor = open_predictor(alone);
+    if (!predictor.ok()) {
+      findings.bad(fmt::format("model {}: {}", model.name, predictor.status().message()));
+    } else if ((*predictor)->tasks().empty()) {
+      findings.note(fmt::format("model {}: no task uses it", model.name));
+    } else {
+      const inference::TaskInfo info = (*predictor)->tasks().front();
+      findings.good(fmt::format("model {}: {:.1f} M parameters, {} on {}, {}", model.name, info.parameters / 1e6,
+                                info.precision, info.device, info.model_digest));
+    }
+  }
+  check_store(config, findings);
+  check_peers(config, findings);
+  return findings.failed() ? 1 : 0;
+}
+
+}  // namespace node::operate

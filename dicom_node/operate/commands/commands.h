@@ -1,0 +1,39 @@
+// Commands: the subcommands of `skelex-node`, one function each; each returns the exit status.
+//
+// Exit:    0 done, 1 it failed, 2 the call or the configuration is wrong.
+// Output:  results on standard output, findings and progress on standard error.
+// Threads: called from main's thread, before any other was started.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/node_config.h"
+#include "inference/predictor.h"
+
+namespace node::operate {
+
+// Loads every model of the configuration. Only main.cpp knows the engine behind it.
+using PredictorFactory = std::function<Result<std::unique_ptr<inference::Predictor>>(const config::InferenceConfig&)>;
+
+int serve(const config::NodeConfig& config, const PredictorFactory& open_predictor);
+int check(const config::NodeConfig& config, const PredictorFactory& open_predictor);
+int models(const config::NodeConfig& config, const PredictorFactory& open_predictor, bool json);
+int predict(const config::NodeConfig& config, const PredictorFactory& open_predictor, const std::string& out,
+            const std::vector<std::string>& paths);
+int route(const config::NodeConfig& config, const std::vector<std::string>& paths, bool json);
+int list_studies(const config::NodeConfig& config, const std::string& state, bool json);
+int show_study(const config::NodeConfig& config, const std::string& study_instance_uid);
+int list_deliveries(const config::NodeConfig& config, bool parked_only, bool json);
+
+// A file, or what is below a folder, in path order.
+struct InputPath {
+  std::string path;
+  bool named = true;  // false: found in a folder.
+};
+// Errors: kNotFound for a path that does not exist.
+Result<std::vector<InputPath>> expand_paths(const std::vector<std::string>& paths);
+
+}  // namespace node::operate

@@ -1,0 +1,129 @@
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "dicom_node/operate/commands/commands.h"
+#include "dicom_node/operate/instance_json.h"
+#include "storage/sqlite_study_store.h"
+
+namespace node::operate {
+namespace {
+
+constexpr int kPage = 1000;
+
+std::string utc(std::optional<WallTime> time) {
+  if (!time) return "";
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::time_point(*time))));
+}
+
+int fail(const Status& status) {
+  fmt::print(stderr, "skelex-node: {}\n", status.message());
+  return 1;
+}
+
+}  // namespace
+
+int list_studies(const config::NodeConfig& config, const std::string& state, bool json) {
+  std::optional<storage::StudyState> wanted;
+  for (storage::StudyState s :
+       {storage::StudyState::kOpen, storage::StudyState::kClosed, storage::StudyState::kFinished,
+        storage::StudyState::kNotRouted, storage::StudyState::kFailed}) {
+    if (state == storage::to_string(s)) wanted = s;
+  }
+  if (!state.empty() && !wanted) {
+    fmt::print(stderr, "skelex-node: --state {}: known are open, closed, finished, not_routed, failed\n", state);
+    return 2;
+  }
+  SystemClock clock;
+  auto store = storage::open_sqlite_study_store_read_only(config.storage, clock);
+  if (!store.ok()) return fail(store.status());
+  for (int offset = 0;; offset += kPage) {
+    auto page = (*store)->list_studies(wanted, offset, kPage);
+    if (!page.ok()) return fail(page.status());
+    for (const storage::StudySummary& study : *page) {
+      if (json) {
+        const nlohmann::ordered_json line = {{"study_instance_uid", study.study_instance_uid},
+                                             {"state", storage::to_string(study.state)},
+                                             {"reason", study.reason},
+                                             {"revision", study.revision},
+                                             {"instances", study.instances},
+                                             {"analysed", study.analysed},
+                                             {"skipped", study.skipped},
+                                             {"failed", study.failed},
+                                             {"conflicts", study.conflicts},
+                                             {"waiting", study.waiting},
+                                             {"deliveries_pending", study.deliveries_pending},
+                                             {"deliveries_parked", study.deliveries_parked},
+                                             {"deliveries_done", study.deliveries_done},
+                                             {"last_instance_at", utc(study.last_instance_at)},
+                                             {"finished_at", utc(study.finished_at)}};
+        fmt::print("{}\n", line.dump());
+      } else {
+        fmt::print(
+            "{}  {}  revision {}  {} images: {} analysed, {} skipped, {} failed, {} conflicts, {} waiting; "
+            "deliveries: {} done, {} due, {} parked{}\n",
+            study.study_instance_uid, storage::to_string(study.state), study.revision, study.instances, study.analysed,
+            study.skipped, study.failed, study.conflicts, study.waiting, study.deliveries_done,
+            study.deliveries_pending, study.deliveries_parked, study.reason.empty() ? "" : "; " + study.reason);
+      }
+    }
+    if (page->size() < kPage) return 0;
+  }
+}
+
+int show_study(const config::NodeConfig& config, const std::string& study_instance_uid) {
+  auto uid = storage::Uid::parse(study_instance_uid);
+  if (!uid.ok()) {
+    fmt::print(stderr, "skelex-node: {}\n", uid.status().message());
+    return 2;
+  }
+  SystemClock clock;
+  auto store = storage::open_sqlite_study_store_read_only(config.storage, clock);
+  if (!store.ok()) return fail(store.status());
+  auto study = (*store)->find_study(*uid);
+  if (!study.ok()) return fail(study.status());
+  auto instances = (*store)->list_instances(*uid);
+  if (!instances.ok()) return fail(instances.status());
+  for (const storage::InstanceRecord& instance : *instances) {
+    fmt::print("{}\n", instance_json(instance, config.inference.tasks, {}));
+  }
+  return 0;
+}
+
+int list_deliveries(const config::NodeConfig& config, bool parked_only, bool json) {
+  SystemClock clock;
+  auto store = storage::open_sqlite_study_store_read_only(config.storage, clock);
+  if (!store.ok()) return fail(store.status());
+  std::optional<storage::DeliveryState> wanted;
+  if (parked_only) wanted = storage::DeliveryState::kParked;
+  for (int offset = 0;; offset += kPage) {
+    auto page = (*store)->list_deliveries(wanted, offset, kPage);
+    if (!page.ok()) return fail(page.status());
+    for (const storage::DeliveryRecord& delivery : *page) {
+      const std::string peer_status = delivery.peer_status ? fmt::format("{:04X}", *delivery.peer_status) : "";
+      if (json) {
+        const nlohmann::ordered_json line = {{"id", delivery.id},
+                                             {"destination", delivery.destination},
+                                             {"kind", delivery.kind},
+                                             {"sop_instance_uid", delivery.sop_instance_uid},
+                                             {"study_instance_uid", delivery.study_instance_uid},
+                                             {"state", storage::to_string(delivery.state)},
+                                             {"attempts", delivery.attempts},
+                                             {"due_at", utc(delivery.due_at)},
+                                             {"delivered_at", utc(delivery.delivered_at)},
+                                             {"peer_status", peer_status},
+                                             {"text", delivery.text}};
+        fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+      } else {
+        fmt::print("{}  {}  {} {} to {}  attempts {}  {}{}\n", delivery.id, storage::to_string(delivery.state),
+                   delivery.kind, delivery.sop_instance_uid, delivery.destination, delivery.attempts,
+                   peer_status.empty() ? "" : peer_status + "H ", delivery.text);
+      }
+    }
+    if (page->size() < kPage) return 0;
+  }
+}
+
+}  // namespace node::operate
