@@ -3,7 +3,6 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace node::config {
@@ -42,22 +41,5 @@ struct TaskConfig {
   std::vector<std::string> views;      // View Position the task is meant for; empty: any.
   std::optional<int> age_years_min, age_years_max;  // Outside, or unknown where one is set: out of scope.
 };
-
-// How sure a task is of a probability: two operating points, as radiologists know them from other products.
-enum class Level { kNegative, kDoubtful, kCertain };
-
-inline Level level_of(const TaskConfig& task, double probability) {
-  if (probability >= task.threshold_certain) return Level::kCertain;
-  return probability >= task.threshold_doubtful ? Level::kDoubtful : Level::kNegative;
-}
-
-inline std::string_view to_string(Level level) {
-  switch (level) {
-    case Level::kNegative: return "negative";
-    case Level::kDoubtful: return "doubtful";
-    case Level::kCertain: return "certain";
-  }
-  return "unknown";
-}
 
 }  // namespace node::config

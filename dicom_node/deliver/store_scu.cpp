@@ -121,7 +121,7 @@ Result<StoreAnswer> StoreScu::store(const std::filesystem::path& file, const Obj
                                     const std::string& sop_instance_uid) {
   const std::string what = "send " + sop_instance_uid;
   DcmFileFormat object;
-  NODE_RETURN_IF_ERROR(object::load_dataset(file, object, false).within(what));
+  NODE_RETURN_IF_ERROR(object::load_dataset(file, object, object::Extent::kWithPixelData).within(what));
 
   T_ASC_PresentationContextID context = ASC_findAcceptedPresentationContextID(
       impl_->association, kind.sop_class_uid.c_str(), kind.transfer_syntax_uid.c_str());

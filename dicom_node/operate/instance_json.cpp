@@ -1,9 +1,9 @@
 #include "dicom_node/operate/instance_json.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "dicom_node/object/finding_record.h"
+#include "dicom_node/report/finding_summary.h"
 
 namespace node::operate {
 namespace {
@@ -16,31 +16,24 @@ void put(Json& json, const char* key, const std::string& value) {
   if (!value.empty()) json[key] = value;
 }
 
-const config::TaskConfig* find_task(const std::vector<config::TaskConfig>& tasks, const std::string& name) {
-  const auto found = std::find_if(tasks.begin(), tasks.end(), [&](const auto& task) { return task.name == name; });
-  return found == tasks.end() ? nullptr : &*found;
-}
-
 Json anomaly_json(const inference::Prediction& prediction) {
   const inference::AnomalyMap& map = prediction.map;
   return {{"model", prediction.model}, {"score", map.score}, {"mode", map.mode},
           {"passes", map.passes},      {"seed", map.seed},   {"calibrated", false}};
 }
 
-Json finding_json(const inference::Prediction& prediction, const config::TaskConfig* task) {
+Json finding_json(const inference::Prediction& prediction, const config::TaskConfig& task) {
   Json json = {{"task", prediction.task}, {"model", prediction.model}, {"model_digest", prediction.model_digest}};
-  const auto best = std::max_element(prediction.scores.begin(), prediction.scores.end(),
-                                     [](const auto& a, const auto& b) { return a.value < b.value; });
-  if (best != prediction.scores.end()) {
-    json["label"] = best->label;
-    json["value"] = best->value;
-    json["unit"] = best->unit;
-    if (task != nullptr && task->output != config::OutputKind::kRegression) {
-      json["level"] = config::to_string(config::level_of(*task, best->value));
-    }
+  const bool quantity = task.output == config::OutputKind::kRegression;
+  if (const int leading = report::leading_label(prediction); leading >= 0) {
+    const inference::Score& score = prediction.scores[leading];
+    json["label"] = score.label;
+    json["value"] = score.value;
+    json["unit"] = score.unit;
+    if (!quantity) json["level"] = report::to_string(report::level_of(task, prediction));
   }
   json["logits"] = prediction.logits;
-  if (task == nullptr || task->output != config::OutputKind::kRegression) {
+  if (!quantity) {
     Json probabilities = Json::object();
     for (const inference::Score& score : prediction.scores) probabilities[score.label] = score.value;
     json["probabilities"] = probabilities;
@@ -72,7 +65,7 @@ std::string instance_json(const storage::InstanceRecord& instance, const std::ve
     if (record->prediction.map.size > 0) {
       json["anomaly"] = anomaly_json(record->prediction);
     } else {
-      findings.push_back(finding_json(record->prediction, find_task(tasks, stored.task)));
+      findings.push_back(finding_json(record->prediction, report::find_task(tasks, record->prediction)));
     }
   }
   if (!findings.empty()) json["findings"] = findings;
