@@ -35,14 +35,16 @@ struct InstanceHeader {
   std::string photometric_interpretation;  // (0028,0004)
   bool has_pixel_data = false;
   bool pixel_data_encapsulated = false;
-  std::uint64_t pixel_data_bytes = 0;      // Of native pixel data, as far as the file holds them.
+  std::uint64_t pixel_data_bytes = 0;      // As far as the file holds them; encapsulated: of all fragments.
+  bool pixel_data_cut = false;             // The file ends inside them.
 
   // SHA-256 over the raw values, padding stripped, of the attributes that routing, rendering or results read: the list
   // is kAttributesThatMatter in the .cpp. Two objects with the same digest and the same pixels are the same object,
   // whatever their transfer syntax, Retrieve AE Title or Original Attributes.
   std::string digest;
 
-  // Empty if pixel data are complete as far as a header can tell; else "no pixel data" or "pixel data shorter than ...".
+  // Empty if pixel data are complete as far as a header can tell; else "no pixel data", "pixel data empty", "pixel data
+  // shorter than rows x columns ask", "the file ends inside the pixel data", or what of the header is impossible.
   std::string pixel_data_problem() const;
 };
 

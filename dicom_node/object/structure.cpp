@@ -211,6 +211,7 @@ class Walk {
 
   Status data_set(Source& source, Encoding encoding) {
     source_ = &source;
+    start_ = source.position();
     levels_ = {Level{source.end(), encoding}};
     while (true) {
       Status status = step();
@@ -236,7 +237,7 @@ class Walk {
 
   // One element, item or delimiter. Sets done_ at the end of what concerns us.
   Status step() {
-    Level& level = levels_.back();
+    const Level level = levels_.back();  // A copy: entering a level moves them.
     const std::uint64_t at = source_->position();
     if (at >= level.end && levels_.size() > 1 && !level.undefined) {
       levels_.pop_back();
@@ -253,6 +254,11 @@ class Walk {
     const bool big_endian = level.encoding.big_endian;
     const std::uint32_t tag = std::uint32_t{get16(header, big_endian)} << 16 | get16(header + 2, big_endian);
 
+    // The first group is a low one (0008); read in the wrong byte order it is a high one.
+    const std::uint32_t group = tag >> 16;
+    if (at == start_ && (group >> 8 | (group & 0xFF) << 8) < group) {
+      return failure("another byte order than its transfer syntax says", at);
+    }
     if (tag == kItem || tag == kItemDelimiter || tag == kSequenceDelimiter) {
       const std::uint32_t length = get32(header + 4, big_endian);
       if (tag == kItem && level.sequence) return enter(Level{0, level.encoding}, length, at);
@@ -396,7 +402,7 @@ class Walk {
   Structure& structure_;
   Source* source_ = nullptr;
   std::vector<Level> levels_;
-  std::uint64_t elements_ = 0, meta_end_ = 0;
+  std::uint64_t elements_ = 0, meta_end_ = 0, start_ = 0;
   bool done_ = false, fatal_ = false;
 };
 

@@ -1,0 +1,205 @@
+#include "dicom_node/object/instance_header.h"
+
+#include <dcmtk/dcmdata/dcdeftag.h>
+#include <dcmtk/dcmdata/dcfilefo.h>
+#include <dcmtk/dcmdata/dcitem.h>
+#include <dcmtk/dcmdata/dcsequen.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <span>
+#include <string_view>
+
+#include "dicom_node/object/dataset_text.h"
+#include "dicom_node/object/part10.h"
+#include "dicom_node/object/sha256.h"
+#include "dicom_node/object/structure.h"
+
+namespace node::object {
+namespace {
+
+// What routing, rendering and results read. Not in it: what a decoder or an archive may change without changing the
+// object (transfer syntax, lossy history, group lengths, Retrieve AE Title, Original Attributes, private groups).
+const std::span<const DcmTagKey> attributes_that_matter() {
+  static const DcmTagKey kAttributesThatMatter[] = {
+      // Identity, copied into results.
+      DCM_SpecificCharacterSet, DCM_TimezoneOffsetFromUTC, DCM_SOPClassUID, DCM_StudyInstanceUID, DCM_SeriesInstanceUID,
+      DCM_PatientName, DCM_PatientID, DCM_IssuerOfPatientID, DCM_IssuerOfPatientIDQualifiersSequence,
+      DCM_OtherPatientIDsSequence, DCM_PatientBirthDate, DCM_PatientSex, DCM_PatientAge, DCM_PatientSize,
+      DCM_PatientWeight, DCM_StudyDate, DCM_StudyTime, DCM_StudyID, DCM_StudyDescription, DCM_AccessionNumber,
+      DCM_IssuerOfAccessionNumberSequence, DCM_ReferringPhysicianName, DCM_ProcedureCodeSequence,
+      DCM_RequestAttributesSequence,
+      // Routing.
+      DCM_Modality, DCM_ImageType, DCM_PresentationIntentType, DCM_BodyPartExamined, DCM_AnatomicRegionSequence,
+      DCM_RequestedProcedureCodeSequence, DCM_PerformedProtocolCodeSequence, DCM_ProtocolName, DCM_SeriesDescription,
+      DCM_RequestedProcedureDescription, DCM_Laterality, DCM_ImageLaterality, DCM_ViewPosition, DCM_ViewCodeSequence,
+      DCM_PatientOrientation,
+      // Rendering.
+      DCM_SamplesPerPixel, DCM_NumberOfFrames, DCM_Rows, DCM_Columns, DCM_BitsAllocated, DCM_BitsStored, DCM_HighBit,
+      DCM_PixelRepresentation, DCM_PixelAspectRatio, DCM_PixelSpacing, DCM_ImagerPixelSpacing, DCM_PixelPaddingValue,
+      DCM_PixelPaddingRangeLimit, DCM_ModalityLUTSequence, DCM_RescaleIntercept, DCM_RescaleSlope, DCM_VOILUTSequence,
+      DCM_WindowCenter, DCM_WindowWidth, DCM_VOILUTFunction, DCM_PresentationLUTShape};
+  return kAttributesThatMatter;
+}
+
+void digest_element(Sha256& digest, DcmElement& element) {
+  if (auto* sequence = dynamic_cast<DcmSequenceOfItems*>(&element)) {
+    for (unsigned long i = 0; i < sequence->card(); ++i) {
+      digest.update("item\n");
+      DcmItem& item = *sequence->getItem(i);
+      for (unsigned long j = 0; j < item.card(); ++j) {
+        DcmElement& child = *item.getElement(j);
+        if (child.getGTag() % 2 != 0 || child.getETag() == 0) continue;  // Private; group length.
+        digest.update(child.getTag().toString().c_str());
+        digest_element(digest, child);
+      }
+    }
+    return;
+  }
+  digest.update("=");
+  if (element.isaString()) {
+    digest.update(raw_text(element));
+  } else if (const auto words = raw_words(element); !words.empty()) {
+    digest.update(words.data(), words.size() * sizeof words[0]);
+  } else {
+    OFString text;
+    element.getOFStringArray(text);
+    digest.update(std::string_view(text.c_str(), text.size()));
+  }
+  digest.update("\n");
+}
+
+std::string digest_of(DcmItem& data_set) {
+  Sha256 digest;
+  for (const DcmTagKey& tag : attributes_that_matter()) {
+    DcmElement* element = nullptr;
+    if (data_set.findAndGetElement(tag, element).bad() || element == nullptr) continue;
+    digest.update(tag.toString().c_str());
+    digest_element(digest, *element);
+  }
+  // Colour models come and go with compression; the two grey ones mean opposite things.
+  const std::string photometric = text_of(data_set, DCM_PhotometricInterpretation);
+  digest.update(photometric.starts_with("MONOCHROME") ? photometric : "COLOR");
+  return digest.finish_hex();
+}
+
+std::vector<config::Code> codes_of(DcmItem& data_set, const DcmTagKey& tag) {
+  std::vector<config::Code> codes;
+  DcmSequenceOfItems* sequence = nullptr;
+  if (data_set.findAndGetSequence(tag, sequence).bad() || sequence == nullptr) return codes;
+  for (unsigned long i = 0; i < sequence->card(); ++i) {
+    DcmItem& item = *sequence->getItem(i);
+    config::Code code;
+    for (const DcmTagKey& value : {DCM_CodeValue, DCM_LongCodeValue, DCM_URNCodeValue}) {
+      if (code.value.empty()) code.value = text_of(item, value);
+    }
+    code.scheme = text_of(item, DCM_CodingSchemeDesignator);
+    code.meaning = text_of(item, DCM_CodeMeaning);
+    if (!code.value.empty()) codes.push_back(std::move(code));
+  }
+  return codes;
+}
+
+int digits(std::string_view text) {
+  int value = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() && value >= 0 ? value : -1;
+}
+
+// YYYYMMDD, or YYYY.MM.DD of old files; -1 if it is neither.
+int date_number(std::string text) {
+  std::erase(text, '.');
+  return text.size() == 8 ? digits(text) : -1;
+}
+
+int age_of(DcmItem& data_set) {
+  const std::string age = text_of(data_set, DCM_PatientAge);
+  if (age.size() == 4) {
+    const int count = digits(age.substr(0, 3));
+    if (count >= 0) switch (age[3]) {
+        case 'Y': return count;
+        case 'M': return count / 12;
+        case 'W': return count * 7 / 365;
+        case 'D': return count / 365;
+      }
+  }
+  const int born = date_number(text_of(data_set, DCM_PatientBirthDate));
+  const int studied = date_number(text_of(data_set, DCM_StudyDate));
+  if (born <= 0 || studied < born) return -1;
+  return (studied - born) / 10000;  // Of numbers YYYYMMDD this counts birthdays.
+}
+
+}  // namespace
+
+std::string InstanceHeader::pixel_data_problem() const {
+  if (!has_pixel_data) return "no pixel data";
+  if (rows <= 0 || columns <= 0) return "rows or columns are 0 or missing";
+  if (samples_per_pixel <= 0 || bits_allocated <= 0) return "samples per pixel or bits allocated are 0 or missing";
+  if (bits_stored <= 0 || bits_stored > bits_allocated) return "bits stored are 0 or more than bits allocated";
+  if (number_of_frames <= 0) return "number of frames is 0 or no number";
+  if (pixel_data_bytes == 0) return "pixel data empty";
+  if (pixel_data_cut) return "the file ends inside the pixel data";
+  if (!pixel_data_encapsulated) {
+    // 16 + 16 + 16 + 16 + 32 bits at most: more than 64.
+    const auto samples =
+        static_cast<unsigned __int128>(rows) * static_cast<unsigned>(columns) * static_cast<unsigned>(number_of_frames);
+    unsigned __int128 bits = samples * static_cast<unsigned>(samples_per_pixel) * static_cast<unsigned>(bits_allocated);
+    if (photometric_interpretation == "YBR_FULL_422") bits = samples * 2 * static_cast<unsigned>(bits_allocated);
+    if ((bits + 7) / 8 > pixel_data_bytes) return "pixel data shorter than rows x columns ask";
+  }
+  return {};
+}
+
+Result<InstanceHeader> read_instance_header(const std::filesystem::path& file, const ReadLimits& limits) {
+  NODE_ASSIGN_OR_RETURN(const Structure structure, walk_structure(file, limits));
+  DcmFileFormat format;
+  NODE_RETURN_IF_ERROR(load_dataset(file, format, Extent::kUpToPixelData, limits));
+  DcmDataset& data_set = *format.getDataset();
+  if (data_set.card() == 0) return invalid_argument("not readable as DICOM: an empty data set");
+
+  InstanceHeader header;
+  header.transfer_syntax_uid = structure.transfer_syntax_uid;
+  if (header.transfer_syntax_uid.empty()) {
+    header.transfer_syntax_uid = DcmXfer(data_set.getOriginalXfer()).getXferID();
+  }
+  header.sop_class_uid = text_of(data_set, DCM_SOPClassUID);
+  header.sop_instance_uid = text_of(data_set, DCM_SOPInstanceUID);
+  header.study_instance_uid = text_of(data_set, DCM_StudyInstanceUID);
+  header.series_instance_uid = text_of(data_set, DCM_SeriesInstanceUID);
+  header.instance_creator_uid = text_of(data_set, DCM_InstanceCreatorUID);
+  header.modality = text_of(data_set, DCM_Modality);
+  header.presentation_intent_type = text_of(data_set, DCM_PresentationIntentType);
+  header.image_type = texts_of(data_set, DCM_ImageType);
+  header.accession_number = text_of(data_set, DCM_AccessionNumber);
+  header.body_part_examined = text_of(data_set, DCM_BodyPartExamined);
+  header.anatomic_region = codes_of(data_set, DCM_AnatomicRegionSequence);
+  for (const DcmTagKey& tag :
+       {DCM_ProcedureCodeSequence, DCM_RequestedProcedureCodeSequence, DCM_PerformedProtocolCodeSequence}) {
+    for (config::Code& code : codes_of(data_set, tag)) header.procedure_codes.push_back(std::move(code));
+  }
+  header.protocol_name = text_of(data_set, DCM_ProtocolName);
+  header.series_description = text_of(data_set, DCM_SeriesDescription);
+  header.study_description = text_of(data_set, DCM_StudyDescription);
+  header.laterality = text_of(data_set, DCM_ImageLaterality);
+  if (header.laterality.empty()) header.laterality = text_of(data_set, DCM_Laterality);
+  for (char& c : header.laterality) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  header.view_position = text_of(data_set, DCM_ViewPosition);
+  header.age_years = age_of(data_set);
+  header.rows = word_of(data_set, DCM_Rows).value_or(0);
+  header.columns = word_of(data_set, DCM_Columns).value_or(0);
+  header.samples_per_pixel = word_of(data_set, DCM_SamplesPerPixel).value_or(0);
+  header.bits_allocated = word_of(data_set, DCM_BitsAllocated).value_or(0);
+  header.bits_stored = word_of(data_set, DCM_BitsStored).value_or(0);
+  const std::string frames = text_of(data_set, DCM_NumberOfFrames);
+  header.number_of_frames = frames.empty() ? 1 : std::max(0, digits(frames));
+  header.photometric_interpretation = text_of(data_set, DCM_PhotometricInterpretation);
+  header.has_pixel_data = structure.has_pixel_data;
+  header.pixel_data_encapsulated = structure.encapsulated;
+  header.pixel_data_bytes = structure.pixel_data_bytes;
+  header.pixel_data_cut = structure.cut;
+  header.digest = digest_of(data_set);
+  return header;
+}
+
+}  // namespace node::object
