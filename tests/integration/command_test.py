@@ -1,0 +1,121 @@
+"""The command line: what it says of mistakes, and `predict` over files."""
+import json
+import socket
+import subprocess
+import time
+
+import pytest
+from pynetdicom import AE
+
+from harness import BIN, DEMO, RADIOGRAPHS, SOURCE, Node, Pacs, SANITIZED_FACTOR
+
+
+def run(*arguments):
+    return subprocess.run([BIN / "skelex-node", *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_an_unknown_key_names_file_line_and_key(tmp_path):
+    config = tmp_path / "node.yaml"
+    config.write_text(DEMO.read_text() + "\nnode_typo: {a: 1}\n")
+    done = run("check", "--config", config)
+    assert done.returncode == 2
+    line = len(config.read_text().splitlines())
+    assert f"node.yaml:{line}" in done.stderr and "node_typo" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["serve"], ["nonsense"], ["predict", "--config", "x"],
+                                       ["check", "--config", "/no/such/node.yaml"]])
+def test_a_wrong_call_exits_2(arguments):
+    assert run(*arguments).returncode == 2
+
+
+def test_a_missing_and_a_truncated_checkpoint_are_named(tmp_path):
+    missing = run("models", "--config", DEMO, "--set", f"models.demo-fracture.path={tmp_path}/nowhere")
+    assert missing.returncode != 0 and f"{tmp_path}/nowhere" in missing.stderr
+    broken = tmp_path / "broken"
+    subprocess.run(["cp", "-r", SOURCE / "config/demo/demo-fracture", broken], check=True)
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    truncated = run("models", "--config", DEMO, "--set", f"models.demo-fracture.path={broken}")
+    assert truncated.returncode != 0 and "broken" in truncated.stderr
+
+
+def test_a_label_list_of_the_wrong_length_is_named():
+    done = run("models", "--config", DEMO, "--set", "tasks.fracture.labels=[A, B, C]")
+    assert done.returncode != 0 and "fracture" in done.stderr
+
+
+def test_check_finds_the_peer_that_is_down_and_changes_nothing(tmp_path):
+    with Pacs() as pacs:
+        up = run("check", *Node(tmp_path, pacs_port=pacs.port).arguments())
+        assert up.returncode == 0, up.stdout + up.stderr
+        assert "answers C-ECHO" in up.stdout
+    down = run("check", *Node(tmp_path, pacs_port=pacs.port).arguments())
+    assert down.returncode == 1 and "FAIL  peer pacs" in down.stdout
+    assert not (tmp_path / "store").exists()
+
+
+def test_predict_writes_a_line_and_objects_for_every_image(tmp_path):
+    text = tmp_path / "in" / "notes.txt"
+    text.parent.mkdir()
+    text.write_text("no DICOM")
+    done = run("predict", "--config", DEMO, "--out", tmp_path / "out", RADIOGRAPHS, tmp_path / "in")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    files = sorted(str(p) for p in RADIOGRAPHS.rglob("*") if p.is_file())
+    assert sorted(line["path"] for line in lines) == sorted([*files, str(text)])
+    for line in lines:
+        if line["path"] == str(text):
+            assert line["state"] == "skipped"
+        else:
+            assert line["state"] == "analysed" and line["findings"] and line["anomaly"]["passes"] == 8
+            assert (tmp_path / "out") in __import__("pathlib").Path(line["outputs"]["sr"]).parents
+            assert all(__import__("pathlib").Path(p).is_file() for p in [line["outputs"]["sr"], *line["outputs"]["sc"]])
+    named = run("predict", "--config", DEMO, "--out", tmp_path / "out2", text)
+    assert named.returncode == 1 and json.loads(named.stdout)["state"] == "failed"
+
+
+def test_predict_makes_the_same_bytes_twice(tmp_path):
+    image = sorted(p for p in RADIOGRAPHS.rglob("*.dcm"))[0]
+    outputs = []
+    for name in ("a", "b"):
+        done = subprocess.run([BIN / "skelex-node", "predict", "--config", DEMO, "--out", tmp_path / name, image],
+                              capture_output=True, env={**__import__("os").environ, "SOURCE_DATE_EPOCH": "1700000000"})
+        assert done.returncode == 0, done.stderr
+        outputs.append([p.read_bytes() for p in sorted((tmp_path / name).rglob("*.dcm"))])
+    assert outputs[0] == outputs[1] and len(outputs[0]) == 2
+
+
+def test_a_second_node_on_one_directory_says_so_and_exits_1(tmp_path):
+    with Node(tmp_path) as node:
+        second = Node(tmp_path)
+        done = run("serve", *second.arguments())
+        assert done.returncode == 1 and str(tmp_path / "store") in done.stderr
+        assert node.get("/healthz")[0] == 200
+
+
+def test_sigterm_exits_0(tmp_path):
+    node = Node(tmp_path).start()
+    assert node.stop() == 0
+
+
+def test_twenty_silent_connections_cost_an_echo_nothing(tmp_path):
+    with Node(tmp_path) as node:
+        silent = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(20)]
+        began = time.monotonic()
+        ae = AE(ae_title="XRAY1")
+        ae.add_requested_context("1.2.840.10008.1.1")
+        association = ae.associate("127.0.0.1", node.port, ae_title="SKELEX")
+        assert association.is_established and association.send_c_echo().Status == 0
+        assert time.monotonic() - began < 1 * SANITIZED_FACTOR
+        association.release()
+        for connection in silent:
+            connection.close()
+
+
+def test_an_unknown_calling_ae_title_is_rejected(tmp_path):
+    with Node(tmp_path) as node:
+        ae = AE(ae_title="STRANGER")
+        ae.add_requested_context("1.2.840.10008.1.1")
+        association = ae.associate("127.0.0.1", node.port, ae_title="SKELEX")
+        assert association.is_rejected
