@@ -17,6 +17,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "config/base/clock.h"
@@ -70,15 +71,16 @@ class Batcher {
     SteadyTime since;
   };
   struct Queue {
-    std::vector<Waiting> waiting;  // In the order of submission.
-    std::int64_t waiting_rows = 0;
+    std::vector<Waiting> waiting;   // In the order of submission.
     std::uint64_t rows_served = 0;  // Of the device; lifted to the others' level when the queue was empty.
   };
 
   void serve();
-  // The queue to serve now, or -1 and in `due` the time at which one will be (max(): when one is submitted).
+  // The queue to serve now, or -1 and in `due` when one will be due (max(): not before something is submitted).
   int choose(SteadyTime now, SteadyTime& due) const REQUIRES(mutex_);
-  Batch take(Queue& queue, SteadyTime now) REQUIRES(mutex_);
+  std::uint64_t rows_served_level() const REQUIRES(mutex_);
+  Batch take(int queue, SteadyTime now) REQUIRES(mutex_);
+  std::pair<bool, int> urgency_of(const Waiting& waiting, SteadyTime now) const;
 
   const Options options_;
   Clock& clock_;
@@ -86,7 +88,7 @@ class Batcher {
   mutable Mutex mutex_;
   ConditionVariable changed_;
   std::vector<Queue> queues_ GUARDED_BY(mutex_);
-  std::uint64_t rows_served_level_ GUARDED_BY(mutex_) = 0;  // Of the queue that was served last, before it was.
+  std::uint64_t rows_served_last_ GUARDED_BY(mutex_) = 0;  // Of the queue that was served last, before it was.
   BatcherStats stats_ GUARDED_BY(mutex_);
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::thread thread_;  // Last: it uses all of the above.
