@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace node::config {
@@ -37,7 +38,8 @@ struct BodyPartTable {
   std::map<std::string, std::string> codes;            // "SCHEME|VALUE" -> term: "SCT|72696002" -> "KNEE".
   std::map<std::string, std::string> procedure_codes;  // The same, of procedure codes (LOINC and the site's own).
   std::vector<std::pair<std::string, std::string>> description_patterns;  // ECMAScript regex, any case -> term.
-  std::map<std::string, std::string> group;            // Term -> group, to see contradictions: "FINGER" -> "hand".
+  // Term -> what it shows a part of: "WRIST" -> hand, forearm. Two terms that share none contradict each other.
+  std::map<std::string, std::vector<std::string>> groups;
 };
 
 struct RouterConfig {

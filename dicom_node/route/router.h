@@ -5,11 +5,14 @@
 // Rules:     in file order, first match wins. The body part comes from the first source that names one:
 //            an anatomic region code, Body Part Examined, procedure codes, then the site's own patterns
 //            over descriptions; the answer says which. A code and a Body Part Examined of different groups
-//            contradict each other: not analysed. "No rule matches" is an answer, not an error.
+//            contradict each other: not analysed. "No rule matches" is an answer, not an error. A Secondary Capture
+//            needs a rule that names its modality. Every forward rule that matches counts, for skipped images too,
+//            but nothing goes back to the peer it came from.
 // Source:    Modality (0008,0060), Body Part Examined (0018,0015): PS3.3 C.7.3.1; Anatomic Region
 //            Sequence (0008,2218): PS3.3 C.8.11.2; their defined terms: PS3.16 Annex L.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,17 +34,20 @@ struct RuleOutcome {  // For `skelex-node route`: each rule in order, up to the 
 
 class Router {
  public:
-  // Errors: kInvalidArgument if a rule names a task not in `known_tasks`, or a name repeats.
+  // Errors: kInvalidArgument if a rule names a task not in `known_tasks`, a name repeats, or a description pattern is
+  // no regular expression.
   static Result<Router> create(const config::RouterConfig& config, const std::vector<std::string>& known_tasks);
 
   // `from`: the peer's name; empty for files. Images that no model may read (FOR PROCESSING, several frames, no or
-  // short pixel data, no radiograph) get no tasks and a reason, whatever the rules say.
+  // short pixel data, no radiograph) get no tasks and a reason, whatever the rules say; where a rule would have taken
+  // them it is named all the same, with its destinations.
   RouteDecision route(const object::InstanceHeader& header, std::string_view from) const;
   std::vector<RuleOutcome> explain(const object::InstanceHeader& header, std::string_view from) const;
 
  private:
-  explicit Router(config::RouterConfig config) : config_(std::move(config)) {}
-  config::RouterConfig config_;
+  struct Rules;
+  explicit Router(std::shared_ptr<const Rules> rules) : rules_(std::move(rules)) {}
+  std::shared_ptr<const Rules> rules_;
 };
 
 }  // namespace node::route
