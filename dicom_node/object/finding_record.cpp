@@ -1,0 +1,111 @@
+#include "dicom_node/object/finding_record.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "dicom_node/object/sha256.h"
+
+namespace node::object {
+namespace {
+
+using nlohmann::json;
+
+static_assert(std::endian::native == std::endian::little, "the map's blob is little endian");
+
+// JSON has no word for these, and a network that went wrong gives them: better stored than lost.
+json number(double value) {
+  if (std::isnan(value)) return "nan";
+  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
+  return value;
+}
+
+double number_of(const json& value) {
+  if (value.is_number()) return value.get<double>();
+  const auto& word = value.get_ref<const std::string&>();
+  if (word == "nan") return std::numeric_limits<double>::quiet_NaN();
+  if (word == "inf") return std::numeric_limits<double>::infinity();
+  if (word == "-inf") return -std::numeric_limits<double>::infinity();
+  throw std::invalid_argument("no number");
+}
+
+}  // namespace
+
+storage::StoredPrediction encode_finding(const FindingRecord& record) {
+  const inference::Prediction& prediction = record.prediction;
+  json content{{"task", prediction.task},
+               {"model", prediction.model},
+               {"model_version", prediction.model_version},
+               {"model_digest", prediction.model_digest},
+               {"logits", json::array()},
+               {"scores", json::array()},
+               {"rendering", record.rendering}};
+  for (const float logit : prediction.logits) content["logits"].push_back(number(logit));
+  for (const inference::Score& score : prediction.scores) {
+    content["scores"].push_back({{"label", score.label}, {"value", number(score.value)}, {"unit", score.unit}});
+  }
+  const inference::AnomalyMap& map = prediction.map;
+  storage::StoredPrediction stored;
+  stored.task = prediction.task;
+  stored.model_version = prediction.model_version;
+  if (!map.values.empty()) {
+    content["map"] = {{"size", map.size}, {"score", number(map.score)},           {"passes", map.passes},
+                      {"mode", map.mode}, {"mask_ratio", number(map.mask_ratio)}, {"seed", map.seed}};
+    stored.blob.assign(reinterpret_cast<const char*>(map.values.data()), map.values.size() * sizeof(float));
+  }
+  // Names come from the configuration; one that is no UTF-8 is stored with replacement characters.
+  stored.content = content.dump(-1, ' ', false, json::error_handler_t::replace);
+  return stored;
+}
+
+Result<FindingRecord> decode_finding(const storage::StoredPrediction& stored) {
+  try {
+    const json content = json::parse(stored.content);
+    FindingRecord record;
+    inference::Prediction& prediction = record.prediction;
+    prediction.task = content.at("task").get<std::string>();
+    prediction.model = content.at("model").get<std::string>();
+    prediction.model_version = content.at("model_version").get<std::string>();
+    prediction.model_digest = content.at("model_digest").get<std::string>();
+    for (const json& logit : content.at("logits")) prediction.logits.push_back(static_cast<float>(number_of(logit)));
+    for (const json& score : content.at("scores")) {
+      prediction.scores.push_back(
+          {score.at("label").get<std::string>(), number_of(score.at("value")), score.at("unit").get<std::string>()});
+    }
+    record.rendering = content.at("rendering").get<std::vector<std::string>>();
+    if (content.contains("map")) {
+      const json& from = content.at("map");
+      inference::AnomalyMap& map = prediction.map;
+      map.size = from.at("size").get<std::int32_t>();
+      map.score = number_of(from.at("score"));
+      map.passes = from.at("passes").get<std::int32_t>();
+      map.mode = from.at("mode").get<std::string>();
+      map.mask_ratio = number_of(from.at("mask_ratio"));
+      map.seed = from.at("seed").get<std::uint64_t>();
+      const auto side = static_cast<std::uint64_t>(map.size < 0 ? 0 : map.size);
+      if (side == 0 || stored.blob.size() != side * side * sizeof(float)) {
+        return data_loss("stored prediction of " + stored.task + ": the map has another size than it says");
+      }
+      map.values.resize(side * side);
+      std::memcpy(map.values.data(), stored.blob.data(), stored.blob.size());
+    } else if (!stored.blob.empty()) {
+      return data_loss("stored prediction of " + stored.task + ": a map that nothing describes");
+    }
+    return record;
+  } catch (const std::exception&) {  // What nlohmann-json throws; its texts repeat the input.
+    return data_loss("stored prediction of " + stored.task + ": not what was stored");
+  }
+}
+
+std::uint64_t mask_seed(const std::string& sop_instance_uid) {
+  Sha256 digest;
+  digest.update(sop_instance_uid);
+  const std::string bytes = digest.finish();
+  std::uint64_t seed = 0;
+  for (int i = 0; i < 6; ++i) seed = seed << 8 | static_cast<unsigned char>(bytes[static_cast<std::size_t>(i)]);
+  return seed;
+}
+
+}  // namespace node::object
