@@ -1,0 +1,275 @@
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "dicom_node/node.h"
+#include "dicom_node/object/finding_record.h"
+#include "dicom_node/object/image_loader.h"
+#include "dicom_node/object/instance_header.h"
+#include "dicom_node/object/result_identity.h"
+#include "dicom_node/operate/commands/commands.h"
+#include "dicom_node/operate/instance_json.h"
+#include "dicom_node/report/study_objects.h"
+#include "dicom_node/route/router.h"
+
+namespace node::operate {
+namespace {
+
+using inference::Prediction;
+using storage::InstanceState;
+
+// One path on its way: what it is, what was found, what was written.
+struct Work {
+  InputPath input;
+  std::string problem;  // Why it is no instance at all.
+  std::optional<report::ReportedImage> image;
+  std::future<Result<std::vector<Prediction>>> answer;  // Valid while a request is out.
+  std::vector<std::string> rendering;
+  InstanceOutputs outputs;
+};
+
+// Study after study, in the order in which each first appears; a file that is no instance stands for itself.
+std::vector<std::vector<Work>> group_by_study(std::vector<Work> works) {
+  std::vector<std::vector<Work>> groups;
+  std::map<std::string, std::size_t> group_of;
+  for (Work& work : works) {
+    const std::string study = work.image ? work.image->record.study_instance_uid.str() : work.input.path;
+    const auto [found, fresh] = group_of.emplace(study, groups.size());
+    if (fresh) groups.emplace_back();
+    groups[found->second].push_back(std::move(work));
+  }
+  return groups;
+}
+
+Result<report::ReportedImage> read_image(const std::string& path, const route::Router& router) {
+  NODE_ASSIGN_OR_RETURN(const object::InstanceHeader header, object::read_instance_header(path));
+  NODE_ASSIGN_OR_RETURN(const storage::Uid sop, storage::Uid::parse(header.sop_instance_uid));
+  NODE_ASSIGN_OR_RETURN(const storage::Uid study, storage::Uid::parse(header.study_instance_uid));
+  storage::InstanceRecord record{.sop_instance_uid = sop, .study_instance_uid = study};
+  record.series_instance_uid = header.series_instance_uid;
+  record.sop_class_uid = header.sop_class_uid;
+  record.transfer_syntax_uid = header.transfer_syntax_uid;
+  record.modality = header.modality;
+  record.accession_number = header.accession_number;
+  record.route = router.route(header, "");
+  if (record.route.tasks.empty()) {
+    record.state = InstanceState::kSkipped;
+    record.reason = record.route.reason;
+  }
+  return report::ReportedImage{std::move(record), path, {}};
+}
+
+// The time that all objects bear: SOURCE_DATE_EPOCH, so that a build can be repeated, or the clock.
+WallTime time_of_objects() {
+  if (const char* epoch = std::getenv("SOURCE_DATE_EPOCH")) {
+    return WallTime(std::chrono::seconds(std::strtoll(epoch, nullptr, 10)));
+  }
+  return SystemClock().now();
+}
+
+class Run {
+ public:
+  Run(const config::NodeConfig& config, inference::Predictor& predictor, std::string out)
+      : config_(config), predictor_(predictor), out_(std::move(out)) {
+    context_.config = config.report;
+    context_.kind_prefix = "predict-";
+    context_.time = time_of_objects();
+    context_.stamp = fmt::format("{}", context_.time.time_since_epoch().count());
+    context_.revision = *context_.stamp;
+    // There is no store that holds a UID of this installation: the AE title stands for it.
+    context_.node_uid = object::derive_uid("predict-node", config.receive.ae_title, "", "", "").str();
+  }
+
+  // Loads the image and asks for its tasks; the answer comes through work.answer.
+  void submit(Work& work) {
+    storage::InstanceRecord& record = work.image->record;
+    auto loaded = object::load_image(work.image->file, {.render_for_processing = true});
+    if (!loaded.ok()) {
+      record.state =
+          loaded.status().code() == StatusCode::kUnsupported ? InstanceState::kSkipped : InstanceState::kFailed;
+      record.reason = loaded.status().message();
+      return;
+    }
+    work.rendering = std::move(loaded->rendering);
+    auto promise = std::make_shared<std::promise<Result<std::vector<Prediction>>>>();
+    work.answer = promise->get_future();
+    predictor_.submit({.image = std::move(loaded->radiograph),
+                       .tasks = record.route.tasks,
+                       .seed = object::mask_seed(record.sop_instance_uid.str()),
+                       .priority = record.route.priority},
+                      [promise](Result<std::vector<Prediction>> answer) { promise->set_value(std::move(answer)); });
+  }
+
+  // Waits for the answer and takes it into the record.
+  void finish(Work& work) {
+    if (!work.answer.valid()) return;
+    storage::InstanceRecord& record = work.image->record;
+    Result<std::vector<Prediction>> answer = work.answer.get();
+    if (!answer.ok()) {
+      record.state = InstanceState::kFailed;
+      record.reason = answer.status().message();
+      return;
+    }
+    record.state = InstanceState::kAnalysed;
+    record.predicted_at = context_.time;
+    for (Prediction& prediction : *answer) {
+      object::FindingRecord finding{std::move(prediction), work.rendering};
+      record.predictions.push_back(object::encode_finding(finding));
+      work.image->findings.push_back(std::move(finding));
+    }
+  }
+
+  // Writes the objects of one study beside each other: OUT/STUDY/sr.dcm, OUT/STUDY/sc-SOPUID-MODEL.dcm.
+  Status write_objects(std::vector<Work>& study) {
+    const bool any_routed = std::any_of(study.begin(), study.end(), [](const Work& work) {
+      return work.image && !work.image->record.route.tasks.empty();
+    });
+    if (!study.front().image || !(any_routed || config_.report.report_skipped)) return ok_status();
+    report::ReportedStudy reported{study.front().image->record.study_instance_uid, 1, {}, {}, std::nullopt};
+    for (const Work& work : study) {
+      for (auto& overlay : report::overlay_references(*work.image, context_)) {
+        reported.overlays.push_back(std::move(overlay));
+      }
+      reported.images.push_back(*work.image);
+    }
+    const std::filesystem::path folder = std::filesystem::path(out_) / reported.study_instance_uid.str();
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error) return internal_error(folder.string() + ": " + error.message());
+
+    const auto take_overlay = [&](const report::ReportedImage& image, report::Overlay overlay) -> Status {
+      const std::string sop = image.record.sop_instance_uid.str();
+      std::string model;
+      for (const object::FindingRecord& finding : image.findings) {
+        if (finding.prediction.task == overlay.object.task) model = finding.prediction.model;
+      }
+      const std::filesystem::path path = folder / fmt::format("sc-{}-{}.dcm", sop, model);
+      for (Work& work : study) {
+        if (work.image->record.sop_instance_uid == image.record.sop_instance_uid) {
+          work.outputs.sc.push_back(path.string());
+        }
+      }
+      return write(path, overlay.object.bytes);
+    };
+    const auto take_report = [&](const report::ResultObject& object) -> Status {
+      const std::filesystem::path path = folder / "sr.dcm";
+      for (Work& work : study) work.outputs.sr = path.string();
+      return write(path, object.bytes);
+    };
+    return report::build_study_objects(reported, {}, context_, {take_overlay, take_report});
+  }
+
+ private:
+  static Status write(const std::filesystem::path& path, const std::string& bytes) {
+    std::ofstream file(path, std::ios::binary | std::ios::trunc);
+    file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    file.close();
+    return file ? ok_status() : internal_error("write " + path.string());
+  }
+
+  const config::NodeConfig& config_;
+  inference::Predictor& predictor_;
+  const std::string out_;
+  report::ResultContext context_;
+};
+
+// The same instance under two paths makes one result, for the first.
+void set_aside_repeats(std::vector<Work>& works) {
+  std::map<std::string, std::string> first_path;
+  for (Work& work : works) {
+    if (!work.image) continue;
+    const auto [found, fresh] = first_path.emplace(work.image->record.sop_instance_uid.str(), work.input.path);
+    if (fresh) continue;
+    work.image.reset();
+    work.problem = "the same SOP Instance UID as " + found->second;
+    work.input.named = false;
+  }
+}
+
+}  // namespace
+
+int predict(const config::NodeConfig& config, const PredictorFactory& open_predictor, const std::string& out,
+            const std::vector<std::string>& paths) {
+  auto router = route::Router::create(config.router, task_names(config.inference));
+  auto inputs = expand_paths(paths);
+  for (const Status& status : {router.status(), inputs.status()}) {
+    if (status.ok()) continue;
+    fmt::print(stderr, "skelex-node: {}\n", status.message());
+    return 2;
+  }
+  auto predictor = open_predictor(config.inference);
+  if (!predictor.ok()) {
+    fmt::print(stderr, "skelex-node: {}\n", predictor.status().message());
+    return 1;
+  }
+
+  std::vector<Work> works;
+  for (InputPath& input : *inputs) {
+    Work work{.input = std::move(input)};
+    work.outputs.path = work.input.path;
+    auto image = read_image(work.input.path, *router);
+    if (image.ok()) {
+      work.image = std::move(image).value();
+    } else {
+      work.problem = image.status().message();
+    }
+    works.push_back(std::move(work));
+  }
+  set_aside_repeats(works);
+  std::vector<std::vector<Work>> studies = group_by_study(std::move(works));
+  std::vector<Work*> order;
+  for (auto& study : studies) {
+    for (Work& work : study) order.push_back(&work);
+  }
+
+  Run run(config, **predictor, out);
+  const std::size_t ahead = static_cast<std::size_t>(
+      config.inference.in_flight_max > 0 ? config.inference.in_flight_max : 2 * config.inference.batch_rows_max);
+  const bool progress = isatty(STDERR_FILENO) == 1;
+  std::size_t submitted = 0, done = 0;
+  bool failed = false;
+  for (auto& study : studies) {
+    for (Work& work : study) {
+      // Requests run ahead of the answers, also into the next studies, so that batches fill.
+      for (; submitted < order.size() && submitted < done + ahead; ++submitted) {
+        Work& next = *order[submitted];
+        if (next.image && !next.image->record.route.tasks.empty()) run.submit(next);
+      }
+      run.finish(work);
+      ++done;
+      if (progress) fmt::print(stderr, "\r{} of {} images", done, order.size());
+    }
+    if (Status written = run.write_objects(study); !written.ok()) {
+      for (Work& work : study) {
+        work.image->record.state = InstanceState::kFailed;
+        work.image->record.reason = written.message();
+        work.outputs.sr.clear();
+        work.outputs.sc.clear();
+      }
+    }
+    for (const Work& work : study) {
+      if (!work.image) {
+        failed |= work.input.named;
+        fmt::print("{}\n", file_json(work.input.path, work.input.named ? "failed" : "skipped", work.problem));
+      } else {
+        failed |= work.image->record.state == InstanceState::kFailed;
+        fmt::print("{}\n", instance_json(work.image->record, config.inference.tasks, work.outputs));
+      }
+    }
+    std::fflush(stdout);
+    study.clear();  // Maps and pictures of a finished study are not held.
+  }
+  if (progress) fmt::print(stderr, "\n");
+  return failed ? 1 : 0;
+}
+
+}  // namespace node::operate
