@@ -1,0 +1,146 @@
+#include "dicom_node/report/codes.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "dicom_node/object/sha256.h"
+
+namespace node::report {
+namespace {
+
+constexpr std::size_t kCodeValueMax = 16;    // VR SH
+constexpr std::size_t kCodeMeaningMax = 64;  // VR LO
+
+// "SKX-" and the name in capitals, digits and dashes; one too long is cut and told apart by a digest.
+Code private_code(std::string_view name, std::string_view meaning) {
+  std::string value = "SKX-";
+  for (const char c : name) {
+    const bool lower = c >= 'a' && c <= 'z', kept = (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    if (lower)
+      value += static_cast<char>(c - 'a' + 'A');
+    else if (kept)
+      value += c;
+    else if (value.back() != '-')
+      value += '-';
+  }
+  while (value.size() > 4 && value.back() == '-') value.pop_back();
+  bool ascii = true;
+  for (const char c : name) ascii = ascii && static_cast<unsigned char>(c) < 0x80;
+  if (value.size() > kCodeValueMax || value.size() == 4 || !ascii) {
+    object::Sha256 digest;
+    digest.update(name);
+    const std::string bytes = digest.finish();
+    value = fmt::format("{}-{:02X}{:02X}", value.substr(0, kCodeValueMax - 5), static_cast<unsigned char>(bytes[0]),
+                        static_cast<unsigned char>(bytes[1]));
+  }
+  return {value, kPrivateScheme, std::string(meaning.substr(0, kCodeMeaningMax))};
+}
+
+// Table L-1 of PS3.16, the limbs and what joins them.
+const std::map<std::string_view, Code, std::less<>>& regions() {
+  static const std::map<std::string_view, Code, std::less<>> table{
+      {"ACJOINT", {"85856004", "SCT", "Acromioclavicular joint"}},
+      {"ANKLE", {"70258002", "SCT", "Ankle joint"}},
+      {"CALCANEUS", {"80144004", "SCT", "Calcaneus"}},
+      {"CLAVICLE", {"51299004", "SCT", "Clavicle"}},
+      {"ELBOW", {"16953009", "SCT", "Elbow joint"}},
+      {"EXTREMITY", {"66019005", "SCT", "Extremity"}},
+      {"FEMUR", {"71341001", "SCT", "Femur"}},
+      {"FIBULA", {"87342007", "SCT", "Fibula"}},
+      {"FINGER", {"7569003", "SCT", "Finger"}},
+      {"FOOT", {"56459004", "SCT", "Foot"}},
+      {"FOREARM", {"14975008", "SCT", "Forearm"}},
+      {"HAND", {"85562004", "SCT", "Hand"}},
+      {"HIP", {"24136001", "SCT", "Hip joint"}},
+      {"HUMERUS", {"85050009", "SCT", "Humerus"}},
+      {"JOINT", {"39352004", "SCT", "Joint"}},
+      {"KNEE", {"72696002", "SCT", "Knee"}},
+      {"LOWERLEG", {"30021000", "SCT", "Lower leg"}},
+      {"PATELLA", {"64234005", "SCT", "Patella"}},
+      {"PELVIS", {"816092008", "SCT", "Pelvis"}},
+      {"RADIUS", {"62413002", "SCT", "Radius"}},
+      {"RADIUSULNA", {"110535000", "SCT", "Radius and ulna"}},
+      {"SCAPULA", {"79601000", "SCT", "Scapula"}},
+      {"SCJOINT", {"7844006", "SCT", "Sternoclavicular joint"}},
+      {"SESAMOID", {"58742003", "SCT", "Sesamoid bones of foot"}},
+      {"SHOULDER", {"16982005", "SCT", "Shoulder"}},
+      {"THIGH", {"68367000", "SCT", "Thigh"}},
+      {"THUMB", {"76505004", "SCT", "Thumb"}},
+      {"TIBIA", {"12611008", "SCT", "Tibia"}},
+      {"TIBIAFIBULA", {"110536004", "SCT", "Tibia and fibula"}},
+      {"TOE", {"29707007", "SCT", "Toe"}},
+      {"ULNA", {"23416004", "SCT", "Ulna"}},
+      {"UPPERARM", {"40983000", "SCT", "Upper arm"}},
+      {"WRIST", {"74670003", "SCT", "Wrist joint"}},
+  };
+  return table;
+}
+
+}  // namespace
+
+const Code kLanguageEnglish{"en-US", "RFC5646", "English (United States)"};
+const Code kProcedureUnspecified{"43468-8", "LN", "XR unspecified body region"};
+const Code kImagingMeasurements{"126010", "DCM", "Imaging Measurements"};
+const Code kMeasurementGroup{"125007", "DCM", "Measurement Group"};
+const Code kTrackingIdentifier{"112039", "DCM", "Tracking Identifier"};
+const Code kTrackingUniqueIdentifier{"112040", "DCM", "Tracking Unique Identifier"};
+const Code kFinding{"121071", "DCM", "Finding"};
+const Code kFindingSite{"363698007", "SCT", "Finding Site"};
+const Code kLaterality{"272741003", "SCT", "Laterality"};
+const Code kAlgorithmName{"111001", "DCM", "Algorithm Name"};
+const Code kAlgorithmVersion{"111003", "DCM", "Algorithm Version"};
+const Code kAlgorithmParameters{"111002", "DCM", "Algorithm Parameters"};
+const Code kAlgorithmFamily{"111000", "DCM", "Algorithm Family"};
+const Code kArtificialIntelligence{"123110", "DCM", "Artificial Intelligence"};
+const Code kSourceOfMeasurement{"121112", "DCM", "Source of Measurement"};
+const Code kBestIllustration{"121080", "DCM", "Best illustration of finding"};
+const Code kComment{"121106", "DCM", "Comment"};
+const Code kNotANumber{"114000", "DCM", "Not a number"};
+const Code kPresent{"52101004", "SCT", "Present"};
+const Code kAbsent{"272519000", "SCT", "Absent"};
+const Code kUndetermined{"373068000", "SCT", "Undetermined"};
+const Code kProcessingEquipment{"109102", "DCM", "Processing Equipment"};
+const Code kSourceImage{"121322", "DCM", "Source image for image processing operation"};
+const Code kProbability{"SKX-PROB", kPrivateScheme, "Probability"};
+const Code kAnomalyScore{"SKX-ANOM", kPrivateScheme, "Anomaly score"};
+const Code kCertainty{"SKX-LEVEL", kPrivateScheme, "Level of certainty"};
+const Code kCertain{"SKX-CERTAIN", kPrivateScheme, "Certain"};
+const Code kDoubtful{"SKX-DOUBTFUL", kPrivateScheme, "Doubtful"};
+const Code kQualityNote{"SKX-NOTE", kPrivateScheme, "Quality note"};
+const Code kNotAnalysed{"SKX-SKIPPED", kPrivateScheme, "Image not analysed"};
+
+std::optional<Code> region_code(std::string_view body_part) {
+  const auto found = regions().find(body_part);
+  if (found == regions().end()) return std::nullopt;
+  return found->second;
+}
+
+std::optional<Code> laterality_code(std::string_view laterality) {
+  if (laterality == "R") return Code{"24028007", "SCT", "Right"};
+  if (laterality == "L") return Code{"7771000", "SCT", "Left"};
+  if (laterality == "B") return Code{"51440002", "SCT", "Bilateral"};
+  return std::nullopt;
+}
+
+Code unit_code(std::string_view ucum) {
+  static const std::map<std::string_view, const char*> meanings{
+      {"1", "no units"}, {"%", "Percent"},     {"mo", "month"},      {"a", "year"},
+      {"d", "day"},      {"mm", "millimeter"}, {"cm", "centimeter"}, {"deg", "degree"},
+  };
+  const auto found = meanings.find(ucum);
+  return {std::string(ucum), "UCUM", found == meanings.end() ? std::string(ucum) : found->second};
+}
+
+Code task_code(const config::TaskConfig& task) {
+  return task.code.value.empty() ? private_code(task.name, task.name) : task.code;
+}
+
+Code label_code(const config::TaskConfig& task, std::size_t index, std::string_view label) {
+  if (index < task.label_codes.size()) return task.label_codes[index];
+  if (task.output == config::OutputKind::kSigmoid && task.labels.size() == 1 && !task.code.value.empty())
+    return task.code;
+  return private_code(fmt::format("{}-{}", task.name, label), label);
+}
+
+}  // namespace node::report

@@ -1,0 +1,112 @@
+#include "dicom_node/report/finding_summary.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+
+namespace node::report {
+namespace {
+
+using config::OutputKind;
+
+// As a person writes it: no trailing zeros, no more than `digits` after the point.
+std::string short_number(double value, int digits) {
+  std::string text = fmt::format("{:.{}f}", value, digits);
+  if (text.find('.') == std::string::npos) return text;
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text;
+}
+
+// Two digits; more where rounding would cross a threshold and contradict the level beside it.
+std::string probability_text(const config::TaskConfig& task, double value) {
+  if (value < 0.005) return "<0.01";
+  if (value > 0.995) return ">0.99";
+  const double rounded = std::round(value * 100) / 100;
+  return level_of(task, rounded) == level_of(task, value) ? fmt::format("{:.2f}", value) : fmt::format("{:.5f}", value);
+}
+
+}  // namespace
+
+std::string_view to_string(Level level) {
+  switch (level) {
+    case Level::kNegative: return "negative";
+    case Level::kDoubtful: return "doubtful";
+    case Level::kCertain: return "certain";
+  }
+  return "unknown";
+}
+
+Level level_of(const config::TaskConfig& task, double probability) {
+  if (probability >= task.threshold_certain) return Level::kCertain;
+  return probability >= task.threshold_doubtful ? Level::kDoubtful : Level::kNegative;
+}
+
+Level level_of(const config::TaskConfig& task, const inference::Prediction& prediction) {
+  const int leading = leading_label(prediction);
+  if (leading < 0 || task.output == OutputKind::kAnomalyMap) return Level::kDoubtful;
+  if (task.output == OutputKind::kRegression) return Level::kCertain;
+  const Level level = level_of(task, prediction.scores[static_cast<std::size_t>(leading)].value);
+  return task.output == OutputKind::kSoftmax ? std::max(level, Level::kDoubtful) : level;
+}
+
+int leading_label(const inference::Prediction& prediction) {
+  const auto& scores = prediction.scores;
+  if (scores.empty()) return -1;
+  const auto highest =
+      std::max_element(scores.begin(), scores.end(), [](const auto& a, const auto& b) { return a.value < b.value; });
+  return static_cast<int>(highest - scores.begin());
+}
+
+std::vector<std::string> finding_lines(const config::TaskConfig& task, const inference::Prediction& prediction) {
+  std::vector<std::string> lines;
+  const auto named = [&](const inference::Score& score) {
+    return fmt::format("{} {} {}", score.label, probability_text(task, score.value),
+                       to_string(level_of(task, score.value)));
+  };
+  switch (task.output) {
+    case OutputKind::kSigmoid:
+      std::transform(prediction.scores.begin(), prediction.scores.end(), std::back_inserter(lines), named);
+      break;
+    case OutputKind::kSoftmax:
+      if (const int leading = leading_label(prediction); leading >= 0) {
+        const inference::Score& score = prediction.scores[static_cast<std::size_t>(leading)];
+        lines.push_back(fmt::format("{} {} {}", score.label, probability_text(task, score.value),
+                                    to_string(level_of(task, prediction))));
+      }
+      break;
+    case OutputKind::kRegression:
+      for (const inference::Score& score : prediction.scores)
+        lines.push_back(fmt::format("{} {} {}", score.label.empty() ? task.name : score.label,
+                                    short_number(score.value, 1), score.unit));
+      break;
+    case OutputKind::kAnomalyMap:
+      lines.push_back(fmt::format("Anomaly score {:.4f} (uncalibrated)", prediction.map.score));
+      break;
+  }
+  return lines;
+}
+
+std::string model_line(const inference::Prediction& prediction) {
+  constexpr std::string_view kPrefix = "sha256:";
+  std::string_view digest = prediction.model_digest;
+  if (digest.substr(0, kPrefix.size()) == kPrefix) digest.remove_prefix(kPrefix.size());
+  std::string line = fmt::format("{}: {} {}", prediction.task, prediction.model, digest.substr(0, 8));
+  if (prediction.map.size > 0)
+    line += fmt::format(", {}, {} passes, seed {}", prediction.map.mode, prediction.map.passes, prediction.map.seed);
+  return line;
+}
+
+config::TaskConfig find_task(const std::vector<config::TaskConfig>& tasks, const inference::Prediction& prediction) {
+  const auto found =
+      std::find_if(tasks.begin(), tasks.end(), [&](const auto& task) { return task.name == prediction.task; });
+  if (found != tasks.end()) return *found;
+  config::TaskConfig task;
+  task.name = prediction.task;
+  if (prediction.map.size > 0) task.output = OutputKind::kAnomalyMap;
+  return task;
+}
+
+}  // namespace node::report

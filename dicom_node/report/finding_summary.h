@@ -1,0 +1,38 @@
+// finding_summary: what a prediction says, by the thresholds of its task, and in words for a person.
+//
+// One place for it, because the report, the overlay, `predict` and the operator's page must not disagree.
+// Threads: any.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/task_config.h"
+#include "inference/predictor.h"
+
+namespace node::report {
+
+enum class Level { kNegative, kDoubtful, kCertain };
+std::string_view to_string(Level level);
+
+// Of one label of a sigmoid, by the task's thresholds.
+Level level_of(const config::TaskConfig& task, double probability);
+// Of the class that a softmax or sigmoid names, or of a quantity: a softmax always names a class, so it is at least
+// doubtful.
+Level level_of(const config::TaskConfig& task, const inference::Prediction& prediction);
+
+// The label with the highest value; the first of equal ones. Errors: -1 if there are no scores.
+int leading_label(const inference::Prediction& prediction);
+
+// "Fracture 0.83 certain"; "KL 2 0.71 certain"; "Bone age 132 mo"; "Anomaly score 0.0123 (uncalibrated)".
+// One line per label of a sigmoid, else one line.
+std::vector<std::string> finding_lines(const config::TaskConfig& task, const inference::Prediction& prediction);
+
+// "fracture: demo-fracture 0123abcd"; of a map also mode, passes and seed.
+std::string model_line(const inference::Prediction& prediction);
+
+// The task that made the prediction; if the configuration has it no more, one that only bears its name.
+config::TaskConfig find_task(const std::vector<config::TaskConfig>& tasks, const inference::Prediction& prediction);
+
+}  // namespace node::report

@@ -1,0 +1,168 @@
+#include "dicom_node/report/overlay_picture.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <opencv2/core.hpp>
+#include <opencv2/imgproc.hpp>
+
+namespace node::report {
+namespace {
+
+constexpr Colour kBackground{16, 16, 18};
+constexpr Colour kText{235, 235, 235};
+constexpr Colour kSmallPrint{165, 165, 170};
+constexpr Colour kWarning{255, 191, 0};
+constexpr int kCanvasWidthMin = 640;
+
+// Where everything lies, from the size of the radiograph and of the texts.
+struct Layout {
+  int text_px, small_px, gap;
+  Rectangle picture, bar, bar_text, warning;
+  int bar_title_height, findings_y, details_y;
+  int rows, columns;
+};
+
+TextStyle body_style(const Layout& layout) { return {.size_px = layout.text_px, .colour = kText}; }
+TextStyle small_style(const Layout& layout) { return {.size_px = layout.small_px, .colour = kSmallPrint}; }
+TextStyle warning_style(const Layout& layout) {
+  return {.size_px = layout.text_px * 5 / 4, .bold = true, .centred = true, .colour = {0, 0, 0}};
+}
+
+const char* const kBarTitle = "Reconstruction error";
+const char* const kBarNote = "mean squared, fixed scale, uncalibrated";
+
+std::string join(const std::vector<std::string>& lines) { return fmt::format("{}", fmt::join(lines, "\n")); }
+
+Layout lay_out(const object::GrayImage& radiograph, const OverlayText& text) {
+  Layout l;
+  l.text_px = std::clamp(std::max(radiograph.rows, radiograph.columns) / 60, 16, 32);
+  l.small_px = std::max(14, l.text_px * 4 / 5);
+  l.gap = l.text_px / 2;
+  l.picture = {0, 0, radiograph.columns, radiograph.rows};
+
+  // The strip on the right takes what the smallest canvas leaves over, so that little stays empty.
+  const int bar_width = 2 * l.text_px;
+  const int strip_min = bar_width + 3 * l.gap + text_width("0.0000", body_style(l));
+  l.columns = std::max({kCanvasWidthMin, 24 * l.text_px, radiograph.columns + strip_min});
+  const int strip = l.columns - radiograph.columns;
+  const int strip_text_width = std::min(strip - 2 * l.gap, 16 * l.text_px);
+  l.bar_title_height = text_height(kBarTitle, small_style(l), strip_text_width);
+  const int note_height = text_height(kBarNote, small_style(l), strip_text_width);
+  const int bar_top = l.gap + l.bar_title_height + l.gap + l.text_px / 2;
+  const int bar_height_min = 7 * l.text_px;
+  const int below_bar = l.text_px / 2 + l.gap + note_height + l.gap;
+  const int upper_rows = std::max(radiograph.rows, bar_top + bar_height_min + below_bar);
+  const int bar_height = std::min(upper_rows - bar_top - below_bar, 24 * l.text_px);
+  l.bar = {radiograph.columns + l.gap, bar_top, bar_width, bar_height};
+  l.bar_text = {l.bar.x, bar_top + bar_height + l.text_px / 2 + l.gap, strip_text_width, note_height};
+
+  const int inner = l.columns - 2 * l.gap;
+  const int warning_height = text_height(text.disclaimer, warning_style(l), inner) + l.gap;
+  l.warning = {0, upper_rows + l.gap, l.columns, warning_height};
+  l.findings_y = l.warning.y + warning_height + l.gap;
+  l.details_y =
+      l.findings_y + (text.findings.empty() ? 0 : text_height(join(text.findings), body_style(l), inner) + l.gap);
+  l.rows = l.details_y + (text.details.empty() ? 0 : text_height(join(text.details), small_style(l), inner)) + l.gap;
+  return l;
+}
+
+// The map, as shares of the scale, at the radiograph's size.
+std::vector<float> resample(const inference::AnomalyMap& map, double scale_max, int rows, int columns) {
+  cv::Mat shares(map.size, map.size, CV_32F);
+  std::transform(map.values.begin(), map.values.end(), shares.ptr<float>(),
+                 [&](float error) { return static_cast<float>(std::clamp(error / scale_max, 0.0, 1.0)); });
+  std::vector<float> out(static_cast<std::size_t>(rows) * columns);
+  cv::Mat to(rows, columns, CV_32F, out.data());
+  const bool shrinks = rows < map.size && columns < map.size;
+  cv::resize(shares, to, to.size(), 0, 0, shrinks ? cv::INTER_AREA : cv::INTER_LINEAR);
+  return out;
+}
+
+// The legend has the greys of a radiograph from left to right, so that a colour is found in it whatever lies below.
+RgbImage draw_bar(int rows, int columns) {
+  RgbImage bar{rows, columns, {}};
+  bar.pixels.reserve(static_cast<std::size_t>(rows) * columns * 3);
+  for (int y = 0; y < rows; ++y) {
+    for (int x = 0; x < columns; ++x) {
+      const double share = rows > 1 ? 1.0 - static_cast<double>(y) / (rows - 1) : 1.0;
+      const double grey = columns > 1 ? 255.0 * x / (columns - 1) : 0.0;
+      const Colour colour = blend(static_cast<std::uint8_t>(std::lround(grey)), share);
+      bar.pixels.insert(bar.pixels.end(), colour.begin(), colour.end());
+    }
+  }
+  return bar;
+}
+
+void draw_colour_bar(Canvas& canvas, const Layout& l, double scale_max) {
+  canvas.text(kBarTitle, small_style(l), l.bar.x, l.gap, l.bar_text.width);
+  canvas.put(draw_bar(l.bar.height, l.bar.width), l.bar.x, l.bar.y);
+  canvas.frame({l.bar.x - 1, l.bar.y - 1, l.bar.width + 2, l.bar.height + 2}, kSmallPrint);
+  constexpr int kTicks = 4;
+  for (int i = 0; i <= kTicks; ++i) {
+    const int y = l.bar.y + (l.bar.height - 1) * (kTicks - i) / kTicks;
+    canvas.fill({l.bar.x + l.bar.width, y, l.gap / 2, 1}, kText);
+    std::string label = fmt::format("{:.4g}", scale_max * i / kTicks);
+    if (i == kTicks) label = "\u2265 " + label;
+    const int height = text_height(label, body_style(l), -1);
+    canvas.text(label, body_style(l), l.bar.x + l.bar.width + l.gap, y - height / 2, -1);
+  }
+  canvas.text(kBarNote, small_style(l), l.bar_text.x, l.bar_text.y, l.bar_text.width);
+}
+
+}  // namespace
+
+Colour hot_colour(double share) {
+  // Breakpoints of the published map: red is full at 0.365, green at 0.746, blue at 1.
+  constexpr double kRed = 0.365079, kGreen = 0.746032;
+  const auto ramp = [&](double from, double to) {
+    return static_cast<std::uint8_t>(std::lround(255 * std::clamp((share - from) / (to - from), 0.0, 1.0)));
+  };
+  return {ramp(0, kRed), ramp(kRed, kGreen), ramp(kGreen, 1)};
+}
+
+Colour blend(std::uint8_t grey, double share) {
+  const double near_full = std::clamp(share / kOpacityFull, 0.0, 1.0);
+  const double opacity = kOpacityMax * near_full * near_full;
+  Colour colour = hot_colour(share);
+  for (std::uint8_t& channel : colour)
+    channel = static_cast<std::uint8_t>(std::lround((1 - opacity) * grey + opacity * channel));
+  return colour;
+}
+
+Result<OverlayPicture> draw_overlay(const object::GrayImage& radiograph, const inference::AnomalyMap& map,
+                                    double scale_max, const OverlayText& text) {
+  if (radiograph.rows <= 0 || radiograph.columns <= 0 ||
+      radiograph.pixels.size() != static_cast<std::size_t>(radiograph.rows) * radiograph.columns)
+    return invalid_argument("draw overlay: no radiograph, or not rows x columns pixels");
+  if (map.size <= 0 || map.values.size() != static_cast<std::size_t>(map.size) * map.size)
+    return invalid_argument("draw overlay: no anomaly map, or not size x size values");
+  if (!std::all_of(map.values.begin(), map.values.end(), [](float value) { return std::isfinite(value); }))
+    return invalid_argument("draw overlay: the anomaly map holds a value that is no number");
+  if (!(scale_max > 0)) return invalid_argument("draw overlay: the end of the colour scale is not positive");
+
+  try {
+    const Layout l = lay_out(radiograph, text);
+    const std::vector<float> shares = resample(map, scale_max, radiograph.rows, radiograph.columns);
+    RgbImage picture{radiograph.rows, radiograph.columns, std::vector<std::uint8_t>(shares.size() * 3)};
+    for (std::size_t i = 0; i < shares.size(); ++i) {
+      const Colour colour = blend(radiograph.pixels[i], shares[i]);
+      std::copy(colour.begin(), colour.end(), picture.pixels.begin() + static_cast<std::ptrdiff_t>(3 * i));
+    }
+
+    Canvas canvas(l.rows, l.columns, kBackground);
+    canvas.put(picture, 0, 0);
+    draw_colour_bar(canvas, l, scale_max);
+    const int inner = l.columns - 2 * l.gap;
+    canvas.fill(l.warning, kWarning);
+    canvas.text(text.disclaimer, warning_style(l), l.gap, l.warning.y + l.gap / 2, inner);
+    if (!text.findings.empty()) canvas.text(join(text.findings), body_style(l), l.gap, l.findings_y, inner);
+    if (!text.details.empty()) canvas.text(join(text.details), small_style(l), l.gap, l.details_y, inner);
+    return OverlayPicture{canvas.image(), l.picture, l.bar};
+  } catch (const cv::Exception& error) {
+    return internal_error(std::string("draw overlay: OpenCV: ") + error.err);
+  }
+}
+
+}  // namespace node::report

@@ -1,0 +1,50 @@
+// overlay picture: the radiograph with its anomaly map over it, a colour bar beside it and what was found below.
+//
+// Guarantee: the colour of an error is the same in every picture: the scale runs from 0 to the task's map_scale_max and
+//            is never stretched to an image. Nothing is drawn over the anatomy but the map. No identity is drawn.
+// Threads:   reentrant.
+// Shapes:    the radiograph lies at the top left of the canvas, at its own size; the canvas is at least 640 wide and
+//            text at least 14 px, larger on larger pictures, because viewers shrink them to fit a screen.
+// Source:    colour map and opacity as in the SKELEX paper (arXiv 2602.03076): `hot`, 0.55.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "config/base/status.h"
+#include "dicom_node/object/image_loader.h"
+#include "dicom_node/report/canvas.h"
+#include "inference/predictor.h"
+
+namespace node::report {
+
+inline constexpr int kPictureLongSideMax = 2048;
+inline constexpr double kOpacityMax = 0.55;
+// Share of the scale from which on the opacity is full. Below it falls with the square of the error, so that the small
+// errors that every healthy image has do not tint it.
+inline constexpr double kOpacityFull = 0.4;
+
+struct OverlayText {
+  std::string disclaimer;
+  std::vector<std::string> findings;  // "Fracture 0.83 certain", one line each.
+  std::vector<std::string> details;   // Models, mode, passes, seed: small print.
+};
+
+struct OverlayPicture {
+  RgbImage image;
+  Rectangle picture;     // Where the radiograph lies.
+  Rectangle colour_bar;  // Top: the end of the scale; left: over black, right: over white.
+};
+
+// The colour of `share` of the scale, 0 to 1: black, red, yellow, white.
+Colour hot_colour(double share);
+// `grey` as it shows through the map where it has `share` of the scale.
+Colour blend(std::uint8_t grey, double share);
+
+// `map` covers the whole radiograph and is resampled to its aspect ratio.
+// Errors: kInvalidArgument if radiograph or map are empty, their sizes do not agree with their values, the map holds a
+//         value that is no number, or `scale_max` is not positive.
+Result<OverlayPicture> draw_overlay(const object::GrayImage& radiograph, const inference::AnomalyMap& map,
+                                    double scale_max, const OverlayText& text);
+
+}  // namespace node::report

@@ -1,0 +1,271 @@
+#include "dicom_node/report/report_worker.h"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dcuid.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "config/base/mutex.h"
+#include "dicom_node/object/finding_record.h"
+#include "dicom_node/object/instance_header.h"
+#include "dicom_node/report/study_objects.h"
+
+namespace node::report {
+namespace {
+
+using storage::DeliveryStage;
+using storage::InstanceRecord;
+using storage::InstanceState;
+
+constexpr std::chrono::milliseconds kClaimWait{500};
+constexpr std::chrono::milliseconds kRetryIn{10'000};
+
+bool takes(const config::ReportConfig& config, const std::string& destination, const std::string& form) {
+  const auto forms = config.forms.find(destination);
+  if (forms == config.forms.end() || forms->second.empty()) return true;
+  return std::find(forms->second.begin(), forms->second.end(), form) != forms->second.end();
+}
+
+bool routed(const InstanceRecord& instance) { return !instance.route.tasks.empty(); }
+
+// Every image of which anything was asked is in shadow.
+bool all_in_shadow(const std::vector<InstanceRecord>& instances) {
+  bool any = false;
+  for (const InstanceRecord& instance : instances) {
+    if (!routed(instance)) continue;
+    if (!instance.route.shadow) return false;
+    any = true;
+  }
+  return any;
+}
+
+// What the report speaks of: images, analysed or not; no SR, PDF or presentation state that travels with them, and not
+// what only bears another image's UID.
+bool reported(const InstanceRecord& instance, bool shadow_too) {
+  if (instance.state == InstanceState::kConflict) return false;
+  if (routed(instance)) return shadow_too || !instance.route.shadow;
+  return dcmIsImageStorageSOPClassUID(instance.sop_class_uid.c_str());
+}
+
+Result<ReportedImage> to_reported_image(const InstanceRecord& record, const storage::Spool& spool) {
+  ReportedImage image{record, spool.path(record.file.key), {}};
+  if (record.state == InstanceState::kAnalysed) {
+    for (const storage::StoredPrediction& stored : record.predictions) {
+      Result<object::FindingRecord> finding = object::decode_finding(stored);
+      if (!finding.ok())
+        return finding.status().within("finding " + stored.task + " of " + record.sop_instance_uid.str());
+      image.findings.push_back(std::move(finding).value());
+    }
+  }
+  image.record.predictions.clear();  // Decoded above; the maps need not be held twice.
+  return image;
+}
+
+// The newest report of this study before this one. Its series stands only in its file; once that was purged the report
+// goes without the reference.
+std::optional<Predecessor> predecessor(const storage::ReadyStudy& ready, const storage::Spool& spool,
+                                       const std::string& kind) {
+  for (auto result = ready.earlier_results.rbegin(); result != ready.earlier_results.rend(); ++result) {
+    if (result->kind != kind) continue;
+    const Result<object::InstanceHeader> header = object::read_instance_header(spool.path(result->file.key));
+    if (!header.ok()) return std::nullopt;
+    const Result<storage::Uid> series = storage::Uid::parse(header->series_instance_uid);
+    if (!series.ok()) return std::nullopt;
+    return Predecessor{result->sop_instance_uid, *series, result->sop_class_uid};
+  }
+  return std::nullopt;
+}
+
+// Objects of one study on their way into the spool; what is not kept() is removed again.
+class SpooledResults {
+ public:
+  explicit SpooledResults(storage::Spool& spool) : spool_(spool) {}
+  ~SpooledResults() {
+    if (kept_) return;
+    for (const storage::ResultRecord& result : results_) {
+      const Status removed = spool_.remove(result.file.key);
+      if (!removed.ok()) spdlog::warn("event=spool_remove_failed reason=\"{}\"", removed.message());
+    }
+  }
+
+  Status add(const ResultObject& object) {
+    NODE_ASSIGN_OR_RETURN(storage::StoredFile file, spool_.store(object.bytes, object.sop_instance_uid));
+    results_.push_back({object.sop_instance_uid, object.kind, object.source_uid, object.task, object.revision,
+                        object.sop_class_uid, UID_LittleEndianExplicitTransferSyntax, std::move(file)});
+    return ok_status();
+  }
+  void deliver(const storage::Uid& uid, const std::set<std::string>& destinations, DeliveryStage stage) {
+    for (const std::string& destination : destinations) deliveries_.push_back({destination, uid, stage});
+  }
+  void keep() { kept_ = true; }
+  const std::vector<storage::ResultRecord>& results() const { return results_; }
+  const std::vector<storage::NewDelivery>& deliveries() const { return deliveries_; }
+
+ private:
+  storage::Spool& spool_;
+  std::vector<storage::ResultRecord> results_;
+  std::vector<storage::NewDelivery> deliveries_;
+  bool kept_ = false;
+};
+
+}  // namespace
+
+Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const config::ReportConfig& config,
+                                         storage::Spool& spool, storage::StudyStore& store) {
+  const bool shadow = all_in_shadow(ready.instances);
+  ResultContext context;
+  context.node_uid = store.node_uid().str();
+  context.config = config;
+  context.kind_prefix = shadow ? "shadow-" : "";
+  context.revision = std::to_string(ready.revision);
+  context.time = ready.closed_at;
+
+  ReportedStudy study{ready.study_instance_uid, ready.revision, {}, {}, predecessor(ready, spool, context.kind("sr"))};
+  std::map<std::string, std::set<std::string>> overlay_destinations;  // By SOP Instance UID of the image.
+  std::set<std::string> report_destinations;
+  for (const InstanceRecord& record : ready.instances) {
+    if (!reported(record, shadow)) continue;
+    NODE_ASSIGN_OR_RETURN(ReportedImage image, to_reported_image(record, spool));
+    const std::vector<std::string>& destinations = record.route.results_to;
+    std::set<std::string>& overlay_to = overlay_destinations[record.sop_instance_uid.str()];
+    for (const std::string& destination : destinations) {
+      if (takes(config, destination, "sc")) overlay_to.insert(destination);
+      if (takes(config, destination, "sr")) report_destinations.insert(destination);
+    }
+    if (shadow || destinations.empty() || !overlay_to.empty())
+      for (OverlayReference& overlay : overlay_references(image, context)) study.overlays.push_back(std::move(overlay));
+    study.images.push_back(std::move(image));
+  }
+  std::set<storage::Uid> made_before;
+  for (const storage::ResultRecord& result : ready.earlier_results) made_before.insert(result.sop_instance_uid);
+
+  SpooledResults spooled(spool);
+  const auto take_overlay = [&](const ReportedImage& image, const Overlay& overlay) -> Status {
+    NODE_RETURN_IF_ERROR(spooled.add(overlay.object));
+    if (!shadow)
+      spooled.deliver(overlay.object.sop_instance_uid, overlay_destinations[image.record.sop_instance_uid.str()],
+                      DeliveryStage::kImageObject);
+    return ok_status();
+  };
+  const auto take_report = [&](const ResultObject& report) -> Status {
+    NODE_RETURN_IF_ERROR(spooled.add(report));
+    if (!shadow) spooled.deliver(report.sop_instance_uid, report_destinations, DeliveryStage::kReport);
+    return ok_status();
+  };
+  NODE_RETURN_IF_ERROR(build_study_objects(study, made_before, context, {take_overlay, take_report}));
+
+  // Whatever it answers, the files stay: after an unknown outcome rows may name them.
+  spooled.keep();
+  NODE_RETURN_IF_ERROR(store.finish_study(ready.token, spooled.results(), spooled.deliveries()));
+  return ReportedStudyCounts{static_cast<int>(spooled.results().size()) - 1,
+                             static_cast<int>(spooled.deliveries().size()), shadow};
+}
+
+struct ReportWorker::Impl {
+  config::ReportConfig config;
+  storage::Spool& spool;
+  storage::StudyStore& store;
+  std::thread thread;
+  mutable Mutex mutex;
+  ConditionVariable wake;
+  bool stopping GUARDED_BY(mutex) = false;
+  ReportStats stats GUARDED_BY(mutex);
+
+  Impl(config::ReportConfig config_, storage::Spool& spool_, storage::StudyStore& store_)
+      : config(std::move(config_)), spool(spool_), store(store_) {}
+
+  bool is_stopping() const {
+    MutexLock lock(mutex);
+    return stopping;
+  }
+
+  void run() {
+    while (!is_stopping()) {
+      const Result<std::optional<storage::ReadyStudy>> ready = store.claim_ready_study(kClaimWait);
+      if (!ready.ok()) {
+        // The store is in trouble; health() says so to whoever asks. Do not ask it again at once.
+        if (ready.status().code() != StatusCode::kUnavailable)
+          spdlog::error("event=report_claim_failed reason=\"{}\"", ready.status().message());
+        pause();
+      } else if (ready->has_value()) {
+        handle(**ready);
+      } else {
+        pause_briefly();
+      }
+    }
+  }
+
+  // A store that is being stopped answers at once with nothing.
+  void pause_briefly() {
+    MutexLock lock(mutex);
+    if (!stopping) wake.wait_for(lock, std::chrono::milliseconds(20));
+  }
+  void pause() {
+    MutexLock lock(mutex);
+    if (!stopping) wake.wait_for(lock, std::chrono::seconds(1));
+  }
+
+  void handle(const storage::ReadyStudy& ready) {
+    const std::string& uid = ready.study_instance_uid.str();
+    const Result<ReportedStudyCounts> done = report_study(ready, config, spool, store);
+    if (done.ok()) {
+      spdlog::info(
+          "event=study_reported study_instance_uid={} revision={} images={} overlays={} deliveries={} shadow={}", uid,
+          ready.revision, ready.instances.size(), done->overlays, done->deliveries, done->shadow);
+      MutexLock lock(mutex);
+      ++stats.studies;
+      ++stats.reports;
+      stats.overlays += static_cast<std::uint64_t>(done->overlays);
+      return;
+    }
+    const StatusCode code = done.status().code();
+    const bool later = code == StatusCode::kUnavailable || code == StatusCode::kResourceExhausted;
+    spdlog::error("event=study_report_failed study_instance_uid={} revision={} again={} reason=\"{}\"", uid,
+                  ready.revision, later, done.status().message());
+    {
+      MutexLock lock(mutex);
+      ++(later ? stats.retries : stats.failures);
+    }
+    const Status put_back =
+        later ? store.release_study(ready.token, kRetryIn) : store.fail_study(ready.token, done.status().message());
+    if (!put_back.ok())
+      spdlog::error("event=report_not_recorded study_instance_uid={} reason=\"{}\"", uid, put_back.message());
+  }
+};
+
+ReportWorker::ReportWorker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+std::unique_ptr<ReportWorker> ReportWorker::start(config::ReportConfig config, storage::Spool& spool,
+                                                  storage::StudyStore& store) {
+  auto impl = std::make_unique<Impl>(std::move(config), spool, store);
+  Impl& running = *impl;
+  running.thread = std::thread([&running] { running.run(); });
+  return std::unique_ptr<ReportWorker>(new ReportWorker(std::move(impl)));
+}
+
+ReportWorker::~ReportWorker() { stop(); }
+
+void ReportWorker::stop() {
+  {
+    MutexLock lock(impl_->mutex);
+    impl_->stopping = true;
+    impl_->wake.notify_all();
+  }
+  if (impl_->thread.joinable()) impl_->thread.join();
+}
+
+ReportStats ReportWorker::stats() const {
+  MutexLock lock(impl_->mutex);
+  return impl_->stats;
+}
+
+}  // namespace node::report

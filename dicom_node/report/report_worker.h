@@ -1,0 +1,55 @@
+// ReportWorker: one closed study from claim to finished, readable top to bottom in one function, report_study().
+//
+// Guarantee: before StudyStore::finish_study() nothing has left the node, after it nothing is redone; a study's failure
+//            is that study's state and stops no other. What is full or not there now is tried again later.
+// Threads:   one thread of its own, from start() to stop(). Spool and store must outlive the worker.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "config/base/status.h"
+#include "config/report_config.h"
+#include "storage/spool.h"
+#include "storage/study_store.h"
+
+namespace node::report {
+
+struct ReportStats {
+  std::uint64_t studies = 0, failures = 0, retries = 0, overlays = 0, reports = 0;
+};
+
+class ReportWorker {
+ public:
+  static std::unique_ptr<ReportWorker> start(config::ReportConfig config, storage::Spool& spool,
+                                             storage::StudyStore& store);
+  ~ReportWorker();  // As stop().
+
+  // Finishes the study in hand and joins. May be called twice. StudyStore::stop() comes first where the worker should
+  // not wait for its next claim to time out.
+  void stop();
+  ReportStats stats() const;
+
+ private:
+  struct Impl;
+  explicit ReportWorker(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+struct ReportedStudyCounts {
+  int overlays = 0, deliveries = 0;
+  bool shadow = false;
+};
+
+// Builds and spools the study's objects and finishes it with their deliveries:
+// - an overlay of each map goes to its own route's destinations that take the form `sc`; it is not made where none
+// does,
+//   nor where an earlier revision made it;
+// - the report holds all findings that are not in shadow, and goes to all destinations of their routes that take `sr`;
+// - if every routed image is in shadow, all is built, under kinds of its own ("shadow-sr"), and nothing is sent.
+// Errors: as build_study_objects(), Spool::store() and StudyStore::finish_study(). After one before finish_study() the
+//         spool holds nothing of it.
+Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const config::ReportConfig& config,
+                                         storage::Spool& spool, storage::StudyStore& store);
+
+}  // namespace node::report

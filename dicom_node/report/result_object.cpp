@@ -1,0 +1,124 @@
+#include "dicom_node/report/result_object.h"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dcspchrs.h>
+#include <dcmtk/dcmdata/dctk.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "dicom_node/object/result_identity.h"
+#include "dicom_node/report/codes.h"
+
+namespace node::report {
+namespace {
+
+constexpr const char* kManufacturer = "SKELEX project";
+constexpr const char* kModelName = "SKELEX node";
+
+// Texts of VR LO and SH end at 64 and 16 characters; cut between characters, not inside one.
+std::string cut(const std::string& utf8, std::size_t characters_max) {
+  std::size_t characters = 0;
+  for (std::size_t i = 0; i < utf8.size(); ++i) {
+    if ((static_cast<unsigned char>(utf8[i]) & 0xC0) != 0x80 && characters++ == characters_max)
+      return utf8.substr(0, i);
+  }
+  return utf8;
+}
+
+void put_contributing_equipment(DcmItem& result, const ResultContext& context, const std::string& date_time,
+                                const std::vector<inference::Prediction>& models, const OwnText& text) {
+  std::set<std::string> seen;
+  for (const inference::Prediction& model : models) {
+    if (!seen.insert(model.model_version).second) continue;
+    DcmItem* item = nullptr;
+    result.findOrCreateSequenceItem(DCM_ContributingEquipmentSequence, item, -2);
+    if (item == nullptr) continue;
+    DcmItem* purpose = nullptr;
+    item->findOrCreateSequenceItem(DCM_PurposeOfReferenceCodeSequence, purpose, -2);
+    if (purpose != nullptr) {
+      purpose->putAndInsertString(DCM_CodeValue, kProcessingEquipment.value.c_str());
+      purpose->putAndInsertString(DCM_CodingSchemeDesignator, kProcessingEquipment.scheme.c_str());
+      purpose->putAndInsertString(DCM_CodeMeaning, kProcessingEquipment.meaning.c_str());
+    }
+    item->putAndInsertString(DCM_Manufacturer, kManufacturer);
+    item->putAndInsertString(DCM_ManufacturerModelName, text(cut(model.model, 64)).c_str());
+    // A retrained model is another device: the digest in its version makes the UID.
+    const storage::Uid device = object::derive_uid("device", context.node_uid, "", model.model_version, "");
+    item->putAndInsertString(DCM_DeviceUID, device.str().c_str());
+    item->putAndInsertString(DCM_SoftwareVersions, text(cut(model.model_version, 64)).c_str());
+    item->putAndInsertString(DCM_ContributionDateTime, date_time.c_str());
+    item->putAndInsertString(DCM_ContributionDescription, "Inference");
+  }
+}
+
+}  // namespace
+
+bool is_ascii(const std::string& text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
+bool needs_unicode(const config::ReportConfig& config, const std::vector<ReportedImage>& images) {
+  bool ascii = is_ascii(config.disclaimer) && is_ascii(config.ae_title);
+  for (const config::TaskConfig& task : config.tasks) {
+    ascii = ascii && is_ascii(task.name) && is_ascii(task.code.meaning);
+    for (const config::Code& code : task.label_codes) ascii = ascii && is_ascii(code.meaning);
+  }
+  for (const ReportedImage& image : images) {
+    ascii = ascii && is_ascii(image.record.reason) && is_ascii(image.record.route.body_part);
+    for (const object::FindingRecord& finding : image.findings) {
+      ascii = ascii && is_ascii(finding.prediction.model_version) && is_ascii(finding.prediction.model);
+      for (const inference::Score& score : finding.prediction.scores) ascii = ascii && is_ascii(score.label);
+    }
+  }
+  return !ascii;
+}
+
+OwnText::OwnText(DcmItem& identity, bool needs_unicode) {
+  OFString set;
+  identity.findAndGetOFStringArray(DCM_SpecificCharacterSet, set);
+  character_set_ = set.c_str();
+  if (needs_unicode && !identity.containsExtendedCharacters(OFTrue)) character_set_ = "ISO_IR 192";
+}
+
+std::string OwnText::operator()(const std::string& utf8) const {
+  if (is_ascii(utf8) || character_set_ == "ISO_IR 192") return utf8;
+  DcmSpecificCharacterSet converter;
+  OFString converted;
+  if (converter.selectCharacterSet("ISO_IR 192", character_set_.c_str()).good() &&
+      converter.convertString(utf8.c_str(), converted).good())
+    return converted.c_str();
+  std::string ascii;
+  for (const char c : utf8) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x80)
+      ascii += c;
+    else if (byte >= 0xC0)
+      ascii += '?';  // One for each character: continuation bytes are left out.
+  }
+  return ascii;
+}
+
+void put_common(DcmItem& result, DcmItem& source, const ResultContext& context, WallTime time,
+                const std::vector<inference::Prediction>& models, const OwnText& text) {
+  if (!text.character_set().empty()) result.putAndInsertString(DCM_SpecificCharacterSet, text.character_set().c_str());
+
+  const object::DicomDateTime moment = object::to_dicom_time(time, source);
+  for (const DcmTagKey& tag : {DCM_InstanceCreationDate, DCM_SeriesDate, DCM_ContentDate})
+    result.putAndInsertString(tag, moment.date.c_str());
+  for (const DcmTagKey& tag : {DCM_InstanceCreationTime, DCM_SeriesTime, DCM_ContentTime})
+    result.putAndInsertString(tag, moment.time.c_str());
+
+  result.putAndInsertString(DCM_InstanceCreatorUID, context.node_uid.c_str());
+  result.putAndInsertString(DCM_Manufacturer, kManufacturer);
+  result.putAndInsertString(DCM_ManufacturerModelName, kModelName);
+  result.putAndInsertString(DCM_StationName, text(cut(context.config.ae_title, 16)).c_str());
+  result.putAndInsertString(DCM_DeviceSerialNumber, context.node_uid.c_str());
+  result.putAndInsertString(DCM_SoftwareVersions, cut(context.config.node_version, 64).c_str());
+  // What no authority has cleared is research (PS3.3 C.8.13.2.1.1).
+  result.putAndInsertString(DCM_ContentQualification, "RESEARCH");
+  put_contributing_equipment(result, context, moment.date + moment.time, models, text);
+}
+
+}  // namespace node::report

@@ -1,0 +1,80 @@
+// ResultObject: one DICOM object that the node makes, and what all of them have in common.
+//
+// Guarantee: the same input gives the same bytes: times and revisions come with the ResultContext and the images, never
+//            from the clock.
+// Threads:   reentrant.
+// Source:    PS3.3 C.7.5.1 (General Equipment), C.12.1 (SOP Common); IHE RAD AI Results 6.5.3 (Contributing Equipment).
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/base/clock.h"
+#include "config/base/status.h"
+#include "config/report_config.h"
+#include "dicom_node/object/finding_record.h"
+#include "inference/predictor.h"
+#include "storage/study_store.h"
+#include "storage/uid.h"
+
+class DcmItem;
+
+namespace node::report {
+
+// Raised when the same findings come to be written as other bytes; part of the UIDs.
+inline constexpr int kObjectFormat = 1;
+
+struct ResultContext {
+  std::string node_uid;  // Device Observer UID, Instance Creator UID.
+  config::ReportConfig config;
+  std::string kind_prefix;  // Before the kind in every derived UID: "", "predict-", "shadow-".
+  std::string revision;     // Of study objects: the number of the study's report.
+  WallTime time{};          // Of study objects: when the study was closed.
+  // `predict` has neither versions nor a store: this text stands in place of every revision, and `time` is that of
+  // image objects as well.
+  std::optional<std::string> stamp;
+
+  std::string kind(std::string_view form) const { return kind_prefix + std::string(form); }
+};
+
+struct ReportedImage {
+  storage::InstanceRecord record;
+  std::filesystem::path file;                   // The object as received: what is drawn and copied.
+  std::vector<object::FindingRecord> findings;  // In the order of record.route.tasks.
+};
+
+struct ResultObject {
+  storage::Uid sop_instance_uid;
+  storage::Uid series_instance_uid;
+  std::string sop_class_uid;
+  std::string kind;        // "sc", "sr"; with the context's prefix.
+  std::string source_uid;  // SOP Instance UID for image objects, Study Instance UID for study objects.
+  std::string task;        // Empty for study objects.
+  int revision = 1;        // Of the study's report; of image objects the version of the instance.
+  std::string bytes;       // A Part 10 file, Explicit VR Little Endian.
+};
+
+// Our own texts (UTF-8: disclaimer, labels, names of models) in the character set that a result inherits from its
+// source. A result whose copied values are all ASCII is made UTF-8 if our texts need it; where the inherited set lacks
+// a character there stands '?'.
+class OwnText {
+ public:
+  // `identity`: a data set that copy_identity() has filled. `needs_unicode`: some text of ours is not ASCII.
+  OwnText(DcmItem& identity, bool needs_unicode);
+  std::string operator()(const std::string& utf8) const;
+  const std::string& character_set() const { return character_set_; }  // Specific Character Set (0008,0005).
+
+ private:
+  std::string character_set_;
+};
+bool is_ascii(const std::string& text);
+bool needs_unicode(const config::ReportConfig& config, const std::vector<ReportedImage>& images);
+
+// General Equipment, SOP Common, one item of Contributing Equipment per model, dates and times of creation and content.
+// `identity`: the source that gives the timezone.
+void put_common(DcmItem& result, DcmItem& source, const ResultContext& context, WallTime time,
+                const std::vector<inference::Prediction>& models, const OwnText& text);
+
+}  // namespace node::report

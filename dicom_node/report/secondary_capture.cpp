@@ -1,0 +1,205 @@
+#include "dicom_node/report/secondary_capture.h"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dctk.h>
+#include <fmt/format.h>
+
+#include "dicom_node/object/dataset_text.h"
+#include "dicom_node/object/part10.h"
+#include "dicom_node/object/result_identity.h"
+#include "dicom_node/object/sha256.h"
+#include "dicom_node/report/codes.h"
+#include "dicom_node/report/finding_summary.h"
+
+namespace node::report {
+namespace {
+
+constexpr const char* kSeriesNumber = "9002";
+constexpr const char* kSeriesDescription = "SKELEX anomaly map - NOT FOR DIAGNOSIS";
+
+std::string image_revision(const ReportedImage& image, const ResultContext& context) {
+  return context.stamp ? *context.stamp : std::to_string(image.record.version);
+}
+
+WallTime image_time(const ReportedImage& image, const ResultContext& context) {
+  return context.stamp ? context.time : image.record.predicted_at.value_or(context.time);
+}
+
+// The map's model version, and a digest of all else that changes the pixels.
+std::string overlay_version(const ReportedImage& image, const inference::Prediction& map,
+                            const ResultContext& context) {
+  std::string all = fmt::format("format={}\ndisclaimer={}\nscale={}\n", kObjectFormat, context.config.disclaimer,
+                                find_task(context.config.tasks, map).map_scale_max);
+  for (const object::FindingRecord& finding : image.findings) {
+    const config::TaskConfig task = find_task(context.config.tasks, finding.prediction);
+    all += fmt::format("{}={} {} {}\n", task.name, finding.prediction.model_version, task.threshold_doubtful,
+                       task.threshold_certain);
+  }
+  object::Sha256 digest;
+  digest.update(all);
+  return map.model_version + "+" + digest.finish_hex().substr(0, 16);
+}
+
+OverlayText overlay_text(const ReportedImage& image, const ResultContext& context) {
+  OverlayText text;
+  text.disclaimer = context.config.disclaimer;
+  for (const object::FindingRecord& finding : image.findings) {
+    const config::TaskConfig task = find_task(context.config.tasks, finding.prediction);
+    for (std::string& line : finding_lines(task, finding.prediction)) text.findings.push_back(std::move(line));
+    text.details.push_back(model_line(finding.prediction));
+  }
+  text.details.push_back("SKELEX node " + context.config.node_version);
+  return text;
+}
+
+void put_code(DcmItem& item, const DcmTagKey& sequence, const Code& code) {
+  DcmItem* inner = nullptr;
+  item.findOrCreateSequenceItem(sequence, inner, -2);
+  if (inner == nullptr) return;
+  inner->putAndInsertString(DCM_CodeValue, code.value.c_str());
+  inner->putAndInsertString(DCM_CodingSchemeDesignator, code.scheme.c_str());
+  inner->putAndInsertString(DCM_CodeMeaning, code.meaning.c_str());
+}
+
+void copy(DcmItem& source, DcmItem& result, const DcmTagKey& tag) {
+  if (source.tagExists(tag)) source.findAndInsertCopyOfElement(tag, &result);
+}
+
+// General Series and General Image: what lets a viewer hang the overlay beside its source.
+void put_series_and_image(DcmItem& source, DcmItem& result) {
+  result.putAndInsertString(DCM_Modality, "OT");  // Not the source's: no acquisition, and our own router takes none.
+  result.putAndInsertString(DCM_SeriesNumber, kSeriesNumber);
+  result.putAndInsertString(DCM_SeriesDescription, kSeriesDescription);
+  result.putAndInsertString(DCM_InstanceNumber, "1");
+  copy(source, result, DCM_PatientOrientation);
+  if (!result.tagExists(DCM_PatientOrientation)) result.putAndInsertString(DCM_PatientOrientation, "");
+  copy(source, result, DCM_BodyPartExamined);
+  copy(source, result, DCM_AnatomicRegionSequence);
+  std::string side = object::text_of(source, DCM_ImageLaterality);
+  if (side.empty()) side = object::text_of(source, DCM_Laterality);
+  // Type 2C, and dciodvfy asks for it wherever the body part is a paired one: empty if not known.
+  result.putAndInsertString(DCM_Laterality, side == "R" || side == "L" ? side.c_str() : "");
+  result.putAndInsertString(DCM_ImageType, "DERIVED\\SECONDARY\\\\ANOMALY_MAP");
+  result.putAndInsertString(DCM_BurnedInAnnotation, "YES");  // Our own text, never identity.
+  const bool visible = object::text_of(source, DCM_RecognizableVisualFeatures) == "YES";
+  result.putAndInsertString(DCM_RecognizableVisualFeatures, visible ? "YES" : "NO");
+}
+
+// An image made from a lossy one is lossy for ever (PS3.3 C.7.6.1.1.5).
+void put_lossy_history(DcmItem& source, DcmItem& result, bool lossy) {
+  result.putAndInsertString(DCM_LossyImageCompression, lossy ? "01" : "00");
+  if (!lossy) return;
+  copy(source, result, DCM_LossyImageCompressionRatio);
+  copy(source, result, DCM_LossyImageCompressionMethod);
+}
+
+void put_source_image(const ReportedImage& image, DcmItem& result, bool unscaled) {
+  DcmItem* item = nullptr;
+  result.findOrCreateSequenceItem(DCM_SourceImageSequence, item, -2);
+  if (item == nullptr) return;
+  item->putAndInsertString(DCM_ReferencedSOPClassUID, image.record.sop_class_uid.c_str());
+  item->putAndInsertString(DCM_ReferencedSOPInstanceUID, image.record.sop_instance_uid.str().c_str());
+  put_code(*item, DCM_PurposeOfReferenceCodeSequence, kSourceImage);
+  item->putAndInsertString(DCM_SpatialLocationsPreserved, unscaled ? "YES" : "NO");
+}
+
+void put_pixels(DcmItem& result, const RgbImage& image) {
+  result.putAndInsertUint16(DCM_SamplesPerPixel, 3);
+  result.putAndInsertString(DCM_PhotometricInterpretation, "RGB");
+  result.putAndInsertUint16(DCM_PlanarConfiguration, 0);
+  result.putAndInsertUint16(DCM_Rows, static_cast<Uint16>(image.rows));
+  result.putAndInsertUint16(DCM_Columns, static_cast<Uint16>(image.columns));
+  result.putAndInsertUint16(DCM_BitsAllocated, 8);
+  result.putAndInsertUint16(DCM_BitsStored, 8);
+  result.putAndInsertUint16(DCM_HighBit, 7);
+  result.putAndInsertUint16(DCM_PixelRepresentation, 0);
+  result.putAndInsertUint8Array(DCM_PixelData, image.pixels.data(), image.pixels.size());
+}
+
+}  // namespace
+
+std::vector<OverlayReference> overlay_references(const ReportedImage& image, const ResultContext& context) {
+  std::vector<OverlayReference> references;
+  const std::string source = image.record.sop_instance_uid.str();
+  for (const object::FindingRecord& finding : image.findings) {
+    const inference::Prediction& map = finding.prediction;
+    if (map.map.size <= 0) continue;
+    const std::string version = overlay_version(image, map, context);
+    const std::string revision = image_revision(image, context);
+    references.push_back({source, map.task, object::derive_uid(context.kind("sc"), source, map.task, version, revision),
+                          object::derive_uid(context.kind("sc-series"), source, map.task, version, revision),
+                          UID_SecondaryCaptureImageStorage});
+  }
+  return references;
+}
+
+Result<Overlay> make_overlay(const ReportedImage& image, const OverlayReference& reference,
+                             const ResultContext& context) {
+  const std::string source_uid = image.record.sop_instance_uid.str();
+  const inference::Prediction* map = nullptr;
+  std::vector<inference::Prediction> models;
+  for (const object::FindingRecord& finding : image.findings) {
+    if (finding.prediction.task == reference.task) map = &finding.prediction;
+    models.push_back(finding.prediction);
+    models.back().map = {};
+  }
+  if (map == nullptr) return not_found("overlay of " + source_uid + ": no map of task " + reference.task);
+
+  // The image was analysed, so its route allows it to be rendered, FOR PROCESSING or not.
+  NODE_ASSIGN_OR_RETURN(object::LoadedImage loaded,
+                        object::load_image(image.file, object::LoadOptions{.render_for_processing = true}));
+  const int rows = loaded.radiograph.rows, columns = loaded.radiograph.columns;
+  object::GrayImage radiograph = object::make_preview(loaded, kPictureLongSideMax);
+  const bool lossy = loaded.lossy;
+  loaded = {};
+  const config::TaskConfig task = find_task(context.config.tasks, *map);
+  NODE_ASSIGN_OR_RETURN(OverlayPicture picture,
+                        draw_overlay(radiograph, map->map, task.map_scale_max, overlay_text(image, context)));
+
+  DcmFileFormat source_file, file;
+  NODE_RETURN_IF_ERROR(object::load_dataset(image.file, source_file, object::Extent::kUpToPixelData));
+  DcmDataset& source = *source_file.getDataset();
+  DcmDataset& result = *file.getDataset();
+  NODE_RETURN_IF_ERROR(object::copy_identity(source, result, /*is_sr=*/false));
+  const OwnText text(result, needs_unicode(context.config, {image}));
+  const WallTime time = image_time(image, context);
+  put_common(result, source, context, time, models, text);
+
+  result.putAndInsertString(DCM_SOPClassUID, reference.sop_class_uid.c_str());
+  result.putAndInsertString(DCM_SOPInstanceUID, reference.sop_instance_uid.str().c_str());
+  result.putAndInsertString(DCM_SeriesInstanceUID, reference.series_instance_uid.str().c_str());
+  put_series_and_image(source, result);
+  put_lossy_history(source, result, lossy);
+  const bool unscaled = radiograph.rows == rows && radiograph.columns == columns;
+  put_source_image(image, result, unscaled);
+
+  // SC Equipment.
+  result.putAndInsertString(DCM_ConversionType, "WSD");
+  const object::DicomDateTime moment = object::to_dicom_time(time, source);
+  result.putAndInsertString(DCM_DateOfSecondaryCapture, moment.date.c_str());
+  result.putAndInsertString(DCM_TimeOfSecondaryCapture, moment.time.c_str());
+  OFString own;
+  for (const auto& [from, to] : {std::pair{DCM_Manufacturer, DCM_SecondaryCaptureDeviceManufacturer},
+                                 std::pair{DCM_ManufacturerModelName, DCM_SecondaryCaptureDeviceManufacturerModelName},
+                                 std::pair{DCM_SoftwareVersions, DCM_SecondaryCaptureDeviceSoftwareVersions}}) {
+    result.findAndGetOFString(from, own);
+    result.putAndInsertOFStringArray(to, own);
+  }
+
+  const std::string derivation = fmt::format(
+      "Masked reconstruction error (squared, mean of channels) of {}, {} mode, {} passes, mask ratio {:.4g}, seed {}; "
+      "colour map hot, fixed scale 0 to {:.4g}, opacity up to {:.4g}, uncalibrated; over the windowed radiograph, "
+      "which lies at the top left with {} columns and {} rows, {}",
+      map->model_version, map->map.mode, map->map.passes, map->map.mask_ratio, map->map.seed, task.map_scale_max,
+      kOpacityMax, picture.picture.width, picture.picture.height,
+      unscaled ? std::string("as in the source") : fmt::format("scaled from {} columns and {} rows", columns, rows));
+  result.putAndInsertString(DCM_DerivationDescription, text(derivation).c_str());
+  put_pixels(result, picture.image);
+
+  NODE_ASSIGN_OR_RETURN(std::string bytes, object::encode_part10(file));
+  return Overlay{ResultObject{reference.sop_instance_uid, reference.series_instance_uid, reference.sop_class_uid,
+                              context.kind("sc"), source_uid, reference.task, image.record.version, std::move(bytes)},
+                 std::move(picture), std::move(radiograph)};
+}
+
+}  // namespace node::report
