@@ -1,5 +1,7 @@
 """The command line: what it says of mistakes, and `predict` over files."""
 import json
+import os
+import pathlib
 import socket
 import subprocess
 import time
@@ -69,8 +71,8 @@ def test_predict_writes_a_line_and_objects_for_every_image(tmp_path):
             assert line["state"] == "skipped"
         else:
             assert line["state"] == "analysed" and line["findings"] and line["anomaly"]["passes"] == 8
-            assert (tmp_path / "out") in __import__("pathlib").Path(line["outputs"]["sr"]).parents
-            assert all(__import__("pathlib").Path(p).is_file() for p in [line["outputs"]["sr"], *line["outputs"]["sc"]])
+            assert (tmp_path / "out") in pathlib.Path(line["outputs"]["sr"]).parents
+            assert all(pathlib.Path(p).is_file() for p in [line["outputs"]["sr"], *line["outputs"]["sc"]])
     named = run("predict", "--config", DEMO, "--out", tmp_path / "out2", text)
     assert named.returncode == 1 and json.loads(named.stdout)["state"] == "failed"
 
@@ -80,7 +82,7 @@ def test_predict_makes_the_same_bytes_twice(tmp_path):
     outputs = []
     for name in ("a", "b"):
         done = subprocess.run([BIN / "skelex-node", "predict", "--config", DEMO, "--out", tmp_path / name, image],
-                              capture_output=True, env={**__import__("os").environ, "SOURCE_DATE_EPOCH": "1700000000"})
+                              capture_output=True, env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"})
         assert done.returncode == 0, done.stderr
         outputs.append([p.read_bytes() for p in sorted((tmp_path / name).rglob("*.dcm"))])
     assert outputs[0] == outputs[1] and len(outputs[0]) == 2
