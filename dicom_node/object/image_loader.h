@@ -4,6 +4,8 @@
 //            window -> MONOCHROME1 inversion, exactly once; larger = brighter. Nothing is allocated before rows,
 //            columns, frames and lengths were checked.
 // Threads:   reentrant.
+// Shapes:    windowed pixels are in [0, 2^Bits Stored - 1], those of a VOI LUT in its entries' range, those without
+//            either in the range of their own values after the modality transform.
 // Source:    PS3.3 C.7.6.3, C.11.1, C.11.2, C.11.6.
 #pragma once
 
@@ -17,23 +19,30 @@
 
 namespace node::object {
 
+// DCMTK's decoders, once per process, and its own log off, because its warnings print element values. The functions
+// below call it; who calls it first, before any thread, may then give DCMTK's log somewhere to go.
+void register_codecs();
+
 struct LoadOptions {
-  bool render_for_processing = false;          // Else FOR PROCESSING is kUnsupported.
-  std::uint64_t pixels_max = 8192ull * 8192;   // Rows x columns.
+  bool render_for_processing = false;         // Else FOR PROCESSING is kUnsupported.
+  std::uint64_t pixels_max = 8192ull * 8192;  // Rows x columns.
 };
 
 struct LoadedImage {
   inference::Radiograph radiograph;
-  double pixel_aspect = 1.0;             // Height of a pixel / width of a pixel (0028,0034), (0018,1164).
-  std::vector<std::string> rendering;    // What was done: "voi=window 1", "voi=fallback", "inverted", "padding=0".
-  bool lossy = false;                    // Has a lossy history (0028,2110).
+  double pixel_aspect = 1.0;  // Height of a pixel / width of a pixel (0028,0034), (0018,1164).
+  // What was done, in order: "bits stored=14, header says 12", "modality=lut", "rescale=0.25,-100", "padding=0",
+  // "voi=lut 1", "voi=window 1", "voi=window 1 sigmoid", "voi=value range" (the header has neither), "voi=fallback" (it
+  // has one that shows nothing), "rendering=auto" (FOR PROCESSING), "inverted", "colour=luma".
+  std::vector<std::string> rendering;
+  bool lossy = false;  // Has a lossy history (0028,2110).
 };
 
 // Errors: kInvalidArgument (no or short pixel data, impossible header), kUnsupported (transfer syntax, several frames,
 //         FOR PROCESSING), kResourceExhausted (larger than the limit), kNotFound.
 Result<LoadedImage> load_image(const std::filesystem::path& file, const LoadOptions& options = {});
 
-// SHA-256 over the decoded stored values (before any LUT), with rows, columns, samples and frames; to compare an object
+// SHA-256 over rows, columns, samples and frames and the decoded stored values (before any LUT), to compare an object
 // that came back in another transfer syntax. Errors: as load_image; kUnsupported if it cannot be decoded here.
 struct PixelDigest {
   std::string sha256_hex;
@@ -41,8 +50,8 @@ struct PixelDigest {
 };
 Result<PixelDigest> digest_pixels(const std::filesystem::path& file);
 
-// What drawing needs: 8 bit, min-max over the whole image as the model sees it, aspect ratio made square, reduced (never
-// enlarged) to `long_side_max`.
+// What drawing needs: 8 bit, min-max over the whole image as the model sees it, aspect ratio made square, reduced
+// (never enlarged) to `long_side_max`.
 struct GrayImage {
   int rows = 0, columns = 0;
   std::vector<std::uint8_t> pixels;

@@ -19,24 +19,24 @@ namespace node::object {
 struct InstanceHeader {
   // As written, padding stripped; UIDs are not checked here.
   std::string sop_class_uid, sop_instance_uid, study_instance_uid, series_instance_uid, transfer_syntax_uid;
-  std::string instance_creator_uid;      // (0008,0014): this node's own, for the loop guard.
-  std::string modality;                  // (0008,0060)
-  std::string presentation_intent_type;  // (0008,0068) "FOR PROCESSING"
-  std::vector<std::string> image_type;   // (0008,0008)
-  std::string accession_number;          // (0008,0050)
-  std::string body_part_examined;        // (0018,0015)
-  std::vector<config::Code> anatomic_region;    // (0008,2218)
-  std::vector<config::Code> procedure_codes;    // (0008,1032), (0032,1064), (0040,0260), in this order
+  std::string instance_creator_uid;           // (0008,0014): this node's own, for the loop guard.
+  std::string modality;                       // (0008,0060)
+  std::string presentation_intent_type;       // (0008,0068) "FOR PROCESSING"
+  std::vector<std::string> image_type;        // (0008,0008)
+  std::string accession_number;               // (0008,0050)
+  std::string body_part_examined;             // (0018,0015)
+  std::vector<config::Code> anatomic_region;  // (0008,2218)
+  std::vector<config::Code> procedure_codes;  // (0008,1032), (0032,1064), (0040,0260), in this order
   std::string protocol_name, series_description, study_description;  // (0018,1030), (0008,103E), (0008,1030)
-  std::string laterality;                // Image Laterality (0020,0062), else Laterality (0020,0060); upper case
-  std::string view_position;             // (0018,5101)
-  int age_years = -1;                    // Patient's Age, else from birth and study date; -1: unknown
+  std::string laterality;     // Image Laterality (0020,0062), else Laterality (0020,0060); upper case
+  std::string view_position;  // (0018,5101)
+  int age_years = -1;         // Patient's Age, else from birth and study date; -1: unknown
   int rows = 0, columns = 0, samples_per_pixel = 0, bits_allocated = 0, bits_stored = 0, number_of_frames = 1;
   std::string photometric_interpretation;  // (0028,0004)
   bool has_pixel_data = false;
   bool pixel_data_encapsulated = false;
-  std::uint64_t pixel_data_bytes = 0;      // As far as the file holds them; encapsulated: of all fragments.
-  bool pixel_data_cut = false;             // The file ends inside them.
+  std::uint64_t pixel_data_bytes = 0;  // As far as the file holds them; encapsulated: of all fragments.
+  bool pixel_data_cut = false;         // The file ends inside them.
 
   // SHA-256 over the raw values, padding stripped, of the attributes that routing, rendering or results read: the list
   // is kAttributesThatMatter in the .cpp. Two objects with the same digest and the same pixels are the same object,

@@ -1,0 +1,344 @@
+#include "dicom_node/object/grey_table.h"
+
+#include <dcmtk/dcmdata/dcdeftag.h>
+#include <dcmtk/dcmdata/dcitem.h>
+#include <dcmtk/dcmdata/dcsequen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <optional>
+#include <string_view>
+
+#include "dicom_node/object/dataset_text.h"
+
+namespace node::object {
+namespace {
+
+constexpr double kSaturatedShareMax = 0.98;  // A window that shows less than the rest shows nothing.
+
+std::string short_text(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.6g", value);
+  return text;
+}
+
+struct Lut {
+  int first = 0;  // The input value of the first entry.
+  std::vector<std::uint16_t> entries;
+  double brightest = 0;  // Of the output's range, which begins at 0.
+  int bits = 0;
+
+  double operator()(double input) const {
+    const double index = std::clamp(input - first, 0.0, static_cast<double>(entries.size() - 1));
+    return entries[static_cast<std::size_t>(index)];
+  }
+};
+
+// Nothing if descriptor and data cannot belong together.
+std::optional<Lut> read_lut(DcmItem& item, const DcmTagKey& descriptor_tag, const DcmTagKey& data_tag,
+                            bool input_is_signed) {
+  DcmElement *descriptor_element = nullptr, *data_element = nullptr;
+  if (item.findAndGetElement(descriptor_tag, descriptor_element).bad()) return std::nullopt;
+  if (item.findAndGetElement(data_tag, data_element).bad()) return std::nullopt;
+  const auto descriptor = raw_words(*descriptor_element);
+  std::vector<std::uint16_t> words = raw_words(*data_element);
+  if (descriptor.size() != 3 || words.empty()) return std::nullopt;
+  Lut lut;
+  const std::size_t count = descriptor[0] == 0 ? 65536 : descriptor[0];
+  lut.first = input_is_signed ? static_cast<std::int16_t>(descriptor[1]) : descriptor[1];
+  lut.bits = descriptor[2];
+  if (lut.bits < 8 || lut.bits > 16) return std::nullopt;
+  if (lut.bits == 8 && words.size() < count && words.size() * 2 >= count) {  // Two entries in a word.
+    std::vector<std::uint16_t> unpacked;
+    for (const std::uint16_t word : words) {
+      unpacked.push_back(word & 0xFF);
+      unpacked.push_back(word >> 8);
+    }
+    words.swap(unpacked);
+  }
+  if (words.size() < count) return std::nullopt;
+  words.resize(count);
+  lut.entries = std::move(words);
+  const int highest = *std::max_element(lut.entries.begin(), lut.entries.end());
+  const int nominal = (1 << lut.bits) - 1;
+  // Many claim 16 bits and use 12.
+  lut.brightest = highest > nominal || highest < nominal / 2 ? highest : nominal;
+  return lut;
+}
+
+DcmItem* first_item(DcmItem& data_set, const DcmTagKey& tag) {
+  DcmSequenceOfItems* sequence = nullptr;
+  if (data_set.findAndGetSequence(tag, sequence).bad() || sequence == nullptr || sequence->card() == 0) return nullptr;
+  return sequence->getItem(0);
+}
+
+enum class Function { kLinear, kLinearExact, kSigmoid };
+
+struct Window {
+  double center = 0, width = 1;
+  Function function = Function::kLinear;
+  int number = 1;  // Which of the header's alternatives.
+
+  double operator()(double x, double brightest) const {
+    switch (function) {
+      case Function::kLinear:
+        if (x <= center - 0.5 - (width - 1) / 2) return 0;
+        if (x > center - 0.5 + (width - 1) / 2) return brightest;  // Width 1: a threshold, and nothing is divided.
+        return ((x - (center - 0.5)) / (width - 1) + 0.5) * brightest;
+      case Function::kLinearExact:
+        if (x <= center - width / 2) return 0;
+        if (x > center + width / 2) return brightest;
+        return ((x - center) / width + 0.5) * brightest;
+      case Function::kSigmoid: return brightest / (1 + std::exp(-4 * (x - center) / width));
+    }
+    return 0;
+  }
+};
+
+struct Brightness {  // Of one stored value, before inversion.
+  std::vector<double> values;
+  double darkest = 0, brightest = 0;  // The range that inversion turns round.
+};
+
+class TableMaker {
+ public:
+  TableMaker(DcmItem& data_set, const StoredPixels& pixels) : data_set_(data_set), pixels_(pixels) {
+    size_ = std::size_t{1} << pixels.bits_allocated;
+    counts_.resize(size_);
+    for (std::size_t i = 0; i < pixels.count(); ++i) ++counts_[pixels.at(i)];
+    padding_.resize(size_);
+  }
+
+  Result<GreyTable> make(Presentation presentation) {
+    const std::string& photometric = pixels_.photometric_interpretation;
+    if (photometric == "PALETTE COLOR") return palette();
+    if (!photometric.empty() && photometric != "MONOCHROME1" && photometric != "MONOCHROME2")
+      return unsupported("a Photometric Interpretation that fits no grey image");
+    apply_modality();
+    find_padding();
+    find_range();
+    Brightness shown;
+    if (presentation == Presentation::kAutomatic) {
+      shown = automatic();
+    } else {
+      shown = voi();
+    }
+    if (photometric == "MONOCHROME1") {
+      for (double& value : shown.values) value = shown.darkest + shown.brightest - value;
+      note("inverted");
+    }
+    const std::string shape = text_of(data_set_, DCM_PresentationLUTShape);
+    if ((shape == "INVERSE" && photometric == "MONOCHROME2") || (shape == "IDENTITY" && photometric == "MONOCHROME1"))
+      note("presentation lut shape ignored");
+    return finish(shown.values);
+  }
+
+ private:
+  void note(std::string text) { table_.rendering.push_back(std::move(text)); }
+
+  int value_of(std::size_t i) const {
+    if (!pixels_.is_signed) return static_cast<int>(i);
+    return pixels_.bits_allocated == 8 ? static_cast<std::int8_t>(i) : static_cast<std::int16_t>(i);
+  }
+  bool counts(std::size_t i) const { return counts_[i] > 0 && !padding_[i]; }
+
+  void apply_modality() {
+    modality_.resize(size_);
+    for (std::size_t i = 0; i < size_; ++i) modality_[i] = value_of(i);
+    bits_ = pixels_.bits_stored;
+    input_is_signed_ = pixels_.is_signed;
+    if (DcmItem* item = first_item(data_set_, DCM_ModalityLUTSequence)) {
+      if (const auto lut = read_lut(*item, DCM_LUTDescriptor, DCM_LUTData, pixels_.is_signed)) {
+        for (double& value : modality_) value = (*lut)(value);
+        bits_ = lut->bits;
+        input_is_signed_ = false;
+        return note("modality=lut");
+      }
+      return note("modality=lut ignored");
+    }
+    const auto slopes = decimals_of(data_set_, DCM_RescaleSlope),
+               intercepts = decimals_of(data_set_, DCM_RescaleIntercept);
+    if (slopes.empty() && intercepts.empty()) return;
+    const auto slope = slopes.empty() ? std::optional(1.0) : slopes.front();
+    const auto intercept = intercepts.empty() ? std::optional(0.0) : intercepts.front();
+    constexpr double kReasonable = 1e9;  // Beyond it float32 no longer tells stored values apart.
+    if (!slope || !intercept || std::abs(*slope) < 1 / kReasonable || std::abs(*slope) > kReasonable ||
+        std::abs(*intercept) > kReasonable)
+      return note("rescale=ignored");
+    if (*slope == 1 && *intercept == 0) return;
+    for (double& value : modality_) {
+      value = value * *slope + *intercept;
+      input_is_signed_ |= value < 0;
+    }
+    note("rescale=" + short_text(*slope) + "," + short_text(*intercept));
+  }
+
+  void find_padding() {
+    const auto value = word_of(data_set_, DCM_PixelPaddingValue);
+    if (!value) return;
+    const auto limit = word_of(data_set_, DCM_PixelPaddingRangeLimit);
+    const auto number = [&](std::uint16_t word) {
+      return pixels_.is_signed ? int{static_cast<std::int16_t>(word)} : int{word};
+    };
+    const auto [low, high] = std::minmax({number(*value), number(limit.value_or(*value))});  // In either order.
+    std::uint64_t left = 0, padded = 0;
+    for (std::size_t i = 0; i < size_; ++i) {
+      padding_[i] = value_of(i) >= low && value_of(i) <= high;
+      (padding_[i] ? padded : left) += counts_[i];
+    }
+    const std::string text = std::to_string(low) + (limit ? ".." + std::to_string(high) : "");
+    if (left == 0) {
+      padding_.assign(size_, false);
+      return note("padding=" + text + " ignored");
+    }
+    if (padded > 0) note("padding=" + text);
+  }
+
+  void find_range() {
+    lowest_ = std::numeric_limits<double>::max();
+    highest_ = std::numeric_limits<double>::lowest();
+    for (std::size_t i = 0; i < size_; ++i) {
+      if (!counts(i)) continue;
+      lowest_ = std::min(lowest_, modality_[i]);
+      highest_ = std::max(highest_, modality_[i]);
+    }
+  }
+
+  Brightness value_range() const {
+    Brightness shown{modality_, lowest_, highest_};
+    for (double& value : shown.values) value = std::clamp(value, lowest_, highest_);
+    return shown;
+  }
+
+  Brightness automatic() {
+    note("rendering=auto");
+    std::vector<std::pair<double, std::uint64_t>> sorted;
+    std::uint64_t all = 0;
+    for (std::size_t i = 0; i < size_; ++i) {
+      if (!counts(i)) continue;
+      sorted.emplace_back(modality_[i], counts_[i]);
+      all += counts_[i];
+    }
+    std::sort(sorted.begin(), sorted.end());
+    const auto percentile = [&](double share) {
+      std::uint64_t seen = 0;
+      for (const auto& [value, count] : sorted) {
+        seen += count;
+        if (static_cast<double>(seen) >= share * static_cast<double>(all)) return value;
+      }
+      return sorted.back().first;
+    };
+    Brightness shown{modality_, percentile(0.005), percentile(0.995)};
+    for (double& value : shown.values) value = std::clamp(value, shown.darkest, shown.brightest);
+    return shown;
+  }
+
+  // The header's first VOI LUT, else its first window that can be read; what shows nothing is not used.
+  Brightness voi() {
+    bool tried = false;
+    if (DcmItem* item = first_item(data_set_, DCM_VOILUTSequence)) {
+      tried = true;
+      if (const auto lut = read_lut(*item, DCM_LUTDescriptor, DCM_LUTData, input_is_signed_)) {
+        Brightness shown{modality_, 0, lut->brightest};
+        for (double& value : shown.values) value = (*lut)(value);
+        if (shows_something(shown)) {
+          note("voi=lut 1");
+          return shown;
+        }
+      }
+    }
+    if (const auto window = first_window(tried)) {
+      const double brightest = (1 << bits_) - 1;
+      Brightness shown{modality_, 0, brightest};
+      for (double& value : shown.values) value = (*window)(value, brightest);
+      if (shows_something(shown)) {
+        static constexpr std::string_view kNames[] = {"", " linear exact", " sigmoid"};
+        note("voi=window " + std::to_string(window->number) + std::string(kNames[static_cast<int>(window->function)]));
+        return shown;
+      }
+    }
+    note(tried ? "voi=fallback" : "voi=value range");
+    return value_range();
+  }
+
+  std::optional<Window> first_window(bool& tried) {
+    const auto centers = decimals_of(data_set_, DCM_WindowCenter), widths = decimals_of(data_set_, DCM_WindowWidth);
+    Window window;
+    const std::string function = text_of(data_set_, DCM_VOILUTFunction);
+    if (function == "LINEAR_EXACT") window.function = Function::kLinearExact;
+    if (function == "SIGMOID") window.function = Function::kSigmoid;
+    tried |= !centers.empty() || !widths.empty();
+    for (std::size_t i = 0; i < std::min(centers.size(), widths.size()); ++i) {
+      if (!centers[i] || !widths[i]) continue;
+      const bool legal = window.function == Function::kLinear ? *widths[i] >= 1 : *widths[i] > 0;
+      if (!legal) continue;
+      window.center = *centers[i];
+      window.width = *widths[i];
+      window.number = static_cast<int>(i) + 1;
+      return window;
+    }
+    return std::nullopt;
+  }
+
+  bool shows_something(const Brightness& shown) const {
+    std::uint64_t dark = 0, bright = 0, all = 0;
+    const double margin = (shown.brightest - shown.darkest) * 1e-6;  // A sigmoid comes near its ends only.
+    for (std::size_t i = 0; i < size_; ++i) {
+      if (!counts(i)) continue;
+      all += counts_[i];
+      if (!std::isfinite(shown.values[i])) return false;
+      if (shown.values[i] <= shown.darkest + margin) dark += counts_[i];
+      if (shown.values[i] >= shown.brightest - margin) bright += counts_[i];
+    }
+    const double most = kSaturatedShareMax * static_cast<double>(all);
+    return static_cast<double>(dark) <= most && static_cast<double>(bright) <= most;
+  }
+
+  Result<GreyTable> palette() {
+    std::optional<Lut> red = read_lut(data_set_, DCM_RedPaletteColorLookupTableDescriptor,
+                                      DCM_RedPaletteColorLookupTableData, pixels_.is_signed);
+    std::optional<Lut> green = read_lut(data_set_, DCM_GreenPaletteColorLookupTableDescriptor,
+                                        DCM_GreenPaletteColorLookupTableData, pixels_.is_signed);
+    std::optional<Lut> blue = read_lut(data_set_, DCM_BluePaletteColorLookupTableDescriptor,
+                                       DCM_BluePaletteColorLookupTableData, pixels_.is_signed);
+    if (!red || !green || !blue) return unsupported("a palette that is missing, segmented or damaged");
+    std::vector<double> luma(size_);
+    for (std::size_t i = 0; i < size_; ++i) {
+      const int value = value_of(i);
+      luma[i] = std::round(0.299 * (*red)(value) + 0.587 * (*green)(value) + 0.114 * (*blue)(value));
+    }
+    note("colour=luma");
+    return finish(luma);
+  }
+
+  GreyTable finish(const std::vector<double>& shown) {
+    double darkest = std::numeric_limits<double>::max();
+    for (std::size_t i = 0; i < size_; ++i) {
+      if (counts(i)) darkest = std::min(darkest, shown[i]);
+    }
+    table_.brightness.resize(size_);
+    for (std::size_t i = 0; i < size_; ++i) table_.brightness[i] = static_cast<float>(padding_[i] ? darkest : shown[i]);
+    return std::move(table_);
+  }
+
+  DcmItem& data_set_;
+  const StoredPixels& pixels_;
+  std::size_t size_ = 0;
+  std::vector<std::uint64_t> counts_;  // By stored value, like all tables here.
+  std::vector<bool> padding_;
+  std::vector<double> modality_;
+  int bits_ = 0;                  // Of the modality transform's output.
+  bool input_is_signed_ = false;  // Of the VOI LUT.
+  double lowest_ = 0, highest_ = 0;
+  GreyTable table_;
+};
+
+}  // namespace
+
+Result<GreyTable> make_grey_table(DcmItem& data_set, const StoredPixels& pixels, Presentation presentation) {
+  return TableMaker(data_set, pixels).make(presentation);
+}
+
+}  // namespace node::object

@@ -1,0 +1,362 @@
+#include "dicom_node/object/stored_pixels.h"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dcdeftag.h>
+#include <dcmtk/dcmdata/dcfilefo.h>
+#include <dcmtk/dcmdata/dcpixel.h>
+#include <dcmtk/dcmdata/dcpixseq.h>
+#include <dcmtk/dcmdata/dcpxitem.h>
+#include <dcmtk/dcmdata/dcrledrg.h>
+#include <dcmtk/dcmjpeg/djdecode.h>
+#include <dcmtk/dcmjpls/djdecode.h>
+#include <dcmtk/oflog/oflog.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <string_view>
+
+#include "dicom_node/object/dataset_text.h"
+#include "dicom_node/object/image_loader.h"
+#include "dicom_node/object/jpeg2000.h"
+#include "dicom_node/object/part10.h"
+#include "storage/uid.h"
+
+namespace node::object {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "stored values are read as bytes of a little endian machine");
+
+enum class Coding { kNative, kDcmtk, kJpeg, kJpeg2000, kUnknown };  // kJpeg: by DCMTK, with a size of its own.
+
+Coding coding_of(std::string_view uid) {
+  static constexpr std::string_view kPrefix = "1.2.840.10008.1.2";
+  if (!uid.starts_with(kPrefix)) return Coding::kUnknown;
+  const std::string_view rest = uid.substr(kPrefix.size());
+  if (rest.empty() || rest == ".1" || rest == ".2" || rest == ".1.99") return Coding::kNative;
+  if (rest == ".5") return Coding::kDcmtk;
+  for (const std::string_view jpeg : {".4.50", ".4.51", ".4.53", ".4.55", ".4.57", ".4.70", ".4.80", ".4.81"}) {
+    if (rest == jpeg) return Coding::kJpeg;
+  }
+  for (const std::string_view jpeg2000 : {".4.90", ".4.91", ".4.201", ".4.202", ".4.203"}) {
+    if (rest == jpeg2000) return Coding::kJpeg2000;
+  }
+  return Coding::kUnknown;
+}
+
+// The size in a JPEG or JPEG-LS stream's frame header: it decides what a decoder allocates.
+Status check_jpeg_size(std::string_view stream, int rows, int columns) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(stream[i]); };
+  if (stream.size() < 4 || byte(0) != 0xFF || byte(1) != 0xD8) return invalid_argument("no JPEG stream");
+  std::size_t at = 2;
+  while (at + 9 < stream.size()) {
+    if (byte(at) != 0xFF) return invalid_argument("the JPEG stream is damaged");
+    const unsigned char marker = byte(at + 1);
+    if (marker == 0xFF) {  // Fill byte.
+      ++at;
+      continue;
+    }
+    const bool frame_header = (marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC);
+    if (frame_header || marker == 0xF7) {
+      const int height = byte(at + 5) << 8 | byte(at + 6), width = byte(at + 7) << 8 | byte(at + 8);
+      if (height == rows && width == columns) return ok_status();
+      return invalid_argument("the JPEG stream has another size than the header says");
+    }
+    if (marker == 0xDA || marker == 0xD9) break;
+    at += 2 + static_cast<std::size_t>(byte(at + 2) << 8 | byte(at + 3));
+  }
+  return invalid_argument("the JPEG stream has no frame header");
+}
+
+struct Cells {  // How the stored values lie in their allocated bits.
+  int bits_allocated, bits_stored, shift;
+  bool is_signed;
+};
+
+std::int32_t extended(std::uint32_t value, int bits, bool is_signed) {
+  value &= (1u << bits) - 1;
+  if (is_signed && (value >> (bits - 1) & 1) != 0) value |= ~((1u << bits) - 1);
+  return static_cast<std::int32_t>(value);
+}
+
+struct Judgement {
+  bool used = false;                            // Some value does not fit into Bits Stored.
+  int bits = 0;                                 // That would hold all.
+  std::uint64_t steps_all = 0, steps_kept = 0;  // Sums of steps between neighbours with all bits, and with the stored.
+};
+
+template <typename Cell>
+Judgement judge(const Cell* cells, std::size_t count, const Cells& how) {
+  Judgement judgement;
+  const int bits_all = how.bits_allocated - how.shift;
+  std::int32_t lowest = 0, highest = 0, all_before = 0, kept_before = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint32_t moved = static_cast<std::uint32_t>(cells[i]) >> how.shift;
+    const std::int32_t all = extended(moved, bits_all, how.is_signed);
+    const std::int32_t kept = extended(moved, how.bits_stored, how.is_signed);
+    judgement.used |= all != kept;
+    lowest = std::min(lowest, all);
+    highest = std::max(highest, all);
+    if (i > 0) {
+      judgement.steps_all += static_cast<std::uint64_t>(std::abs(all - all_before));
+      judgement.steps_kept += static_cast<std::uint64_t>(std::abs(kept - kept_before));
+    }
+    all_before = all;
+    kept_before = kept;
+  }
+  const auto reach = static_cast<std::uint32_t>(std::max(highest, -(lowest + 1)));
+  judgement.bits = std::max(1, static_cast<int>(std::bit_width(reach)) + (how.is_signed ? 1 : 0));
+  return judgement;
+}
+
+template <typename Cell>
+void clean(std::vector<std::uint8_t>& bytes, const Cells& how) {
+  auto* cells = reinterpret_cast<Cell*>(bytes.data());
+  const std::size_t count = bytes.size() / sizeof(Cell);
+  if (how.shift == 0 && how.bits_stored == how.bits_allocated) return;
+  for (std::size_t i = 0; i < count; ++i) {
+    cells[i] =
+        static_cast<Cell>(extended(static_cast<std::uint32_t>(cells[i]) >> how.shift, how.bits_stored, how.is_signed));
+  }
+}
+
+// Retired: an overlay in the bits that pixels do not use (PS3.3 C.9.2, Overlay Bit Position > 0).
+bool has_overlay_in_pixels(DcmItem& data_set) {
+  for (Uint16 group = 0x6000; group <= 0x601E; group += 2) {
+    if (word_of(data_set, DcmTagKey(group, 0x0102)).value_or(0) > 0) return true;
+  }
+  return false;
+}
+
+void interleave(std::vector<std::uint8_t>& bytes, std::size_t samples, std::size_t cell) {
+  std::vector<std::uint8_t> planes(bytes.size());
+  planes.swap(bytes);
+  const std::size_t pixels = bytes.size() / samples / cell;
+  for (std::size_t s = 0; s < samples; ++s) {
+    for (std::size_t i = 0; i < pixels; ++i) {
+      for (std::size_t b = 0; b < cell; ++b) bytes[(i * samples + s) * cell + b] = planes[(s * pixels + i) * cell + b];
+    }
+  }
+}
+
+}  // namespace
+
+void register_codecs() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    OFLog::configure(OFLogger::OFF_LOG_LEVEL);
+    DcmRLEDecoderRegistration::registerCodecs();
+    DJDecoderRegistration::registerCodecs();
+    DJLSDecoderRegistration::registerCodecs();
+  });
+}
+
+bool is_lossy_transfer_syntax(const std::string& uid) {
+  for (const std::string_view lossy : {".50", ".51", ".53", ".55", ".81", ".91", ".203"}) {
+    if (uid == "1.2.840.10008.1.2.4" + std::string(lossy)) return true;
+  }
+  return false;
+}
+
+struct PixelReader::Impl {
+  InstanceHeader header;
+  DcmFileFormat file;
+  Coding coding = Coding::kUnknown;
+  Uint32 next_fragment = 0;
+
+  DcmDataset& data_set() { return *file.getDataset(); }
+
+  Result<DcmPixelData*> pixel_data() {
+    DcmElement* element = nullptr;
+    if (data_set().findAndGetElement(DCM_PixelData, element).bad()) return invalid_argument("no pixel data");
+    auto* pixels = dynamic_cast<DcmPixelData*>(element);
+    if (pixels == nullptr) return invalid_argument("no pixel data");
+    return pixels;
+  }
+
+  Result<DcmPixelSequence*> fragments() {
+    NODE_ASSIGN_OR_RETURN(DcmPixelData* const pixels, pixel_data());
+    DcmPixelSequence* sequence = nullptr;
+    const E_TransferSyntax xfer = data_set().getOriginalXfer();
+    if (pixels->getEncapsulatedRepresentation(xfer, nullptr, sequence).bad() || sequence == nullptr)
+      return invalid_argument("no fragments of pixel data");
+    return sequence;
+  }
+
+  static Result<std::string_view> fragment(DcmPixelSequence& sequence, unsigned long index) {
+    DcmPixelItem* item = nullptr;
+    Uint8* bytes = nullptr;
+    if (sequence.getItem(item, index).bad() || item == nullptr) return invalid_argument("a fragment is missing");
+    if (item->getLength() == 0) return std::string_view();
+    if (item->getUint8Array(bytes).bad() || bytes == nullptr) return data_loss("a fragment cannot be read");
+    return std::string_view(reinterpret_cast<const char*>(bytes), item->getLength());
+  }
+
+  // The compressed bytes of one frame: a fragment of its own, or all where there is one frame.
+  Result<std::string> codestream(int frame) {
+    NODE_ASSIGN_OR_RETURN(DcmPixelSequence* const sequence, fragments());
+    const unsigned long count = sequence->card() > 0 ? sequence->card() - 1 : 0;
+    std::string joined;
+    if (header.number_of_frames == 1) {
+      for (unsigned long i = 1; i <= count; ++i) {
+        NODE_ASSIGN_OR_RETURN(const std::string_view part, fragment(*sequence, i));
+        joined += part;
+      }
+      return joined;
+    }
+    if (count != static_cast<unsigned long>(header.number_of_frames))
+      return unsupported("several frames of several fragments in JPEG 2000");
+    NODE_ASSIGN_OR_RETURN(const std::string_view part, fragment(*sequence, static_cast<unsigned long>(frame) + 1));
+    return std::string(part);
+  }
+
+  Status check_jpeg() {
+    if (header.number_of_frames == 1) {
+      NODE_ASSIGN_OR_RETURN(const std::string stream, codestream(0));
+      return check_jpeg_size(stream, header.rows, header.columns);
+    }
+    NODE_ASSIGN_OR_RETURN(DcmPixelSequence* const sequence, fragments());
+    for (unsigned long i = 1; i < sequence->card(); ++i) {  // Each fragment that begins a frame.
+      NODE_ASSIGN_OR_RETURN(const std::string_view part, fragment(*sequence, i));
+      if (part.starts_with("\xFF\xD8")) NODE_RETURN_IF_ERROR(check_jpeg_size(part, header.rows, header.columns));
+    }
+    return ok_status();
+  }
+
+  Status decode_jpeg2000_frame(int frame, StoredPixels& pixels) {
+    NODE_ASSIGN_OR_RETURN(const std::string stream, codestream(frame));
+    NODE_ASSIGN_OR_RETURN(const Jpeg2000Image image,
+                          decode_jpeg2000(stream, pixels.rows, pixels.columns, pixels.samples));
+    const std::size_t cell = static_cast<std::size_t>(pixels.bits_allocated) / 8;
+    pixels.bytes.resize(image.samples.size() * cell);
+    for (std::size_t i = 0; i < image.samples.size(); ++i) {
+      pixels.bytes[i * cell] = static_cast<std::uint8_t>(image.samples[i]);
+      if (cell == 2) pixels.bytes[i * 2 + 1] = static_cast<std::uint8_t>(image.samples[i] >> 8);
+    }
+    if (image.colour_transformed && pixels.photometric_interpretation.starts_with("YBR_"))
+      pixels.photometric_interpretation = "RGB";
+    return ok_status();
+  }
+
+  std::size_t frame_bytes(const StoredPixels& pixels) const {
+    const bool halved = coding == Coding::kNative && pixels.photometric_interpretation == "YBR_FULL_422";
+    return static_cast<std::size_t>(pixels.rows) * static_cast<std::size_t>(pixels.columns) *
+           static_cast<std::size_t>(halved ? 2 : pixels.samples) * static_cast<std::size_t>(pixels.bits_allocated / 8);
+  }
+
+  Status decode_dcmtk_frame(int frame, StoredPixels& pixels) {
+    NODE_ASSIGN_OR_RETURN(DcmPixelData* const element, pixel_data());
+    if (coding == Coding::kNative) {
+      const std::size_t size = frame_bytes(pixels);
+      pixels.bytes.resize(size);
+      const OFCondition read = element->getPartialValue(
+          pixels.bytes.data(), static_cast<Uint32>(size * static_cast<std::size_t>(frame)), static_cast<Uint32>(size));
+      if (read.bad()) return data_loss(std::string("read pixel data: ") + read.text());
+      return ok_status();
+    }
+    Uint32 size = 0;
+    if (element->getUncompressedFrameSize(&data_set(), size).bad() || size == 0)
+      return invalid_argument("pixel data of an impossible size");
+    pixels.bytes.resize(std::size_t{size} + size % 2);
+    OFString colour_model;
+    const OFCondition decoded =
+        element->getUncompressedFrame(&data_set(), static_cast<Uint32>(frame), next_fragment, pixels.bytes.data(),
+                                      static_cast<Uint32>(pixels.bytes.size()), colour_model);
+    if (decoded.bad()) return invalid_argument(std::string("decode pixel data: ") + decoded.text());
+    pixels.bytes.resize(size);
+    if (!colour_model.empty()) pixels.photometric_interpretation = colour_model.c_str();
+    return ok_status();
+  }
+};
+
+PixelReader::PixelReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+PixelReader::~PixelReader() = default;
+const InstanceHeader& PixelReader::header() const { return impl_->header; }
+DcmItem& PixelReader::data_set() { return impl_->data_set(); }
+
+Result<std::unique_ptr<PixelReader>> PixelReader::open(const std::filesystem::path& file, std::uint64_t pixels_max) {
+  register_codecs();
+  auto impl = std::make_unique<Impl>();
+  NODE_ASSIGN_OR_RETURN(impl->header, read_instance_header(file));
+  const InstanceHeader& header = impl->header;
+  if (const std::string problem = header.pixel_data_problem(); !problem.empty()) return invalid_argument(problem);
+  const auto pixels = static_cast<unsigned __int128>(header.rows) * static_cast<unsigned>(header.columns) *
+                      static_cast<unsigned>(header.number_of_frames);
+  if (pixels > pixels_max) {
+    return resource_exhausted(std::to_string(header.columns) + " x " + std::to_string(header.rows) + " pixels, " +
+                              std::to_string(header.number_of_frames) + " frames: more than the limit");
+  }
+  if (header.bits_allocated != 8 && header.bits_allocated != 16)
+    return unsupported(std::to_string(header.bits_allocated) + " bits allocated");
+  if (header.samples_per_pixel != 1 && header.samples_per_pixel != 3)
+    return unsupported(std::to_string(header.samples_per_pixel) + " samples per pixel");
+  impl->coding = coding_of(header.transfer_syntax_uid);
+  if (impl->coding == Coding::kUnknown) {
+    // A Uid of a peer's file is no text to repeat before it was checked.
+    const auto uid = storage::Uid::parse(header.transfer_syntax_uid);
+    return unsupported("transfer syntax " + (uid.ok() ? uid->str() : "without a valid UID"));
+  }
+  if ((impl->coding != Coding::kNative) != header.pixel_data_encapsulated)
+    return invalid_argument("pixel data encoded otherwise than the transfer syntax says");
+  NODE_RETURN_IF_ERROR(load_dataset(file, impl->file, Extent::kWithPixelData));
+  if (impl->coding == Coding::kJpeg) NODE_RETURN_IF_ERROR(impl->check_jpeg());
+  return std::unique_ptr<PixelReader>(new PixelReader(std::move(impl)));
+}
+
+Result<StoredPixels> PixelReader::read_frame(int frame, UnusedBits unused_bits) try {
+  const InstanceHeader& header = impl_->header;
+  DcmDataset& data_set = impl_->data_set();
+  StoredPixels pixels;
+  pixels.rows = header.rows;
+  pixels.columns = header.columns;
+  pixels.samples = header.samples_per_pixel;
+  pixels.bits_allocated = header.bits_allocated;
+  pixels.bits_stored = header.bits_stored;
+  pixels.is_signed = word_of(data_set, DCM_PixelRepresentation).value_or(0) == 1;
+  pixels.photometric_interpretation = header.photometric_interpretation;
+  NODE_RETURN_IF_ERROR(impl_->coding == Coding::kJpeg2000 ? impl_->decode_jpeg2000_frame(frame, pixels)
+                                                          : impl_->decode_dcmtk_frame(frame, pixels));
+  const std::size_t cell = static_cast<std::size_t>(pixels.bits_allocated) / 8;
+  const std::size_t expected = impl_->frame_bytes(pixels);
+  if (pixels.bytes.size() < expected) return invalid_argument("fewer pixels decoded than rows x columns ask");
+  pixels.bytes.resize(expected);
+  if (pixels.samples == 3) {
+    const bool planar = word_of(data_set, DCM_PlanarConfiguration).value_or(0) == 1;
+    if (planar && impl_->coding != Coding::kJpeg2000) interleave(pixels.bytes, 3, cell);
+    return pixels;
+  }
+
+  Cells how{pixels.bits_allocated, pixels.bits_stored, 0, pixels.is_signed};
+  const int high_bit = word_of(data_set, DCM_HighBit).value_or(static_cast<std::uint16_t>(how.bits_stored - 1));
+  if (high_bit >= how.bits_stored && high_bit < how.bits_allocated) {
+    how.shift = high_bit + 1 - how.bits_stored;
+    pixels.remarks.push_back("high bit=" + std::to_string(high_bit));
+  }
+  if (unused_bits == UnusedBits::kJudge && how.bits_stored + how.shift < how.bits_allocated &&
+      !has_overlay_in_pixels(data_set)) {
+    const auto bits_needed = [&]<typename Cell>(const Cell* cells) {
+      const Judgement judgement = judge(cells, pixels.bytes.size() / sizeof(Cell), how);
+      if (!judgement.used) return 0;
+      // Pixels are smooth: dropping bits that hold rubbish makes them smoother, dropping bits of theirs makes them
+      // wrap.
+      return judgement.steps_all < judgement.steps_kept ? judgement.bits : -1;
+    };
+    const int bits = cell == 1 ? bits_needed(pixels.bytes.data())
+                               : bits_needed(reinterpret_cast<const std::uint16_t*>(pixels.bytes.data()));
+    if (bits > 0) {
+      pixels.remarks.push_back("bits stored=" + std::to_string(bits) + ", header says " +
+                               std::to_string(how.bits_stored));
+      pixels.bits_stored = how.bits_stored = bits;
+    } else if (bits < 0) {
+      pixels.remarks.push_back("unused bits masked");
+    }
+  }
+  cell == 1 ? clean<std::uint8_t>(pixels.bytes, how) : clean<std::uint16_t>(pixels.bytes, how);
+  return pixels;
+} catch (const std::bad_alloc&) {
+  return resource_exhausted("decode pixel data: no memory");
+}
+
+}  // namespace node::object
