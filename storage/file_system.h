@@ -17,15 +17,19 @@ namespace node::storage {
 class FileSystem {
  public:
   virtual ~FileSystem() = default;
-  virtual Status create_directories(const std::filesystem::path& path) = 0;  // And syncs each new one's parent.
-  virtual Status create_file(const std::filesystem::path& path) = 0;         // Empty; fails if it is there.
+  // One level; OK if it is there. Survives power loss once its parent is synced.
+  virtual Status create_directory(const std::filesystem::path& path) = 0;
+  virtual Status create_file(const std::filesystem::path& path) = 0;  // Empty; fails if it is there.
   virtual Status append(const std::filesystem::path& path, const void* data, std::size_t size_bytes) = 0;
-  virtual Status sync_file(const std::filesystem::path& path) = 0;           // fsync
+  virtual Status sync_file(const std::filesystem::path& path) = 0;  // fsync
   virtual Status rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;
-  virtual Status sync_directory(const std::filesystem::path& path) = 0;      // fsync of the directory
-  virtual Status remove(const std::filesystem::path& path) = 0;              // kNotFound if it is not there.
+  virtual Status sync_directory(const std::filesystem::path& path) = 0;  // fsync of the directory
+  virtual Status remove(const std::filesystem::path& path) = 0;          // kNotFound if it is not there.
   virtual Result<std::vector<std::filesystem::path>> list(const std::filesystem::path& directory) = 0;
   virtual Result<std::uint64_t> free_bytes(const std::filesystem::path& path) = 0;
+
+  // `path` with all its parents, each new one's parent synced.
+  Status create_directories(const std::filesystem::path& path);
 };
 
 // The real one. Lives as long as the process.

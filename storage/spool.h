@@ -20,9 +20,9 @@
 namespace node::storage {
 
 struct StoredFile {
-  std::string key;               // Opaque; Spool::path(key) gives the file. Built from a checked Uid.
+  std::string key;  // Opaque; Spool::path(key) gives the file. Built from a checked Uid.
   std::uint64_t size_bytes = 0;
-  std::string sha256_hex;        // Checked again before every delivery.
+  std::string sha256_hex;  // Checked again before every delivery.
 };
 
 class IncomingFile {  // An object still arriving; destroying it uncommitted deletes it. Move-only.

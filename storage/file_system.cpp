@@ -1,0 +1,134 @@
+#include "storage/file_system.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace node::storage {
+namespace {
+
+Status errno_status(const char* operation, int error) {
+  std::string message = std::string(operation) + ": " + std::generic_category().message(error);
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE: return resource_exhausted(std::move(message));
+    case ENOENT: return not_found(std::move(message));
+    case EIO:
+    case EROFS: return data_loss(std::move(message));
+    default: return internal_error(std::move(message));
+  }
+}
+
+class Descriptor {
+ public:
+  Descriptor(const std::filesystem::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0640)) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+  bool ok() const { return fd_ >= 0; }
+
+ private:
+  int fd_;
+};
+
+Status sync(const std::filesystem::path& path, int flags) {
+  Descriptor file(path, O_RDONLY | flags);
+  if (!file.ok()) return errno_status("open", errno);
+  while (::fsync(file.get()) != 0) {
+    if (errno != EINTR) return errno_status("fsync", errno);
+  }
+  return ok_status();
+}
+
+class PosixFileSystem : public FileSystem {
+ public:
+  Status create_directory(const std::filesystem::path& path) override {
+    if (::mkdir(path.c_str(), 0750) == 0) return ok_status();
+    const int error = errno;
+    struct stat info {};
+    if (error == EEXIST && ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return ok_status();
+    return errno_status("mkdir", error);
+  }
+
+  Status create_file(const std::filesystem::path& path) override {
+    Descriptor file(path, O_WRONLY | O_CREAT | O_EXCL);
+    return file.ok() ? ok_status() : errno_status("create", errno);
+  }
+
+  Status append(const std::filesystem::path& path, const void* data, std::size_t size_bytes) override {
+    Descriptor file(path, O_WRONLY | O_APPEND);
+    if (!file.ok()) return errno_status("open", errno);
+    const char* next = static_cast<const char*>(data);
+    while (size_bytes > 0) {
+      const ssize_t written = ::write(file.get(), next, size_bytes);
+      if (written < 0) {
+        if (errno == EINTR) continue;
+        return errno_status("write", errno);
+      }
+      next += written;
+      size_bytes -= static_cast<std::size_t>(written);
+    }
+    return ok_status();
+  }
+
+  Status sync_file(const std::filesystem::path& path) override { return sync(path, 0); }
+
+  Status rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
+    return ::rename(from.c_str(), to.c_str()) == 0 ? ok_status() : errno_status("rename", errno);
+  }
+
+  Status sync_directory(const std::filesystem::path& path) override { return sync(path, O_DIRECTORY); }
+
+  Status remove(const std::filesystem::path& path) override {
+    return ::unlink(path.c_str()) == 0 ? ok_status() : errno_status("remove", errno);
+  }
+
+  Result<std::vector<std::filesystem::path>> list(const std::filesystem::path& directory) override {
+    DIR* stream = ::opendir(directory.c_str());
+    if (stream == nullptr) return errno_status("list", errno);
+    std::vector<std::filesystem::path> paths;
+    errno = 0;
+    while (const dirent* entry = ::readdir(stream)) {
+      const std::string_view name = entry->d_name;
+      if (name != "." && name != "..") paths.push_back(directory / name);
+    }
+    const int error = errno;
+    ::closedir(stream);
+    if (error != 0) return errno_status("list", error);
+    return paths;
+  }
+
+  Result<std::uint64_t> free_bytes(const std::filesystem::path& path) override {
+    struct statvfs info {};
+    if (::statvfs(path.c_str(), &info) != 0) return errno_status("statvfs", errno);
+    return static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
+  }
+};
+
+}  // namespace
+
+Status FileSystem::create_directories(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (path.empty() || std::filesystem::is_directory(path, ignored)) return ok_status();
+  const std::filesystem::path parent = path.has_filename() ? path.parent_path() : path.parent_path().parent_path();
+  NODE_RETURN_IF_ERROR(create_directories(parent));
+  NODE_RETURN_IF_ERROR(create_directory(path));
+  return sync_directory(parent.empty() ? std::filesystem::path(".") : parent);
+}
+
+FileSystem& posix_file_system() {
+  static PosixFileSystem file_system;
+  return file_system;
+}
+
+}  // namespace node::storage

@@ -1,0 +1,201 @@
+#include "storage/spool.h"
+
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdio>
+#include <random>
+
+namespace node::storage {
+namespace {
+
+constexpr std::string_view kHexDigits = "0123456789abcdef";
+constexpr std::string_view kSuffix = ".dcm";
+
+// Size and SHA-256 of a file as it is now.
+Result<StoredFile> measure(const std::filesystem::path& path) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"), &std::fclose);
+  if (!file) return not_found("open: the file is gone");
+  const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
+  if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) {
+    return internal_error("SHA-256: initialisation failed");
+  }
+  std::setvbuf(file.get(), nullptr, _IONBF, 0);
+  std::vector<unsigned char> buffer(256 * 1024);
+  StoredFile measured;
+  while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), file.get())) {
+    measured.size_bytes += count;
+    if (EVP_DigestUpdate(context.get(), buffer.data(), count) != 1) return internal_error("SHA-256: update failed");
+  }
+  if (std::ferror(file.get()) != 0) return data_loss("read: Input/output error");
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned int digest_bytes = 0;
+  if (EVP_DigestFinal_ex(context.get(), digest.data(), &digest_bytes) != 1) {
+    return internal_error("SHA-256: final failed");
+  }
+  for (unsigned int i = 0; i < digest_bytes; ++i) {
+    measured.sha256_hex += kHexDigits[digest[i] >> 4];
+    measured.sha256_hex += kHexDigits[digest[i] & 15];
+  }
+  return measured;
+}
+
+// Keys come back from the database; a damaged one must not name a file elsewhere: "ab/<name>.dcm".
+bool is_key(std::string_view key) {
+  return key.size() > 3 + kSuffix.size() && key[2] == '/' && key.ends_with(kSuffix) &&
+         kHexDigits.find(key[0]) != std::string_view::npos && kHexDigits.find(key[1]) != std::string_view::npos &&
+         key.find('/', 3) == std::string_view::npos && key[3] != '.';
+}
+
+std::string random_hex() {
+  static thread_local std::random_device device;
+  std::string text;
+  for (int i = 0; i < 2; ++i) {
+    std::uint32_t bits = device();
+    for (int digit = 0; digit < 8; ++digit, bits >>= 4) text += kHexDigits[bits & 15];
+  }
+  return text;
+}
+
+}  // namespace
+
+IncomingFile::IncomingFile(IncomingFile&& other) noexcept
+    : file_system_(other.file_system_), path_(std::move(other.path_)) {
+  other.path_.clear();
+}
+
+IncomingFile& IncomingFile::operator=(IncomingFile&& other) noexcept {
+  std::swap(file_system_, other.file_system_);
+  std::swap(path_, other.path_);
+  return *this;
+}
+
+IncomingFile::~IncomingFile() {
+  // What cannot be removed now is removed by the next open().
+  if (!path_.empty()) static_cast<void>(file_system_->remove(path_).ok());
+}
+
+struct Spool::Impl {
+  FileSystem& file_system;
+  std::filesystem::path root;
+  std::uint64_t free_bytes_min;
+  std::atomic<std::uint64_t> next_incoming{0};
+
+  std::filesystem::path incoming() const { return root / "incoming"; }
+  std::filesystem::path objects() const { return root / "objects"; }
+};
+
+Spool::Spool(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Spool::~Spool() = default;
+
+Result<std::unique_ptr<Spool>> Spool::open(const config::StorageConfig& config, FileSystem& file_system) {
+  auto impl = std::unique_ptr<Impl>(new Impl{file_system, config.directory, config.free_bytes_min});
+  const auto prepare = [&]() -> Status {
+    NODE_RETURN_IF_ERROR(file_system.create_directories(impl->root));
+    NODE_RETURN_IF_ERROR(file_system.create_directory(impl->incoming()));
+    NODE_RETURN_IF_ERROR(file_system.create_directory(impl->objects()));
+    NODE_RETURN_IF_ERROR(file_system.sync_directory(impl->root));
+    // The whole fan-out at once, so that commit() has one directory to sync and no race to make it.
+    for (char high : kHexDigits) {
+      for (char low : kHexDigits) {
+        NODE_RETURN_IF_ERROR(file_system.create_directory(impl->objects() / std::string{high, low}));
+      }
+    }
+    NODE_RETURN_IF_ERROR(file_system.sync_directory(impl->objects()));
+    NODE_ASSIGN_OR_RETURN(const auto left_behind, file_system.list(impl->incoming()));
+    for (const auto& path : left_behind) NODE_RETURN_IF_ERROR(file_system.remove(path));
+    return ok_status();
+  };
+  if (Status prepared = prepare(); !prepared.ok()) {
+    const bool full = prepared.code() == StatusCode::kResourceExhausted;
+    return Status(full ? StatusCode::kResourceExhausted : StatusCode::kDataLoss,
+                  "open spool " + impl->root.string() + ": " + prepared.message());
+  }
+  return std::unique_ptr<Spool>(new Spool(std::move(impl)));
+}
+
+Result<IncomingFile> Spool::begin() {
+  NODE_ASSIGN_OR_RETURN(const std::uint64_t available, free_bytes());
+  if (available < impl_->free_bytes_min) {
+    return resource_exhausted("spool: " + std::to_string(available) + " bytes free, the reserve is " +
+                              std::to_string(impl_->free_bytes_min));
+  }
+  const std::filesystem::path path = impl_->incoming() / (std::to_string(impl_->next_incoming++) + ".part");
+  if (Status created = impl_->file_system.create_file(path); !created.ok()) return created.within("spool: begin");
+  return IncomingFile(impl_->file_system, path);
+}
+
+Result<StoredFile> Spool::commit(IncomingFile file, const Uid& sop_instance_uid) {
+  const auto make_durable = [&]() -> Result<StoredFile> {
+    NODE_ASSIGN_OR_RETURN(StoredFile stored, measure(file.path_));
+    const std::string shard = stored.sha256_hex.substr(0, 2);
+    // A name of its own for each commit: the loser of two equal arrivals is deleted without touching the winner.
+    stored.key = shard + '/' + sop_instance_uid.str() + '.' + random_hex() + std::string(kSuffix);
+    const std::filesystem::path final_path = path(stored.key);
+    FileSystem& file_system = impl_->file_system;
+    NODE_RETURN_IF_ERROR(file_system.sync_file(file.path_));
+    NODE_RETURN_IF_ERROR(file_system.rename(file.path_, final_path));
+    file.path_ = final_path;  // If the next step fails, the destructor removes it under its new name.
+    NODE_RETURN_IF_ERROR(file_system.sync_directory(final_path.parent_path()));
+    file.path_.clear();
+    return stored;
+  };
+  Result<StoredFile> stored = make_durable();
+  if (!stored.ok()) {
+    // A file that vanished, or an error without a name of its own, means the same here: these bytes are not kept.
+    const bool full = stored.status().code() == StatusCode::kResourceExhausted;
+    return Status(full ? StatusCode::kResourceExhausted : StatusCode::kDataLoss,
+                  "commit " + sop_instance_uid.str() + ": " + stored.status().message());
+  }
+  return stored;
+}
+
+Result<StoredFile> Spool::store(const std::string& bytes, const Uid& sop_instance_uid) {
+  NODE_ASSIGN_OR_RETURN(IncomingFile file, begin());
+  if (Status written = impl_->file_system.append(file.path(), bytes.data(), bytes.size()); !written.ok()) {
+    return written.within("store " + sop_instance_uid.str());
+  }
+  return commit(std::move(file), sop_instance_uid);
+}
+
+std::filesystem::path Spool::path(const std::string& key) const { return impl_->objects() / key; }
+
+Status Spool::verify(const StoredFile& file) const {
+  if (!is_key(file.key)) return data_loss("verify: not a key of this spool");
+  const Result<StoredFile> found = measure(path(file.key));
+  if (!found.ok()) return data_loss("verify " + file.key + ": " + found.status().message());
+  if (found->size_bytes != file.size_bytes) {
+    return data_loss("verify " + file.key + ": " + std::to_string(found->size_bytes) + " bytes, stored were " +
+                     std::to_string(file.size_bytes));
+  }
+  if (found->sha256_hex != file.sha256_hex) return data_loss("verify " + file.key + ": the SHA-256 differs");
+  return ok_status();
+}
+
+Status Spool::remove(const std::string& key) {
+  if (!is_key(key)) return invalid_argument("remove: not a key of this spool");
+  const Status removed = impl_->file_system.remove(path(key));
+  return removed.code() == StatusCode::kNotFound ? ok_status() : removed.within("remove " + key);
+}
+
+Result<std::vector<std::string>> Spool::list_keys() const {
+  std::vector<std::string> keys;
+  NODE_ASSIGN_OR_RETURN(const auto shards, impl_->file_system.list(impl_->objects()));
+  for (const auto& shard : shards) {
+    NODE_ASSIGN_OR_RETURN(const auto files, impl_->file_system.list(shard));
+    for (const auto& file : files) {
+      std::string key = shard.filename().string() + '/' + file.filename().string();
+      if (is_key(key)) keys.push_back(std::move(key));
+    }
+  }
+  std::sort(keys.begin(), keys.end());
+  return keys;
+}
+
+Result<std::uint64_t> Spool::free_bytes() const { return impl_->file_system.free_bytes(impl_->root); }
+
+}  // namespace node::storage
