@@ -19,6 +19,6 @@ Result<std::unique_ptr<StudyStore>> open_sqlite_study_store(const config::Storag
 
 // For the listings beside a running node: takes no lock, writes nothing. Errors also: kNotFound (no store there).
 Result<std::unique_ptr<StudyStore>> open_sqlite_study_store_read_only(const config::StorageConfig& config,
-                                                                       Clock& clock);
+                                                                      Clock& clock);
 
 }  // namespace node::storage

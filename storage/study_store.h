@@ -52,35 +52,36 @@ enum class Arrival {
 struct NewInstance {
   Uid sop_instance_uid;
   Uid study_instance_uid;
-  std::string series_instance_uid;
-  std::string sop_class_uid;
-  std::string transfer_syntax_uid;
-  std::string modality;
-  std::string accession_number;  // To find a study by; never logged.
-  std::string peer;              // Name of the sender in the configuration, or its AE title if unknown.
-  std::string header_digest;     // Over the attributes that matter; compared on a resend.
-  StoredFile file;
-  RouteDecision route;
-  bool reportable = false;       // Opens a report of its study: has tasks, or skipped images are reported.
+  std::string series_instance_uid{};
+  std::string sop_class_uid{};
+  std::string transfer_syntax_uid{};
+  std::string modality{};
+  std::string accession_number{};  // To find a study by; never logged.
+  std::string peer{};              // Name of the sender in the configuration, or its AE title if unknown.
+  std::string header_digest{};     // Over the attributes that matter; compared on a resend.
+  StoredFile file{};
+  RouteDecision route{};
+  bool reportable = false;  // Opens a report of its study: has tasks, or skipped images are reported.
   std::chrono::milliseconds study_quiet_period{10'000};
 };
 
 struct HeldInstance {  // The newest version held under a SOP Instance UID, for the comparison on a resend.
   int version = 0;
-  std::string header_digest;
-  StoredFile file;
+  std::string header_digest{};
+  StoredFile file{};
 };
 
 struct AddResult {
   bool added = false;  // false: another version than `seen_version` is held by now; look again and decide again.
+  bool known_conflict = false;  // These bytes were kept aside before; the new file has no row: delete it.
 };
 
 // What one task found, in the words of dicom_node/object/finding_record.h; storage does not look inside.
 struct StoredPrediction {
-  std::string task;
-  std::string model_version;
-  std::string content;  // JSON.
-  std::string blob;     // The anomaly map, or empty.
+  std::string task{};
+  std::string model_version{};
+  std::string content{};  // JSON.
+  std::string blob{};     // The anomaly map, or empty.
 };
 
 struct InstanceRecord {
@@ -88,16 +89,16 @@ struct InstanceRecord {
   Uid sop_instance_uid;
   int version = 1;
   Uid study_instance_uid;
-  std::string series_instance_uid, sop_class_uid, transfer_syntax_uid, modality, accession_number, peer;
-  StoredFile file;
-  RouteDecision route;
+  std::string series_instance_uid{}, sop_class_uid{}, transfer_syntax_uid{}, modality{}, accession_number{}, peer{};
+  StoredFile file{};
+  RouteDecision route{};
   bool reportable = false;
   InstanceState state = InstanceState::kReceived;
-  std::string reason;
+  std::string reason{};
   int attempts = 0;
   WallTime received_at{};
-  std::optional<WallTime> predicted_at;
-  std::vector<StoredPrediction> predictions;  // In the order of route.tasks; filled where the method says so.
+  std::optional<WallTime> predicted_at{};
+  std::vector<StoredPrediction> predictions{};  // In the order of route.tasks; filled where the method says so.
 };
 
 using ClaimToken = std::uint64_t;
@@ -109,18 +110,18 @@ struct ClaimedInstance {
 
 struct ResultRecord {  // One DICOM object that we made.
   Uid sop_instance_uid;
-  std::string kind;               // The form: "sr", "sc", ... (dicom-brief section 3).
-  std::string source_uid;         // SOP Instance UID for image objects, Study Instance UID for study objects.
-  std::string task;               // Empty for study objects.
-  int revision = 1;               // Of the study's report; for image objects the version of the instance.
-  std::string sop_class_uid;
-  std::string transfer_syntax_uid;
-  StoredFile file;
+  std::string kind{};        // The form: "sr", "sc", ... (dicom-brief section 3).
+  std::string source_uid{};  // SOP Instance UID for image objects, Study Instance UID for study objects.
+  std::string task{};        // Empty for study objects.
+  int revision = 1;          // Of the study's report; for image objects the version of the instance.
+  std::string sop_class_uid{};
+  std::string transfer_syntax_uid{};
+  StoredFile file{};
 };
 
 struct NewDelivery {
-  std::string destination;  // Name of a peer in the configuration.
-  Uid sop_instance_uid;     // Of a result of the same finish_study() call, or of an earlier one.
+  std::string destination{};  // Name of a peer in the configuration.
+  Uid sop_instance_uid;       // Of a result of the same finish_study() call, or of an earlier one.
   DeliveryStage stage = DeliveryStage::kImageObject;
 };
 
@@ -130,19 +131,19 @@ struct ReadyStudy {
   int revision = 1;
   WallTime closed_at{};
   int priority = 0;
-  std::vector<InstanceRecord> instances;    // Newest versions in order of arrival, ended, with their predictions.
-  std::vector<ResultRecord> earlier_results;  // Of earlier revisions, oldest first: what need not be made again.
+  std::vector<InstanceRecord> instances{};      // Newest versions in order of arrival, ended, with their predictions.
+  std::vector<ResultRecord> earlier_results{};  // Of earlier revisions, oldest first: what need not be made again.
 };
 
 struct ClaimedDelivery {
   ClaimToken token = 0;
   std::int64_t id = 0;
-  std::string destination;
+  std::string destination{};
   DeliveryStage stage = DeliveryStage::kOriginal;
   Uid study_instance_uid;
   Uid sop_instance_uid;
-  std::string sop_class_uid, transfer_syntax_uid;
-  StoredFile file;
+  std::string sop_class_uid{}, transfer_syntax_uid{};
+  StoredFile file{};
   int attempts = 0;  // Before this one.
   int priority = 0;
 };
@@ -150,35 +151,36 @@ struct ClaimedDelivery {
 struct DeliveryOutcome {
   DeliveryState state = DeliveryState::kDelivered;  // kPending: try again after `retry_in`.
   std::chrono::milliseconds retry_in{0};
-  std::optional<std::uint16_t> peer_status;         // The C-STORE status, if the peer answered one.
-  std::string text;                                 // The peer's or the network's own words, free of patient data.
+  std::optional<std::uint16_t> peer_status{};  // The C-STORE status, if the peer answered one.
+  std::string text{};                          // The peer's or the network's own words, free of patient data.
 };
 
 struct DeliveryRecord {
   std::int64_t id = 0;
-  std::string destination, sop_instance_uid, study_instance_uid, kind;  // kind: "original", "sc", "sr", ...
+  std::string destination{}, sop_instance_uid{}, study_instance_uid{}, kind{};  // kind: "original", "sc", "sr", ...
   DeliveryState state = DeliveryState::kPending;
   int attempts = 0;
   WallTime created_at{}, due_at{};
-  std::optional<WallTime> delivered_at;
-  std::optional<std::uint16_t> peer_status;
-  std::string text;
+  std::optional<WallTime> delivered_at{};
+  std::optional<std::uint16_t> peer_status{};
+  std::string text{};
 };
 
 struct StudySummary {
-  std::string study_instance_uid, accession_number;
+  std::string study_instance_uid{}, accession_number{};
   StudyState state = StudyState::kOpen;
-  std::string reason;
+  std::string reason{};
   int revision = 0;
   int instances = 0, analysed = 0, skipped = 0, failed = 0, conflicts = 0, waiting = 0;
   int deliveries_pending = 0, deliveries_parked = 0, deliveries_done = 0;
   WallTime opened_at{}, last_instance_at{};
-  std::optional<WallTime> closed_at, finished_at;
+  std::optional<WallTime> closed_at{}, finished_at{};
 };
 
 struct StoreStats {
   std::int64_t instances_received = 0, instances_waiting = 0, studies_open = 0, deliveries_pending = 0,
                deliveries_parked = 0, conflicts = 0;
+  std::int64_t writes = 0, commits = 0;  // Calls marked [synced] since the start, and the transactions they shared.
 };
 
 class StudyStore {
@@ -200,7 +202,8 @@ class StudyStore {
   // --- analyze ------------------------------------------------------------------------------------------------
   // Up to `max` instances in state RECEIVED, most urgent first, then oldest. Each claim counts an attempt before it
   // returns (survives SIGKILL, need not survive power loss); an instance that was claimed three times without an end
-  // becomes FAILED ("took the process down 3 times") instead of being returned.
+  // becomes FAILED ("took the process down 3 times") instead of being returned. An instance whose claim was lost with
+  // its process is offered alone, with no other claim out: so only the guilty one is counted three times.
   virtual Result<std::vector<ClaimedInstance>> claim_instances(int max, std::chrono::milliseconds wait_max) = 0;
   virtual Status finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions) = 0;  // [synced]
   // SKIPPED or FAILED with a reason. [synced]
@@ -217,7 +220,7 @@ class StudyStore {
   virtual Status finish_study(ClaimToken token, const std::vector<ResultRecord>& results,
                               const std::vector<NewDelivery>& deliveries) = 0;
   virtual Status fail_study(ClaimToken token, const std::string& reason) = 0;  // [synced]
-  // Gives the claim back; the study is not offered again before `retry_in` has passed.
+  // Gives the claim back; this process does not offer the study again before `retry_in` has passed.
   virtual Status release_study(ClaimToken token, std::chrono::milliseconds retry_in) = 0;
 
   // --- deliver ------------------------------------------------------------------------------------------------
@@ -225,7 +228,8 @@ class StudyStore {
   virtual Result<std::vector<ClaimedDelivery>> claim_due_deliveries(const std::string& destination, int max,
                                                                     std::chrono::milliseconds wait_max) = 0;
   virtual Status finish_delivery(ClaimToken token, const DeliveryOutcome& outcome) = 0;  // [synced]
-  // PARKED to PENDING, due now. Errors: kNotFound (no such id), kInvalidArgument (not parked). [synced]
+  // PARKED to PENDING, due now, its attempts counted anew. Errors: kNotFound (no such id), kInvalidArgument (not
+  // parked). [synced]
   virtual Status release_delivery(std::int64_t id) = 0;
 
   // --- operate ------------------------------------------------------------------------------------------------
@@ -236,7 +240,8 @@ class StudyStore {
   virtual Result<std::vector<InstanceRecord>> list_instances(const Uid& study_instance_uid) = 0;
   virtual Result<std::vector<DeliveryRecord>> list_deliveries(std::optional<DeliveryState> state, int offset,
                                                               int limit) = 0;
-  // Opens the next revision of a study's report, its instances to be analysed again. Errors: kNotFound. [synced]
+  // Opens the next revision of a study's report, its instances to be analysed again, each as its next version, so that
+  // their image objects get UIDs of their own. Errors: kNotFound. [synced]
   virtual Status retry_study(const Uid& study_instance_uid) = 0;
   // Keys of all files that a row says are PRESENT: originals and results. For the invariants at start.
   virtual Result<std::vector<StoredFile>> known_files() = 0;

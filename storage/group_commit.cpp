@@ -1,0 +1,130 @@
+#include "storage/group_commit.h"
+
+#include <algorithm>
+
+namespace node::storage {
+namespace {
+
+// Refused by the disk or the database itself, not by the rules of one call.
+bool is_store_failure(const Status& status) {
+  return status.code() == StatusCode::kResourceExhausted || status.code() == StatusCode::kDataLoss;
+}
+
+}  // namespace
+
+void Transaction::end(bool committed) {
+  if (committed) {
+    for (const auto& then : then_) then();
+  } else {
+    std::for_each(undo_.rbegin(), undo_.rend(), [](const auto& undo) { undo(); });
+  }
+  undo_.clear();
+  then_.clear();
+}
+
+GroupCommit::GroupCommit(std::unique_ptr<Database> database)
+    : database_(std::move(database)), writer_([this] { loop(); }) {}
+
+GroupCommit::~GroupCommit() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+  }
+  arrived_.notify_one();
+  writer_.join();
+}
+
+Status GroupCommit::run(Durability durability, Work work) {
+  Request request{durability, std::move(work), {}, false};
+  MutexLock lock(mutex_);
+  waiting_.push_back(&request);
+  arrived_.notify_one();
+  while (!request.done) answered_.wait(lock);
+  return request.status;
+}
+
+Status GroupCommit::health() const {
+  MutexLock lock(mutex_);
+  return health_;
+}
+
+GroupCommit::Stats GroupCommit::stats() const {
+  MutexLock lock(mutex_);
+  return stats_;
+}
+
+void GroupCommit::loop() {
+  while (true) {
+    std::vector<Request*> batch;
+    {
+      MutexLock lock(mutex_);
+      while (waiting_.empty() && !stopping_) arrived_.wait(lock);
+      if (waiting_.empty()) return;
+      batch.assign(waiting_.begin(), waiting_.end());
+      waiting_.clear();
+    }
+    commit(batch);
+    {
+      MutexLock lock(mutex_);
+      for (Request* request : batch) request->done = true;
+    }
+    answered_.notify_all();
+  }
+}
+
+void GroupCommit::commit(const std::vector<Request*>& batch) {
+  std::vector<Transaction> transactions(batch.size(), Transaction(*database_));
+  const std::int64_t changes_before = database_->total_changes();
+  const Status applied = apply(batch, transactions);
+  if (!applied.ok()) {
+    if (database_->in_transaction()) static_cast<void>(database_->execute("ROLLBACK").ok());
+    // Undone in the reverse order of the works, because a later one may have built on an earlier one.
+    for (std::size_t i = batch.size(); i-- > 0;) {
+      batch[i]->status = applied;
+      transactions[i].end(false);
+    }
+  } else {
+    for (Transaction& transaction : transactions) transaction.end(true);
+  }
+  const auto synced =
+      std::count_if(batch.begin(), batch.end(), [](const Request* r) { return r->durability == Durability::kPower; });
+  MutexLock lock(mutex_);
+  if (!applied.ok()) {
+    health_ = applied;
+  } else if (database_->total_changes() != changes_before) {
+    health_ = ok_status();
+  }
+  if (applied.ok() && synced > 0) {
+    stats_.works += synced;
+    ++stats_.commits;
+  }
+}
+
+Status GroupCommit::apply(const std::vector<Request*>& batch, std::vector<Transaction>& transactions) {
+  // After a failure every transaction writes and syncs, if only a mark, so that the store notices that it works again.
+  const bool probe = !health().ok();
+  const bool full_sync = probe || std::any_of(batch.begin(), batch.end(),
+                                              [](const Request* r) { return r->durability == Durability::kPower; });
+  if (full_sync != full_sync_) {  // Only outside a transaction; a full sync covers all earlier commits too.
+    NODE_RETURN_IF_ERROR(database_->execute(full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"));
+    full_sync_ = full_sync;
+  }
+  NODE_RETURN_IF_ERROR(database_->execute("BEGIN IMMEDIATE"));
+  if (probe) {
+    NODE_RETURN_IF_ERROR(Query(*database_, "INSERT OR REPLACE INTO meta VALUES ('probe', hex(randomblob(8)))").run());
+  }
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    NODE_RETURN_IF_ERROR(Query(*database_, "SAVEPOINT work").run());
+    batch[i]->status = batch[i]->work(transactions[i]);
+    if (!batch[i]->status.ok()) {
+      // After a full disk or an input/output error SQLite has already undone the whole transaction, or soon must.
+      if (!database_->in_transaction() || is_store_failure(batch[i]->status)) return batch[i]->status;
+      NODE_RETURN_IF_ERROR(Query(*database_, "ROLLBACK TO work").run());
+      transactions[i].end(false);
+    }
+    NODE_RETURN_IF_ERROR(Query(*database_, "RELEASE work").run());
+  }
+  return database_->execute("COMMIT");
+}
+
+}  // namespace node::storage

@@ -1,0 +1,104 @@
+#include "storage/sqlite_study_reader.h"
+
+#include "storage/sqlite_schema.h"
+#include "storage/sqlite_study_store.h"
+
+namespace node::storage {
+
+Result<SqliteStudyReader::Connections> SqliteStudyReader::connect(const std::filesystem::path& path) {
+  NODE_ASSIGN_OR_RETURN(auto lookups, Database::open(path, Database::Mode::kReadOnly));
+  NODE_ASSIGN_OR_RETURN(auto listings, Database::open(path, Database::Mode::kReadOnly));
+  NODE_RETURN_IF_ERROR(check_schema(*lookups).within("open " + path.string()));
+  NODE_ASSIGN_OR_RETURN(Uid node_uid, read_node_uid(*lookups));
+  return Connections{std::move(lookups), std::move(listings), std::move(node_uid)};
+}
+
+SqliteStudyReader::SqliteStudyReader(Connections connections)
+    : lookups_(std::move(connections.lookups)),
+      listings_(std::move(connections.listings)),
+      node_uid_(std::move(connections.node_uid)) {}
+
+Result<std::optional<HeldInstance>> SqliteStudyReader::find_instance(const Uid& sop_instance_uid) {
+  MutexLock lock(lookups_mutex_);
+  return queries::find_instance(*lookups_, sop_instance_uid);
+}
+
+Result<bool> SqliteStudyReader::is_own_result(const Uid& sop_instance_uid) {
+  MutexLock lock(lookups_mutex_);
+  return queries::is_own_result(*lookups_, sop_instance_uid);
+}
+
+Result<std::vector<StudySummary>> SqliteStudyReader::list_studies(std::optional<StudyState> state, int offset,
+                                                                  int limit) {
+  MutexLock lock(listings_mutex_);
+  return queries::list_studies(*listings_, state, offset, limit);
+}
+
+Result<StudySummary> SqliteStudyReader::find_study(const Uid& study_instance_uid) {
+  MutexLock lock(listings_mutex_);
+  return queries::find_study(*listings_, study_instance_uid);
+}
+
+Result<std::vector<InstanceRecord>> SqliteStudyReader::list_instances(const Uid& study_instance_uid) {
+  MutexLock lock(listings_mutex_);
+  return queries::list_instances(*listings_, study_instance_uid, false);
+}
+
+Result<std::vector<DeliveryRecord>> SqliteStudyReader::list_deliveries(std::optional<DeliveryState> state, int offset,
+                                                                       int limit) {
+  MutexLock lock(listings_mutex_);
+  return queries::list_deliveries(*listings_, state, offset, limit);
+}
+
+Result<std::vector<StoredFile>> SqliteStudyReader::known_files() {
+  MutexLock lock(listings_mutex_);
+  return queries::known_files(*listings_);
+}
+
+StoreStats SqliteStudyReader::stats() {
+  MutexLock lock(listings_mutex_);
+  return queries::stats(*listings_);
+}
+
+namespace {
+
+class ReadOnlyStudyStore : public SqliteStudyReader {
+ public:
+  static Result<std::unique_ptr<StudyStore>> open(const std::filesystem::path& path) {
+    NODE_ASSIGN_OR_RETURN(Connections connections, connect(path));
+    return std::unique_ptr<StudyStore>(new ReadOnlyStudyStore(std::move(connections)));
+  }
+
+  Result<AddResult> add_instance(const NewInstance&, Arrival, int) override { return refused(); }
+  Result<std::vector<ClaimedInstance>> claim_instances(int, std::chrono::milliseconds) override { return refused(); }
+  Status finish_instance(ClaimToken, const std::vector<StoredPrediction>&) override { return refused(); }
+  Status end_instance(ClaimToken, InstanceState, const std::string&) override { return refused(); }
+  Status release_instance(ClaimToken) override { return refused(); }
+  Result<std::optional<ReadyStudy>> claim_ready_study(std::chrono::milliseconds) override { return refused(); }
+  Status finish_study(ClaimToken, const std::vector<ResultRecord>&, const std::vector<NewDelivery>&) override {
+    return refused();
+  }
+  Status fail_study(ClaimToken, const std::string&) override { return refused(); }
+  Status release_study(ClaimToken, std::chrono::milliseconds) override { return refused(); }
+  Result<std::vector<ClaimedDelivery>> claim_due_deliveries(const std::string&, int,
+                                                            std::chrono::milliseconds) override {
+    return refused();
+  }
+  Status finish_delivery(ClaimToken, const DeliveryOutcome&) override { return refused(); }
+  Status release_delivery(std::int64_t) override { return refused(); }
+  Status retry_study(const Uid&) override { return refused(); }
+  Status health() override { return refused(); }
+  void stop() override {}
+
+ private:
+  using SqliteStudyReader::SqliteStudyReader;
+  static Status refused() { return unavailable("the store is open for reading only"); }
+};
+
+}  // namespace
+
+Result<std::unique_ptr<StudyStore>> open_sqlite_study_store_read_only(const config::StorageConfig& config, Clock&) {
+  return ReadOnlyStudyStore::open(database_path(config.directory));
+}
+
+}  // namespace node::storage
