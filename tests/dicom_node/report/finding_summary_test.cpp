@@ -1,0 +1,86 @@
+#include "dicom_node/report/finding_summary.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "dicom_node/report/codes.h"
+#include "tests/dicom_node/report/made_study.h"
+
+namespace node::report {
+namespace {
+
+using testing::ElementsAre;
+
+std::vector<std::string> lines(const config::TaskConfig& task, std::vector<double> values) {
+  return finding_lines(task, made::finding(task, std::move(values)).prediction);
+}
+
+TEST(FindingSummary, ThresholdsDecideTheLevel) {
+  const config::TaskConfig task = made::fracture_task();  // 0.3 and 0.7
+  EXPECT_EQ(level_of(task, 0.29), Level::kNegative);
+  EXPECT_EQ(level_of(task, 0.3), Level::kDoubtful);
+  EXPECT_EQ(level_of(task, 0.69), Level::kDoubtful);
+  EXPECT_EQ(level_of(task, 0.7), Level::kCertain);
+}
+
+TEST(FindingSummary, WordsForAPerson) {
+  EXPECT_THAT(lines(made::fracture_task(), {0.83f}), ElementsAre("Fracture 0.83 certain"));
+  EXPECT_THAT(lines(made::finds_task(), {0.2, 0.6}), ElementsAre("Implant 0.20 negative", "Tumour 0.60 certain"));
+  EXPECT_THAT(lines(made::knee_task(), {0.1, 0.1, 0.6, 0.1, 0.1}), ElementsAre("KL 2 0.60 certain"));
+  EXPECT_THAT(lines(made::age_task(), {132.04}), ElementsAre("Bone age 132 mo"));
+  EXPECT_THAT(finding_lines(made::anomaly_task(), made::anomaly().prediction),
+              ElementsAre("Anomaly score 0.0005 (uncalibrated)"));
+}
+
+TEST(FindingSummary, RoundingNeverContradictsTheLevelBesideIt) {
+  EXPECT_THAT(lines(made::fracture_task(), {0.6999}), ElementsAre("Fracture 0.69990 doubtful"));
+  EXPECT_THAT(lines(made::fracture_task(), {0.9999}), ElementsAre("Fracture >0.99 certain"));
+  EXPECT_THAT(lines(made::fracture_task(), {0.0001}), ElementsAre("Fracture <0.01 negative"));
+}
+
+TEST(FindingSummary, ASoftmaxNamesAClassAndIsAtLeastDoubtful) {
+  EXPECT_THAT(lines(made::knee_task(), {0.1, 0.2, 0.3, 0.2, 0.2}), ElementsAre("KL 2 0.30 doubtful"));
+}
+
+TEST(FindingSummary, ModelLineHasNameShortDigestAndHowAMapWasMade) {
+  EXPECT_EQ(model_line(made::finding(made::fracture_task(), {0.5}).prediction), "fracture: demo-fracture 0f1e2d3c");
+  EXPECT_EQ(model_line(made::anomaly().prediction),
+            "anomaly: demo-anomaly 0f1e2d3c, partition, 8 passes, seed 185372638192");
+}
+
+TEST(Codes, PrivateCodesFitTheirValueRepresentationAndDiffer) {
+  config::TaskConfig task = made::fracture_task();
+  task.code = {};
+  task.name = "knee-oa";
+  EXPECT_EQ(task_code(task).value, "SKX-KNEE-OA");
+  EXPECT_EQ(task_code(task).scheme, "99SKELEX");
+  task.name = "pediatric-fracture-a";
+  const Code a = task_code(task);
+  task.name = "pediatric-fracture-b";
+  const Code b = task_code(task);
+  EXPECT_LE(a.value.size(), 16u);
+  EXPECT_NE(a.value, b.value);
+  EXPECT_EQ(a.value.substr(0, 4), "SKX-");
+}
+
+TEST(Codes, LabelsHaveTheirOwnCodes) {
+  EXPECT_EQ(label_code(made::finds_task(), 1, "Tumour").value, "126537000");
+  EXPECT_EQ(label_code(made::fracture_task(), 0, "Fracture").value, "125605004");
+  const Code kl2 = label_code(made::knee_task(), 2, "KL 2"), kl3 = label_code(made::knee_task(), 3, "KL 3");
+  EXPECT_EQ(kl2.value, "SKX-KNEE-OA-KL-2");
+  EXPECT_NE(kl2.value, kl3.value);
+  EXPECT_EQ(kl2.meaning, "KL 2");
+}
+
+TEST(Codes, LateralityIsSaidOnlyWhereItIsKnown) {
+  EXPECT_EQ(laterality_code("L")->value, "7771000");
+  EXPECT_EQ(laterality_code("R")->value, "24028007");
+  EXPECT_EQ(laterality_code("B")->value, "51440002");
+  EXPECT_FALSE(laterality_code("U"));
+  EXPECT_FALSE(laterality_code(""));
+  EXPECT_EQ(region_code("KNEE")->value, "72696002");
+  EXPECT_FALSE(region_code("CHEST"));
+}
+
+}  // namespace
+}  // namespace node::report

@@ -1,0 +1,170 @@
+#include "dicom_node/report/overlay_picture.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "tests/dicom_node/report/made_study.h"
+
+namespace node::report {
+namespace {
+
+object::GrayImage grey(int rows, int columns, std::uint8_t value = 60) {
+  return {rows, columns, std::vector<std::uint8_t>(static_cast<std::size_t>(rows) * columns, value)};
+}
+
+OverlayText text() { return {"AI result - not for clinical use", {"Fracture 0.83 certain"}, {"model 1"}}; }
+
+int brightness(Colour colour) { return colour[0] + colour[1] + colour[2]; }
+
+struct Point {
+  double y = 0, x = 0;
+};
+
+// The middle of all pixels of the picture that are as hot as its hottest.
+Point hottest(const OverlayPicture& overlay) {
+  int best = -1, count = 0;
+  Point sum;
+  for (int y = 0; y < overlay.picture.height; ++y) {
+    for (int x = 0; x < overlay.picture.width; ++x) {
+      const int value = brightness(overlay.image.at(overlay.picture.y + y, overlay.picture.x + x));
+      if (value > best) {
+        best = value;
+        sum = {};
+        count = 0;
+      }
+      if (value == best) {
+        sum.y += y;
+        sum.x += x;
+        ++count;
+      }
+    }
+  }
+  return {sum.y / count, sum.x / count};
+}
+
+TEST(OverlayPicture, PeakLiesWhereTheBrightPatchWasPlanted) {
+  // Off the diagonal, so that a transposed or mirrored map shows; several aspect ratios, so that a map drawn with its
+  // own does.
+  for (const auto& [rows, columns] : {std::pair{400, 300}, {300, 900}, {2048, 500}, {100, 120}}) {
+    const auto overlay = draw_overlay(grey(rows, columns), made::patch_at(56, 168, 0.1f), 0.1, text());
+    ASSERT_TRUE(overlay.ok()) << overlay.status().message();
+    EXPECT_EQ(overlay->picture.width, columns);
+    EXPECT_EQ(overlay->picture.height, rows);
+    const Point peak = hottest(*overlay);
+    EXPECT_NEAR(peak.y / rows, 56 / 224.0, 0.01) << rows << "x" << columns;
+    EXPECT_NEAR(peak.x / columns, 168 / 224.0, 0.01) << rows << "x" << columns;
+  }
+}
+
+TEST(OverlayPicture, SameErrorHasSameColourInEveryPicture) {
+  // One picture has nothing hotter than 0.03, the other has: a stretched scale would colour them differently.
+  inference::AnomalyMap quiet = made::patch_at(56, 168, 0.03f), loud = quiet;
+  const inference::AnomalyMap hot = made::patch_at(168, 56, 0.1f);
+  for (std::size_t i = 0; i < loud.values.size(); ++i) loud.values[i] = std::max(loud.values[i], hot.values[i]);
+  const auto a = draw_overlay(grey(224, 224), quiet, 0.1, text()), b = draw_overlay(grey(224, 224), loud, 0.1, text());
+  ASSERT_TRUE(a.ok() && b.ok());
+  EXPECT_EQ(a->image.at(56, 168), b->image.at(56, 168));
+  EXPECT_EQ(a->image.at(56, 168), blend(60, 0.3));
+  EXPECT_NE(b->image.at(168, 56), b->image.at(56, 168));
+}
+
+TEST(OverlayPicture, NoErrorLeavesTheRadiographUntouched) {
+  object::GrayImage radiograph = grey(300, 200);
+  for (std::size_t i = 0; i < radiograph.pixels.size(); ++i) radiograph.pixels[i] = static_cast<std::uint8_t>(i % 251);
+  const auto overlay = draw_overlay(radiograph, made::patch_at(56, 168, 0.1f), 0.1, text());
+  ASSERT_TRUE(overlay.ok());
+  for (int y = 150; y < 300; ++y) {
+    for (int x = 0; x < 200; ++x) {
+      const std::uint8_t value = radiograph.pixels[static_cast<std::size_t>(y) * 200 + x];
+      ASSERT_EQ(overlay->image.at(y, x), (Colour{value, value, value})) << y << "," << x;
+    }
+  }
+}
+
+TEST(OverlayPicture, ErrorsAboveTheScaleHaveItsHottestColour) {
+  const auto overlay = draw_overlay(grey(224, 224), made::patch_at(56, 168, 0.7f), 0.1, text());
+  ASSERT_TRUE(overlay.ok());
+  EXPECT_EQ(overlay->image.at(56, 168), blend(60, 1.0));
+}
+
+TEST(OverlayPicture, ColourBarShowsTheColoursOfThePicture) {
+  const auto overlay = draw_overlay(grey(600, 500), made::patch_at(56, 168, 0.1f), 0.1, text());
+  ASSERT_TRUE(overlay.ok());
+  const Rectangle bar = overlay->colour_bar;
+  EXPECT_GE(bar.x, overlay->picture.width) << "it must not lie over the anatomy";
+  EXPECT_EQ(overlay->image.at(bar.y, bar.x), blend(0, 1.0));
+  EXPECT_EQ(overlay->image.at(bar.y + bar.height - 1, bar.x), blend(0, 0.0));
+  EXPECT_EQ(overlay->image.at(bar.y + bar.height - 1, bar.x + bar.width - 1), blend(255, 0.0));
+}
+
+TEST(OverlayPicture, HotGoesFromBlackOverRedAndYellowToWhite) {
+  EXPECT_EQ(hot_colour(0), (Colour{0, 0, 0}));
+  EXPECT_EQ(hot_colour(0.365079), (Colour{255, 0, 0}));
+  EXPECT_EQ(hot_colour(0.746032), (Colour{255, 255, 0}));
+  EXPECT_EQ(hot_colour(1), (Colour{255, 255, 255}));
+}
+
+TEST(OverlayPicture, CanvasHasRoomForTextAtAnySizeOfTheRadiograph) {
+  for (const auto& [rows, columns] : {std::pair{1, 1}, {2048, 2048}, {1, 2048}, {2048, 1}, {300, 200}}) {
+    const auto overlay = draw_overlay(grey(rows, columns), made::patch_at(56, 168, 0.1f), 0.1, text());
+    ASSERT_TRUE(overlay.ok());
+    EXPECT_GE(overlay->image.columns, 640);
+    EXPECT_GE(overlay->image.columns, columns);
+    EXPECT_GT(overlay->image.rows, rows);
+    EXPECT_EQ(overlay->image.pixels.size(), static_cast<std::size_t>(overlay->image.rows) * overlay->image.columns * 3);
+  }
+}
+
+TEST(OverlayPicture, DisclaimerStandsOutBelowThePicture) {
+  OverlayText other = text();
+  other.disclaimer = "Forschung: nicht f\u00fcr die Diagnose";
+  const auto a = draw_overlay(grey(300, 300), made::patch_at(56, 168, 0.1f), 0.1, text());
+  const auto b = draw_overlay(grey(300, 300), made::patch_at(56, 168, 0.1f), 0.1, other);
+  ASSERT_TRUE(a.ok() && b.ok());
+  int amber = 0, first_difference = -1;
+  for (int y = 0; y < a->image.rows; ++y) {
+    for (int x = 0; x < a->image.columns; ++x) {
+      const Colour colour = a->image.at(y, x);
+      amber += colour == Colour{255, 191, 0};
+      if (first_difference < 0 && y < b->image.rows && colour != b->image.at(y, x)) first_difference = y;
+    }
+  }
+  EXPECT_GT(amber, a->image.columns * 14) << "a band as wide as the canvas";
+  EXPECT_GT(first_difference, a->picture.height) << "its text is drawn, and not over the picture";
+}
+
+TEST(OverlayPicture, TextOfAnotherScriptIsDrawn) {
+  OverlayText greek = text();
+  greek.findings = {"\u039a\u03ac\u03c4\u03b1\u03b3\u03bc\u03b1 0.83"};
+  OverlayText none = text();
+  none.findings = {""};
+  const auto a = draw_overlay(grey(300, 300), made::patch_at(56, 168, 0.1f), 0.1, greek);
+  const auto b = draw_overlay(grey(300, 300), made::patch_at(56, 168, 0.1f), 0.1, none);
+  ASSERT_TRUE(a.ok() && b.ok());
+  EXPECT_NE(a->image.pixels, b->image.pixels);
+}
+
+TEST(OverlayPicture, SameCallGivesSameBytes) {
+  const auto a = draw_overlay(grey(400, 300), made::patch_at(56, 168, 0.1f), 0.1, text());
+  const auto b = draw_overlay(grey(400, 300), made::patch_at(56, 168, 0.1f), 0.1, text());
+  ASSERT_TRUE(a.ok() && b.ok());
+  EXPECT_EQ(a->image.pixels, b->image.pixels);
+}
+
+TEST(OverlayPicture, RefusesWhatCannotBeDrawn) {
+  const inference::AnomalyMap map = made::patch_at(56, 168, 0.1f);
+  EXPECT_EQ(draw_overlay({}, map, 0.1, text()).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(draw_overlay(grey(10, 10), {}, 0.1, text()).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(draw_overlay(grey(10, 10), map, 0.0, text()).status().code(), StatusCode::kInvalidArgument);
+  inference::AnomalyMap wrong = map;
+  wrong.values.pop_back();
+  EXPECT_EQ(draw_overlay(grey(10, 10), wrong, 0.1, text()).status().code(), StatusCode::kInvalidArgument);
+  wrong = map;
+  wrong.values[7] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(draw_overlay(grey(10, 10), wrong, 0.1, text()).status().code(), StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace node::report

@@ -1,0 +1,332 @@
+#include "dicom_node/report/structured_report.h"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmsr/dsrdoc.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <sstream>
+
+#include "dicom_node/object/result_identity.h"
+#include "tests/dicom_node/report/made_study.h"
+#include "tests/dicom_node/report/parsed.h"
+
+namespace node::report {
+namespace {
+
+using made::get;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::UnorderedElementsAre;
+
+// One content item as "TYPE concept = value", its children below it.
+struct Item {
+  std::string relationship, type, concept_name, value;
+  std::vector<Item> children;
+
+  std::vector<const Item*> all(const std::string& name) const {
+    std::vector<const Item*> found;
+    for (const Item& child : children)
+      if (child.concept_name == name) found.push_back(&child);
+    return found;
+  }
+  const Item& one(const std::string& name) const {
+    const auto found = all(name);
+    EXPECT_EQ(found.size(), 1u) << name << " in " << concept_name;
+    static const Item kNone;
+    return found.empty() ? kNone : *found.front();
+  }
+  std::vector<std::string> values(const std::string& name) const {
+    std::vector<std::string> found;
+    for (const Item* item : all(name)) found.push_back(item->value);
+    return found;
+  }
+};
+
+std::string code_in(DcmItem& item, const DcmTagKey& sequence) {
+  DcmItem* code = nullptr;
+  if (item.findAndGetSequenceItem(sequence, code).bad()) return "";
+  return get(*code, DCM_CodeValue);
+}
+
+Item read_item(DcmItem& from) {
+  Item item;
+  item.relationship = get(from, DCM_RelationshipType);
+  item.type = get(from, DCM_ValueType);
+  item.concept_name = code_in(from, DCM_ConceptNameCodeSequence);
+  if (item.type == "TEXT") item.value = get(from, DCM_TextValue);
+  if (item.type == "UIDREF") item.value = get(from, DCM_UID);
+  if (item.type == "CODE") item.value = code_in(from, DCM_ConceptCodeSequence);
+  DcmItem* inner = nullptr;
+  if (item.type == "IMAGE" && from.findAndGetSequenceItem(DCM_ReferencedSOPSequence, inner).good())
+    item.value = get(*inner, DCM_ReferencedSOPInstanceUID);
+  if (item.type == "NUM" && from.findAndGetSequenceItem(DCM_MeasuredValueSequence, inner).good())
+    item.value = get(*inner, DCM_NumericValue) + " " + code_in(*inner, DCM_MeasurementUnitsCodeSequence);
+  DcmSequenceOfItems* content = nullptr;
+  if (from.findAndGetSequence(DCM_ContentSequence, content).good())
+    for (unsigned long i = 0; i < content->card(); ++i) item.children.push_back(read_item(*content->getItem(i)));
+  return item;
+}
+
+struct Made {
+  ResultObject object;
+  std::unique_ptr<DcmFileFormat> file;
+  Item root;
+  DcmDataset& dataset() { return *file->getDataset(); }
+  std::vector<const Item*> groups() const {
+    return root.all("126010").empty() ? std::vector<const Item*>() : root.one("126010").all("125007");
+  }
+};
+
+Made make(const ReportedStudy& study, const ResultContext& context) {
+  auto object = make_structured_report(study, context);
+  EXPECT_TRUE(object.ok()) << object.status().message();
+  auto file = made::parse(object->bytes);
+  EXPECT_NE(file, nullptr);
+  DSRDocument document;  // DCMTK's own reader checks value types and relationships against the IOD.
+  const OFCondition read = document.read(*file->getDataset());
+  EXPECT_TRUE(read.good()) << read.text();
+  EXPECT_EQ(document.getDocumentType(), DSRTypes::DT_ComprehensiveSR);
+  Item root = read_item(*file->getDataset());
+  return {std::move(object).value(), std::move(file), std::move(root)};
+}
+
+Made make_one(std::vector<object::FindingRecord> findings, const std::string& name = made::kHand) {
+  return make(made::study({made::image(name, std::move(findings))}, made::context()), made::context());
+}
+
+std::vector<std::string> evidence(DcmDataset& dataset) {
+  std::vector<std::string> uids;
+  DcmStack stack;
+  DcmItem* evidence = nullptr;
+  if (dataset.findAndGetSequenceItem(DCM_CurrentRequestedProcedureEvidenceSequence, evidence).bad()) return uids;
+  while (evidence->search(DCM_ReferencedSOPInstanceUID, stack, ESM_afterStackTop, OFTrue).good()) {
+    OFString uid;
+    dynamic_cast<DcmElement*>(stack.top())->getOFString(uid, 0);
+    uids.push_back(uid.c_str());
+  }
+  return uids;
+}
+
+void collect_images(const Item& item, std::set<std::string>& into) {
+  if (item.type == "IMAGE") into.insert(item.value);
+  for (const Item& child : item.children) collect_images(child, into);
+}
+
+TEST(StructuredReport, RootSaysLanguageDeviceAndProcedure) {
+  const Made sr = make_one({made::finding(made::fracture_task(), {0.83})});
+  EXPECT_EQ(sr.root.concept_name, "126000");
+  EXPECT_EQ(sr.root.one("121049").value, "en-US");
+  EXPECT_EQ(sr.root.one("121005").value, "121007");
+  EXPECT_EQ(sr.root.one("121012").value, made::kNodeUid);
+  EXPECT_EQ(sr.root.one("121013").value, "SKELEX");
+  EXPECT_FALSE(sr.root.all("121058").empty());
+  EXPECT_EQ(sr.root.one("111028").children.size(), 1u);
+}
+
+TEST(StructuredReport, OneGroupPerImageAndTaskWithTrackingSiteAndAlgorithm) {
+  const ReportedImage image =
+      made::image(made::kHand, {made::finding(made::fracture_task(), {0.83}), made::anomaly()});
+  const Made sr = make(made::study({image}, made::context()), made::context());
+  ASSERT_EQ(sr.groups().size(), 2u);
+  const Item& group = *sr.groups()[0];
+  EXPECT_THAT(group.one("112039").value, HasSubstr("fracture HAND L"));
+  EXPECT_EQ(group.one("112040").value,
+            object::derive_uid("tracking", image.record.sop_instance_uid.str(), "fracture", "", "").str());
+  EXPECT_EQ(group.one("121071").value, "125605004");
+  EXPECT_EQ(group.one("363698007").value, "85562004");
+  EXPECT_EQ(group.one("363698007").one("272741003").value, "7771000");
+  EXPECT_EQ(group.one("111001").value, "demo-fracture");
+  EXPECT_EQ(group.one("111003").value, "demo-fracture@sha256:0f1e2d3c");
+  EXPECT_EQ(group.one("111000").value, "123110");
+  EXPECT_THAT(group.values("111002"),
+              ElementsAre("threshold_doubtful=0.3", "threshold_certain=0.7", "rendering voi=window 1"));
+  EXPECT_THAT(group.values("121112"), ElementsAre(image.record.sop_instance_uid.str()));
+  EXPECT_THAT(sr.groups()[1]->values("111002"),
+              ElementsAre("mode=partition", "passes=8", "mask_ratio=0.75", "seed=185372638192",
+                          "rendering voi=window 1"));
+}
+
+TEST(StructuredReport, ProbabilityWithUnitAndDecisionByTheThresholds) {
+  for (const auto& [probability, number, decision] :
+       {std::tuple{0.8132, "0.8132 1", "52101004"}, {0.5, "0.5000 1", "373068000"}, {0.0417, "0.0417 1", "272519000"},
+        {1.0000001, "1.0000 1", "52101004"}}) {
+    const Made sr = make_one({made::finding(made::fracture_task(), {probability})});
+    ASSERT_EQ(sr.groups().size(), 1u);
+    EXPECT_EQ(sr.groups()[0]->one("SKX-PROB").value, number);
+    EXPECT_EQ(sr.groups()[0]->one("125605004").value, decision);
+  }
+}
+
+TEST(StructuredReport, EachLabelHasItsOwnProbabilityAndDecision) {
+  // Swapping two labels, or their codes, breaks this.
+  const Made sr = make_one({made::finding(made::finds_task(), {0.9, 0.2})});
+  ASSERT_EQ(sr.groups().size(), 1u);
+  std::map<std::string, std::string> probabilities;
+  for (const Item* number : sr.groups()[0]->all("SKX-PROB")) probabilities[number->one("121071").value] = number->value;
+  EXPECT_EQ(probabilities["40388003"], "0.9000 1") << "implant";
+  EXPECT_EQ(probabilities["126537000"], "0.2000 1") << "neoplasm";
+  EXPECT_EQ(sr.groups()[0]->one("40388003").value, "52101004") << "implant is present";
+  EXPECT_EQ(sr.groups()[0]->one("126537000").value, "272519000") << "neoplasm is absent";
+}
+
+TEST(StructuredReport, SoftmaxHasANumberPerClassAndTheLeadingOneAsCode) {
+  const Made sr = make_one({made::finding(made::knee_task(), {0.05, 0.1, 0.6, 0.15, 0.1})}, made::kKnee);
+  ASSERT_EQ(sr.groups().size(), 1u);
+  const Item& group = *sr.groups()[0];
+  ASSERT_EQ(group.all("SKX-PROB").size(), 5u);
+  EXPECT_EQ(group.all("SKX-PROB")[2]->value, "0.6000 1");
+  EXPECT_EQ(group.all("SKX-PROB")[2]->one("121071").value, "SKX-KNEE-OA-KL-2");
+  EXPECT_EQ(group.one("SKX-KL").value, "SKX-KNEE-OA-KL-2");
+  EXPECT_EQ(group.one("SKX-LEVEL").value, "SKX-CERTAIN");
+}
+
+TEST(StructuredReport, QuantityHasItsOwnUnit) {
+  const Made sr = make_one({made::finding(made::age_task(), {132.25})});
+  EXPECT_EQ(sr.groups().at(0)->one("SKX-BONEAGE").value, "132.2500 mo");
+}
+
+TEST(StructuredReport, AValueThatIsNoNumberIsSaidToBeSo) {
+  const Made sr = make_one({made::finding(made::age_task(), {std::nan("")})});
+  EXPECT_EQ(sr.groups().at(0)->one("SKX-BONEAGE").value, "");
+  EXPECT_THAT(sr.object.bytes, HasSubstr("Not a number"));
+}
+
+TEST(StructuredReport, AnomalyHasItsScoreSaysItIsUncalibratedAndShowsTheOverlay) {
+  const ReportedImage image = made::image(made::kHand, {made::anomaly()});
+  const ReportedStudy study = made::study({image}, made::context());
+  const Made sr = make(study, made::context());
+  const Item& group = *sr.groups().at(0);
+  EXPECT_EQ(group.one("SKX-ANOM").value, "0.000510 1");
+  EXPECT_THAT(group.values("SKX-NOTE"), testing::Contains(HasSubstr("uncalibrated")));
+  EXPECT_EQ(group.one("121080").value, study.overlays.at(0).sop_instance_uid.str());
+}
+
+TEST(StructuredReport, SaysBodyPartAndWhatItWasTakenFrom) {
+  const Made sr = make_one({made::finding(made::fracture_task(), {0.1})});
+  EXPECT_THAT(sr.groups().at(0)->values("SKX-NOTE"),
+              testing::Contains("Body part HAND, taken from Body Part Examined"));
+}
+
+TEST(StructuredReport, NamesImagesThatWereNotAnalysedAndWhy) {
+  ReportedImage skipped = made::image(made::kShoulder, {});
+  skipped.record.state = storage::InstanceState::kSkipped;
+  skipped.record.route.reason = "no rule for DX, SHOULDER";
+  ReportedImage failed = made::image(made::kKnee, {});
+  failed.record.state = storage::InstanceState::kFailed;
+  failed.record.reason = "pixel data shorter than Rows x Columns";
+  failed.file = "no such file";  // Damaged: the report is made all the same.
+  const ReportedImage good = made::image(made::kHand, {made::finding(made::fracture_task(), {0.1})});
+  Made sr = make(made::study({good, skipped, failed}, made::context()), made::context());
+  const Item& notes = sr.root.one("C0034375");
+  EXPECT_THAT(notes.values("SKX-SKIPPED"),
+              ElementsAre(skipped.record.sop_instance_uid.str() + ": skipped: no rule for DX, SHOULDER",
+                          failed.record.sop_instance_uid.str() + ": failed: pixel data shorter than Rows x Columns"));
+  EXPECT_THAT(notes.values("121106"), ElementsAre("AI result - not for clinical use"));
+  EXPECT_EQ(sr.groups().size(), 1u);
+}
+
+TEST(StructuredReport, AStudyWithNothingAnalysedStillSaysSo) {
+  ReportedImage skipped = made::image(made::kShoulder, {});
+  skipped.record.state = storage::InstanceState::kSkipped;
+  skipped.record.reason = "no rule";
+  Made sr = make(made::study({skipped}, made::context()), made::context());
+  EXPECT_THAT(sr.groups(), IsEmpty());
+  EXPECT_EQ(sr.root.one("C0034375").all("SKX-SKIPPED").size(), 1u);
+}
+
+TEST(StructuredReport, EverythingTheTreeRefersToIsInTheEvidence) {
+  const ReportedImage a = made::image("02_1_foot_ap.dcm", {made::anomaly()});
+  const ReportedImage b = made::image("02_2_foot_obl.dcm", {made::finding(made::fracture_task(), {0.9}), made::anomaly()});
+  ReportedImage c = made::image("02_3_foot_obl.dcm", {});
+  c.record.state = storage::InstanceState::kSkipped;
+  Made sr = make(made::study({a, b, c}, made::context()), made::context());
+  std::set<std::string> images;
+  collect_images(sr.root, images);
+  EXPECT_EQ(images.size(), 5u) << "three images and two overlays";
+  const std::vector<std::string> listed = evidence(sr.dataset());
+  EXPECT_EQ(std::set<std::string>(listed.begin(), listed.end()), images);
+  EXPECT_EQ(listed.size(), images.size()) << "each once";
+}
+
+TEST(StructuredReport, ASecondRevisionNamesItsPredecessor) {
+  ReportedStudy study = made::study({made::image(made::kHand, {made::anomaly()})}, made::context());
+  Made first = make(study, made::context());
+  EXPECT_FALSE(first.dataset().tagExists(DCM_PredecessorDocumentsSequence));
+  ResultContext again = made::context();
+  again.revision = "2";
+  study.revision = 2;
+  study.predecessor =
+      Predecessor{first.object.sop_instance_uid, first.object.series_instance_uid, first.object.sop_class_uid};
+  Made second = make(study, again);
+  EXPECT_NE(second.object.sop_instance_uid, first.object.sop_instance_uid);
+  DcmItem* before = nullptr;
+  ASSERT_TRUE(second.dataset().findAndGetSequenceItem(DCM_PredecessorDocumentsSequence, before).good());
+  DcmStack stack;
+  ASSERT_TRUE(before->search(DCM_ReferencedSOPInstanceUID, stack, ESM_fromHere, OFTrue).good());
+  OFString uid;
+  dynamic_cast<DcmElement*>(stack.top())->getOFString(uid, 0);
+  EXPECT_EQ(std::string(uid.c_str()), first.object.sop_instance_uid.str());
+}
+
+TEST(StructuredReport, SameWorkMakesSameBytes) {
+  const ReportedStudy study = made::study(
+      {made::image(made::kHand, {made::finding(made::fracture_task(), {0.83}), made::anomaly()})}, made::context());
+  EXPECT_EQ(make(study, made::context()).object.bytes, make(study, made::context()).object.bytes);
+}
+
+TEST(StructuredReport, UidsFollowTheRecipe) {
+  const ReportedStudy study = made::study(
+      {made::image(made::kHand, {made::finding(made::fracture_task(), {0.83}), made::anomaly()})}, made::context());
+  const Made sr = make(study, made::context());
+  // SHA-256 of "anomaly=demo-anomaly@sha256:0f1e2d3c\nfracture=demo-fracture@sha256:0f1e2d3c".
+  const std::string models = "9f775d76a5ec8901c83f631f3e71c9d6927d7f1f7150267dc02646328be2cfcc";
+  EXPECT_EQ(sr.object.sop_instance_uid,
+            object::derive_uid("sr", study.study_instance_uid.str(), "", models, "1"));
+  EXPECT_EQ(sr.object.series_instance_uid,
+            object::derive_uid("sr-series", study.study_instance_uid.str(), "", models, "1"));
+  ResultContext predict = made::context();
+  predict.kind_prefix = "predict-";
+  predict.stamp = "20261102082000";
+  EXPECT_EQ(make(study, predict).object.sop_instance_uid,
+            object::derive_uid("predict-sr", study.study_instance_uid.str(), "", models, "20261102082000"));
+}
+
+TEST(StructuredReport, HeaderSaysWhatKindOfDocumentItIs) {
+  const ReportedStudy study = made::study({made::image(made::kHand, {made::anomaly()})}, made::context());
+  Made sr = make(study, made::context());
+  DcmDataset& d = sr.dataset();
+  EXPECT_EQ(get(d, DCM_Modality), "SR");
+  EXPECT_EQ(get(d, DCM_CompletionFlag), "COMPLETE");
+  EXPECT_EQ(get(d, DCM_VerificationFlag), "UNVERIFIED");
+  EXPECT_EQ(get(d, DCM_PreliminaryFlag), "PRELIMINARY");
+  EXPECT_EQ(get(d, DCM_ContentQualification), "RESEARCH");
+  EXPECT_EQ(get(d, DCM_InstanceCreatorUID), made::kNodeUid);
+  EXPECT_EQ(get(d, DCM_SeriesNumber), "9001");
+  EXPECT_EQ(get(d, DCM_StudyInstanceUID), study.study_instance_uid.str());
+  const object::DicomDateTime moment = object::to_dicom_time(made::context().time, d);
+  EXPECT_EQ(get(d, DCM_ContentDate), moment.date);
+  EXPECT_EQ(get(d, DCM_ContentTime), moment.time);
+  EXPECT_FALSE(d.tagExists(DCM_Laterality));
+  DcmItem* scheme = nullptr;
+  ASSERT_TRUE(d.findAndGetSequenceItem(DCM_CodingSchemeIdentificationSequence, scheme).good());
+  EXPECT_EQ(get(*scheme, DCM_CodingSchemeDesignator), "99SKELEX");
+}
+
+TEST(StructuredReport, AForeignDisclaimerKeepsTheCharacterSetTrue) {
+  ResultContext context = made::context();
+  context.config.disclaimer = "Nicht f\u00fcr die Diagnose";
+  Made sr = make(made::study({made::image(made::kHand, {made::anomaly()})}, context), context);
+  EXPECT_EQ(get(sr.dataset(), DCM_SpecificCharacterSet), "ISO_IR 192");
+  EXPECT_THAT(sr.root.one("C0034375").values("121106"), ElementsAre("Nicht f\u00fcr die Diagnose"));
+}
+
+TEST(StructuredReport, WithoutAnImageThereIsNoReport) {
+  const ReportedStudy empty{storage::Uid::parse("1.2.3").value(), 1, {}, {}, std::nullopt};
+  EXPECT_EQ(make_structured_report(empty, made::context()).status().code(), StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace node::report
