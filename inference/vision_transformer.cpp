@@ -1,0 +1,136 @@
+#include "inference/vision_transformer.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/silu.h>
+
+#include <cstring>
+#include <utility>
+
+namespace node::inference {
+namespace {
+
+at::ScalarType scalar_type(StoredType type) {
+  switch (type) {
+    case StoredType::kFloat32: return at::kFloat;
+    case StoredType::kFloat16: return at::kHalf;
+    case StoredType::kBfloat16: return at::kBFloat16;
+  }
+  return at::kFloat;
+}
+
+at::Tensor layer_norm(const at::Tensor& input, const LayerNorm& layer) {
+  return at::layer_norm(input, layer.weight.sizes(), layer.weight, layer.bias, layer.eps);
+}
+
+at::Tensor activate(const at::Tensor& input, Activation activation) {
+  switch (activation) {
+    case Activation::kGelu: return at::gelu(input);
+    case Activation::kGeluTanh: return at::gelu(input, "tanh");
+    case Activation::kQuickGelu: return input * at::sigmoid(input * 1.702);
+    case Activation::kRelu: return at::relu(input);
+    case Activation::kSilu: return at::silu(input);
+  }
+  return input;
+}
+
+at::Tensor attention(const at::Tensor& input, const TransformerBlock& block, std::int64_t heads) {
+  const std::int64_t rows = input.size(0), tokens = input.size(1), hidden = input.size(2);
+  // [N, T, 3 H] -> [3, N, heads, T, H / heads]
+  const at::Tensor all =
+      linear(input, block.query_key_value).view({rows, tokens, 3, heads, hidden / heads}).permute({2, 0, 3, 1, 4});
+  const at::Tensor mixed = at::scaled_dot_product_attention(all.select(0, 0), all.select(0, 1), all.select(0, 2));
+  return linear(mixed.transpose(1, 2).reshape({rows, tokens, hidden}), block.attention_output);
+}
+
+}  // namespace
+
+at::Tensor load_tensor(const Checkpoint& checkpoint, const std::string& name, const Placement& placement) {
+  const StoredTensor& stored = checkpoint.tensor(name);
+  at::Tensor tensor = at::empty(stored.shape, at::TensorOptions().dtype(scalar_type(stored.type)));
+  std::memcpy(tensor.mutable_data_ptr(), stored.data, stored.size_bytes);
+  return tensor.to(placement.device, placement.type);
+}
+
+Linear load_linear(const Checkpoint& checkpoint, const std::string& name, const Placement& placement) {
+  return {load_tensor(checkpoint, name + ".weight", placement), load_tensor(checkpoint, name + ".bias", placement)};
+}
+
+LayerNorm load_layer_norm(const Checkpoint& checkpoint, const std::string& name, const Placement& placement) {
+  return {load_tensor(checkpoint, name + ".weight", placement), load_tensor(checkpoint, name + ".bias", placement),
+          checkpoint.network().layer_norm_eps};
+}
+
+Transformer load_transformer(const Checkpoint& checkpoint, const std::string& layers, const std::string& norm,
+                             const TransformerConfig& config, const Placement& placement) {
+  Transformer transformer;
+  transformer.heads = config.heads;
+  transformer.activation = checkpoint.network().activation;
+  transformer.norm = load_layer_norm(checkpoint, norm, placement);
+  for (std::int64_t i = 0; i < config.layers; ++i) {
+    const std::string layer = layers + std::to_string(i) + ".";
+    const auto fused = [&](const std::string& part) {
+      const std::string prefix = layer + "attention.attention.";
+      return at::cat({load_tensor(checkpoint, prefix + "query." + part, placement),
+                      load_tensor(checkpoint, prefix + "key." + part, placement),
+                      load_tensor(checkpoint, prefix + "value." + part, placement)});
+    };
+    TransformerBlock block;
+    block.before = load_layer_norm(checkpoint, layer + "layernorm_before", placement);
+    block.after = load_layer_norm(checkpoint, layer + "layernorm_after", placement);
+    block.query_key_value.weight = fused("weight");
+    if (checkpoint.network().qkv_bias) block.query_key_value.bias = fused("bias");
+    block.attention_output = load_linear(checkpoint, layer + "attention.output.dense", placement);
+    block.up = load_linear(checkpoint, layer + "intermediate.dense", placement);
+    block.down = load_linear(checkpoint, layer + "output.dense", placement);
+    transformer.blocks.push_back(std::move(block));
+  }
+  return transformer;
+}
+
+VisionTransformer load_vision_transformer(const Checkpoint& checkpoint, const Placement& placement) {
+  const NetworkConfig& network = checkpoint.network();
+  VisionTransformer vit;
+  vit.patch_size = network.patch_size;
+  vit.patch_projection = load_linear(checkpoint, "vit.embeddings.patch_embeddings.projection", placement);
+  vit.patch_projection.weight = vit.patch_projection.weight.reshape({network.encoder.hidden_size, -1});
+  const at::Tensor positions = load_tensor(checkpoint, "vit.embeddings.position_embeddings", placement);
+  vit.cls_token = load_tensor(checkpoint, "vit.embeddings.cls_token", placement) + positions.slice(1, 0, 1);
+  vit.positions = positions.slice(1, 1).contiguous();
+  vit.transformer = load_transformer(checkpoint, "vit.encoder.layer.", "vit.layernorm", network.encoder, placement);
+  return vit;
+}
+
+at::Tensor linear(const at::Tensor& input, const Linear& layer) { return at::linear(input, layer.weight, layer.bias); }
+
+at::Tensor run_transformer(const Transformer& transformer, at::Tensor tokens) {
+  for (const TransformerBlock& block : transformer.blocks) {
+    tokens = tokens + attention(layer_norm(tokens, block.before), block, transformer.heads);
+    const at::Tensor wide = activate(linear(layer_norm(tokens, block.after), block.up), transformer.activation);
+    tokens = tokens + linear(wide, block.down);
+  }
+  return layer_norm(tokens, transformer.norm);
+}
+
+at::Tensor patchify(const at::Tensor& pixels, std::int64_t patch_size) {
+  const std::int64_t rows = pixels.size(0), side = pixels.size(2) / patch_size;
+  return pixels.reshape({rows, 3, side, patch_size, side, patch_size})
+      .permute({0, 2, 4, 1, 3, 5})
+      .reshape({rows, side * side, 3 * patch_size * patch_size});
+}
+
+at::Tensor cls_features(const VisionTransformer& vit, const at::Tensor& pixels) {
+  const at::Tensor patches = patchify(pixels.to(vit.positions.scalar_type()), vit.patch_size);
+  const at::Tensor tokens = linear(patches, vit.patch_projection) + vit.positions;
+  const at::Tensor cls = vit.cls_token.expand({tokens.size(0), -1, -1});
+  return run_transformer(vit.transformer, at::cat({cls, tokens}, 1)).select(1, 0);
+}
+
+}  // namespace node::inference
