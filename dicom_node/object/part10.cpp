@@ -7,6 +7,9 @@
 
 #include <vector>
 
+#include "dicom_node/object/dataset_text.h"
+#include "dicom_node/object/image_loader.h"
+
 namespace node::object {
 
 // derive_uid("implementation", "skelex-node", "", "", "").
@@ -14,6 +17,7 @@ const char* const kImplementationClassUid = "2.25.170317118134257328908659060384
 const char* const kImplementationVersionName = "SKELEX_" NODE_VERSION_NAME;
 
 Status load_dataset(const std::filesystem::path& file, DcmFileFormat& into, Extent extent, const ReadLimits& limits) {
+  register_codecs();  // For the silence of DCMTK's log, which would repeat what is wrong with a patient's name.
   NODE_RETURN_IF_ERROR(check_structure(file, limits));
   const DcmTagKey stop = extent == Extent::kUpToPixelData ? DCM_PixelData : DcmTagKey(0x7FE0, 0x0011);
   const OFCondition read =
@@ -23,28 +27,49 @@ Status load_dataset(const std::filesystem::path& file, DcmFileFormat& into, Exte
   return ok_status();
 }
 
-Result<std::string> encode_part10(DcmFileFormat& file) {
-  OFCondition done = file.validateMetaInfo(EXS_LittleEndianExplicit, EWM_createNewMeta);
-  DcmMetaInfo& meta = *file.getMetaInfo();
-  if (done.good()) done = meta.putAndInsertString(DCM_ImplementationClassUID, kImplementationClassUid);
-  if (done.good()) done = meta.putAndInsertString(DCM_ImplementationVersionName, kImplementationVersionName);
-  // Once more, for the group length.
-  if (done.good()) done = file.validateMetaInfo(EXS_LittleEndianExplicit, EWM_dontUpdateMeta);
-  if (done.bad()) return invalid_argument(std::string("encode DICOM file: ") + done.text());
+namespace {
 
-  std::string bytes;
+// Appends what `write` puts into a stream, a bufferful at a time.
+template <typename Write>
+OFCondition append(std::string& bytes, Write write) {
   std::vector<char> buffer(256 * 1024);
   DcmOutputBufferStream stream(buffer.data(), static_cast<offile_off_t>(buffer.size()));
-  file.transferInit();
-  do {
-    done = file.write(stream, EXS_LittleEndianExplicit, EET_ExplicitLength, nullptr, EGL_recalcGL, EPD_noChange, 0, 0,
-                      0, EWM_dontUpdateMeta);
-    if (done.bad() && done != EC_StreamNotifyClient) break;
+  while (true) {
+    const OFCondition done = write(stream);
+    if (done.bad() && done != EC_StreamNotifyClient) return done;
     void* part = nullptr;
     offile_off_t size = 0;
     stream.flushBuffer(part, size);
     bytes.append(static_cast<const char*>(part), static_cast<std::size_t>(size));
-  } while (done == EC_StreamNotifyClient);
+    if (done.good()) return done;
+  }
+}
+
+}  // namespace
+
+Result<std::string> encode_part10(DcmFileFormat& file) {
+  DcmDataset& data_set = *file.getDataset();
+  DcmMetaInfo& meta = *file.getMetaInfo();
+  if (text_of(data_set, DCM_SOPClassUID).empty() || text_of(data_set, DCM_SOPInstanceUID).empty())
+    return invalid_argument("encode DICOM file: no SOP Class or SOP Instance UID");
+  OFCondition done = file.validateMetaInfo(EXS_LittleEndianExplicit, EWM_createNewMeta);
+  // Ours in place of DCMTK's, hence the group length once more.
+  if (done.good()) done = meta.putAndInsertString(DCM_ImplementationClassUID, kImplementationClassUid);
+  if (done.good()) done = meta.putAndInsertString(DCM_ImplementationVersionName, kImplementationVersionName);
+  if (done.good()) done = meta.computeGroupLengthAndPadding(EGL_withGL, EPD_noChange, EXS_LittleEndianExplicit);
+
+  std::string bytes;
+  file.transferInit();
+  if (done.good()) {
+    done = append(bytes, [&](DcmOutputStream& stream) {
+      return meta.write(stream, EXS_LittleEndianExplicit, EET_ExplicitLength, nullptr);
+    });
+  }
+  if (done.good()) {
+    done = append(bytes, [&](DcmOutputStream& stream) {
+      return data_set.write(stream, EXS_LittleEndianExplicit, EET_ExplicitLength, nullptr, EGL_withoutGL);
+    });
+  }
   file.transferEnd();
   if (done.bad()) return invalid_argument(std::string("encode DICOM file: ") + done.text());
   return bytes;

@@ -277,7 +277,6 @@ const InstanceHeader& PixelReader::header() const { return impl_->header; }
 DcmItem& PixelReader::data_set() { return impl_->data_set(); }
 
 Result<std::unique_ptr<PixelReader>> PixelReader::open(const std::filesystem::path& file, std::uint64_t pixels_max) {
-  register_codecs();
   auto impl = std::make_unique<Impl>();
   NODE_ASSIGN_OR_RETURN(impl->header, read_instance_header(file));
   const InstanceHeader& header = impl->header;

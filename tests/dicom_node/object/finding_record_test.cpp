@@ -1,0 +1,100 @@
+#include "dicom_node/object/finding_record.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+namespace node::object {
+namespace {
+
+FindingRecord sample() {
+  FindingRecord record;
+  inference::Prediction& p = record.prediction;
+  p.task = "fracture";
+  p.model = "demo";
+  p.model_version = "demo@sha256:01";
+  p.model_digest = "sha256:0123";
+  p.logits = {-1.2F, 0.1F, 3.4028235e38F, 1e-45F, -0.0F};
+  p.scores = {{"Fraktur \"links\"", 0.1 + 0.2, "1"}, {"Alter", 123.456789012345678, "mo"}};
+  record.rendering = {"voi=window 1", "inverted"};
+  return record;
+}
+
+TEST(FindingRecord, ComesBackBitForBit) {
+  FindingRecord record = sample();
+  record.prediction.map = {2, {0.1F, 0.F, 1.F, 0.33333334F}, 1.0 / 3, 8, "partition", 0.75, 281474976710655u};
+  const storage::StoredPrediction stored = encode_finding(record);
+  EXPECT_EQ(stored.task, "fracture");
+  EXPECT_EQ(stored.model_version, "demo@sha256:01");
+  EXPECT_EQ(stored.blob.size(), 16u);
+  EXPECT_EQ(stored.blob.substr(8, 4), std::string("\x00\x00\x80\x3F", 4));  // 1.0F, little endian.
+  const auto back = decode_finding(stored);
+  ASSERT_TRUE(back.ok()) << back.status().message();
+  const inference::Prediction &a = record.prediction, &b = back->prediction;
+  EXPECT_EQ(b.task, a.task);
+  EXPECT_EQ(b.model, a.model);
+  EXPECT_EQ(b.model_version, a.model_version);
+  EXPECT_EQ(b.model_digest, a.model_digest);
+  EXPECT_EQ(b.logits, a.logits);
+  EXPECT_TRUE(std::signbit(b.logits[4]));
+  ASSERT_EQ(b.scores.size(), 2u);
+  EXPECT_EQ(b.scores[0].label, a.scores[0].label);
+  EXPECT_EQ(b.scores[0].value, a.scores[0].value);
+  EXPECT_EQ(b.scores[1].value, a.scores[1].value);
+  EXPECT_EQ(b.scores[1].unit, "mo");
+  EXPECT_EQ(b.map.size, 2);
+  EXPECT_EQ(b.map.values, a.map.values);
+  EXPECT_EQ(b.map.score, a.map.score);
+  EXPECT_EQ(b.map.passes, 8);
+  EXPECT_EQ(b.map.mode, "partition");
+  EXPECT_EQ(b.map.mask_ratio, 0.75);
+  EXPECT_EQ(b.map.seed, 281474976710655u);
+  EXPECT_EQ(back->rendering, record.rendering);
+}
+
+TEST(FindingRecord, WithoutAMapHasNoBlob) {
+  const auto stored = encode_finding(sample());
+  EXPECT_TRUE(stored.blob.empty());
+  EXPECT_TRUE(decode_finding(stored)->prediction.map.values.empty());
+}
+
+TEST(FindingRecord, KeepsNumbersThatAreNone) {
+  FindingRecord record = sample();
+  record.prediction.logits = {std::nanf(""), std::numeric_limits<float>::infinity(),
+                              -std::numeric_limits<float>::infinity()};
+  record.prediction.scores = {{"x", std::nan(""), "1"}};
+  const auto back = decode_finding(encode_finding(record));
+  ASSERT_TRUE(back.ok());
+  EXPECT_TRUE(std::isnan(back->prediction.logits[0]));
+  EXPECT_EQ(back->prediction.logits[1], std::numeric_limits<float>::infinity());
+  EXPECT_EQ(back->prediction.logits[2], -std::numeric_limits<float>::infinity());
+  EXPECT_TRUE(std::isnan(back->prediction.scores[0].value));
+}
+
+TEST(FindingRecord, DamagedTextIsDataLoss) {
+  FindingRecord record = sample();
+  record.prediction.map = {1, {0.5F}, 0.5, 4, "random", 0.75, 1};
+  const auto good = encode_finding(record);
+  auto bad = good;
+  bad.content.pop_back();
+  EXPECT_EQ(decode_finding(bad).status().code(), StatusCode::kDataLoss);
+  bad = good;
+  bad.blob += "x";
+  EXPECT_EQ(decode_finding(bad).status().code(), StatusCode::kDataLoss);
+  bad = good;
+  bad.content = "{\"task\": 1}";
+  EXPECT_EQ(decode_finding(bad).status().code(), StatusCode::kDataLoss);
+  bad = encode_finding(sample());
+  bad.blob = good.blob;
+  EXPECT_EQ(decode_finding(bad).status().code(), StatusCode::kDataLoss);
+}
+
+// From Python: int.from_bytes(hashlib.sha256(uid.encode()).digest()[:6], "big").
+TEST(MaskSeed, IsTheBeginningOfTheUidsDigest) {
+  EXPECT_EQ(mask_seed("1.2.3"), 216051268237476u);
+  EXPECT_EQ(mask_seed("2.25.173914434538493420449591357335218432"), 181339461687117u);
+}
+
+}  // namespace
+}  // namespace node::object

@@ -1,0 +1,380 @@
+#include "dicom_node/object/instance_header.h"
+
+#include <dcmtk/dcmdata/dcrleerg.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include <functional>
+
+#include "dicom_node/object/image_loader.h"
+#include "tests/dicom_node/object/test_files.h"
+
+namespace node::object {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+class InstanceHeaderTest : public testing::Test {
+ protected:
+  InstanceHeaderTest() { register_codecs(); }
+
+  InstanceHeader read(
+      const std::function<void(DcmDataset&)>& change = [](DcmDataset&) {},
+      E_TransferSyntax syntax = EXS_LittleEndianExplicit) {
+    DcmFileFormat file = make_image(TestImage{});
+    change(*file.getDataset());
+    const auto header = read_instance_header(write(folder_, file, syntax));
+    if (!header.ok()) {
+      ADD_FAILURE() << header.status().message();
+      return {};
+    }
+    return *header;
+  }
+  Status check(const std::string& bytes, const ReadLimits& limits = {}) {
+    return check_structure(write_bytes(folder_, bytes), limits);
+  }
+
+  TemporaryFolder folder_;
+};
+
+std::function<void(DcmDataset&)> put(const DcmTagKey& tag, const char* value) {
+  return [=](DcmDataset& data_set) { must(data_set.putAndInsertString(tag, value)); };
+}
+
+void add_code(DcmItem& into, const DcmTagKey& sequence, const DcmTagKey& value_tag, const char* value,
+              const char* scheme, const char* meaning, signed long number = 0) {
+  DcmItem* item = nullptr;
+  must(into.findOrCreateSequenceItem(sequence, item, number));
+  must(item->putAndInsertString(value_tag, value));
+  must(item->putAndInsertString(DCM_CodingSchemeDesignator, scheme));
+  must(item->putAndInsertString(DCM_CodeMeaning, meaning));
+}
+
+TEST_F(InstanceHeaderTest, HoldsTheAttributesAsWritten) {
+  const InstanceHeader header = read([](DcmDataset& d) {
+    must(d.putAndInsertString(DCM_InstanceCreatorUID, "2.25.1"));
+    must(d.putAndInsertString(DCM_ImageType, "ORIGINAL\\PRIMARY\\\\X"));
+    must(d.putAndInsertString(DCM_ViewPosition, "AP"));
+    must(d.putAndInsertString(DCM_Laterality, "l"));
+    must(d.putAndInsertString(DCM_ProtocolName, " Knie ap "));
+    add_code(d, DCM_AnatomicRegionSequence, DCM_CodeValue, "72696002", "SCT", "Knee");
+    add_code(d, DCM_PerformedProtocolCodeSequence, DCM_CodeValue, "P3", "99X", "third");
+    add_code(d, DCM_RequestedProcedureCodeSequence, DCM_LongCodeValue, "12345678901234567890", "LN", "second");
+    add_code(d, DCM_ProcedureCodeSequence, DCM_CodeValue, "P1", "99X", "first");
+  });
+  EXPECT_EQ(header.sop_class_uid, "1.2.840.10008.5.1.4.1.1.1.1");
+  EXPECT_EQ(header.sop_instance_uid, "1.2.826.0.1.1.1");
+  EXPECT_EQ(header.study_instance_uid, "1.2.826.0.1.1");
+  EXPECT_EQ(header.series_instance_uid, "1.2.826.0.1.1.0");
+  EXPECT_EQ(header.transfer_syntax_uid, "1.2.840.10008.1.2.1");
+  EXPECT_EQ(header.instance_creator_uid, "2.25.1");
+  EXPECT_EQ(header.modality, "DX");
+  EXPECT_EQ(header.presentation_intent_type, "FOR PRESENTATION");
+  EXPECT_THAT(header.image_type, ElementsAre("ORIGINAL", "PRIMARY", "", "X"));
+  EXPECT_EQ(header.body_part_examined, "KNEE");
+  EXPECT_EQ(header.laterality, "L");
+  EXPECT_EQ(header.view_position, "AP");
+  EXPECT_EQ(header.protocol_name, "Knie ap");
+  ASSERT_EQ(header.anatomic_region.size(), 1u);
+  EXPECT_EQ(header.anatomic_region[0].value, "72696002");
+  EXPECT_EQ(header.anatomic_region[0].scheme, "SCT");
+  ASSERT_EQ(header.procedure_codes.size(), 3u);
+  EXPECT_EQ(header.procedure_codes[0].meaning, "first");
+  EXPECT_EQ(header.procedure_codes[1].value, "12345678901234567890");
+  EXPECT_EQ(header.procedure_codes[2].meaning, "third");
+  EXPECT_EQ(header.rows, 2);
+  EXPECT_EQ(header.columns, 4);
+  EXPECT_EQ(header.samples_per_pixel, 1);
+  EXPECT_EQ(header.bits_allocated, 16);
+  EXPECT_EQ(header.bits_stored, 12);
+  EXPECT_EQ(header.number_of_frames, 1);
+  EXPECT_EQ(header.photometric_interpretation, "MONOCHROME2");
+  EXPECT_TRUE(header.has_pixel_data);
+  EXPECT_FALSE(header.pixel_data_encapsulated);
+  EXPECT_EQ(header.pixel_data_bytes, 16u);
+  EXPECT_EQ(header.pixel_data_problem(), "");
+}
+
+TEST_F(InstanceHeaderTest, ImageLateralityOutranksLaterality) {
+  EXPECT_EQ(read([](DcmDataset& d) {
+              must(d.putAndInsertString(DCM_ImageLaterality, "R"));
+              must(d.putAndInsertString(DCM_Laterality, "L"));
+            }).laterality,
+            "R");
+}
+
+TEST_F(InstanceHeaderTest, AgeIsAsWrittenElseCounted) {
+  EXPECT_EQ(read().age_years, 55);  // Born 1970-06-15, studied a day before the birthday.
+  EXPECT_EQ(read(put(DCM_StudyDate, "20260615")).age_years, 56);
+  EXPECT_EQ(read(put(DCM_PatientBirthDate, "1970.06.15")).age_years, 55);
+  EXPECT_EQ(read(put(DCM_PatientAge, "012Y")).age_years, 12);
+  EXPECT_EQ(read(put(DCM_PatientAge, "018M")).age_years, 1);
+  EXPECT_EQ(read(put(DCM_PatientAge, "104W")).age_years, 1);
+  EXPECT_EQ(read(put(DCM_PatientAge, "300D")).age_years, 0);
+  EXPECT_EQ(read(put(DCM_PatientAge, "abcY")).age_years, 55);
+  EXPECT_EQ(read(put(DCM_PatientBirthDate, "")).age_years, -1);
+  EXPECT_EQ(read(put(DCM_PatientBirthDate, "20300101")).age_years, -1);
+}
+
+TEST_F(InstanceHeaderTest, DigestIsTheSameInEveryTransferSyntax) {
+  DcmRLEEncoderRegistration::registerCodecs();
+  const auto change = [](DcmDataset& d) {
+    add_code(d, DCM_AnatomicRegionSequence, DCM_CodeValue, "72696002", "SCT", "Knee");
+    must(d.putAndInsertString(DCM_WindowCenter, "100"));
+    must(d.putAndInsertUint16(DcmTag(DCM_PixelPaddingValue, EVR_US), 63536));
+  };
+  const std::string digest = read(change).digest;
+  EXPECT_EQ(digest.size(), 64u);
+  for (const E_TransferSyntax syntax :
+       {EXS_LittleEndianImplicit, EXS_BigEndianExplicit, EXS_DeflatedLittleEndianExplicit, EXS_RLELossless}) {
+    EXPECT_EQ(read(change, syntax).digest, digest) << DcmXfer(syntax).getXferName();
+  }
+}
+
+TEST_F(InstanceHeaderTest, DigestChangesWithWhatMattersOnly) {
+  const std::string digest = read().digest;
+  for (const auto& [tag, value] : {std::pair(DCM_PatientID, "T2"),
+                                   {DCM_BodyPartExamined, "HAND"},
+                                   {DCM_Laterality, "L"},
+                                   {DCM_WindowCenter, "12"},
+                                   {DCM_AccessionNumber, "A"},
+                                   {DCM_StudyInstanceUID, "1.9"},
+                                   {DCM_PhotometricInterpretation, "MONOCHROME1"}}) {
+    EXPECT_NE(read(put(tag, value)).digest, digest) << tag.toString();
+  }
+  EXPECT_NE(read([](DcmDataset& d) {
+              add_code(d, DCM_AnatomicRegionSequence, DCM_CodeValue, "72696002", "SCT", "Knee");
+            }).digest,
+            digest);
+  for (const auto& [tag, value] : {std::pair(DCM_RetrieveAETitle, "PACS"),
+                                   {DCM_InstitutionName, "H"},
+                                   {DCM_LossyImageCompression, "01"},
+                                   {DCM_BodyPartExamined, "KNEE "}}) {
+    EXPECT_EQ(read(put(tag, value)).digest, digest) << tag.toString();
+  }
+  EXPECT_EQ(read([](DcmDataset& d) {
+              DcmItem* item = nullptr;
+              must(d.findOrCreateSequenceItem(DCM_OriginalAttributesSequence, item));
+              must(item->putAndInsertString(DCM_SourceOfPreviousValues, "PACS"));
+              must(d.putAndInsertString(DcmTag(0x0009, 0x0010, EVR_LO), "VENDOR"));
+            }).digest,
+            digest);
+}
+
+TEST_F(InstanceHeaderTest, PixelDataProblemsAreNamed) {
+  EXPECT_EQ(read([](DcmDataset& d) { d.findAndDeleteElement(DCM_PixelData); }).pixel_data_problem(), "no pixel data");
+  EXPECT_EQ(read([](DcmDataset& d) { must(d.putAndInsertUint16(DCM_Rows, 0)); }).pixel_data_problem(),
+            "rows or columns are 0 or missing");
+  EXPECT_EQ(read([](DcmDataset& d) { must(d.putAndInsertUint16(DCM_Rows, 3)); }).pixel_data_problem(),
+            "pixel data shorter than rows x columns ask");
+  EXPECT_EQ(read(put(DCM_NumberOfFrames, "2147483647")).pixel_data_problem(),
+            "pixel data shorter than rows x columns ask");
+  EXPECT_EQ(read(put(DCM_NumberOfFrames, "99999999999")).pixel_data_problem(), "number of frames is 0 or no number");
+  // The largest product that a header can state.
+  InstanceHeader header = read();
+  header.rows = header.columns = header.samples_per_pixel = header.bits_allocated = 65535;
+  header.number_of_frames = 2147483647;
+  EXPECT_EQ(header.pixel_data_problem(), "pixel data shorter than rows x columns ask");
+}
+
+TEST_F(InstanceHeaderTest, CutPixelDataAreAFactAndNoError) {
+  DcmFileFormat file = make_image(TestImage{});
+  std::string bytes = read_bytes(write(folder_, file));
+  bytes.pop_back();
+  const auto header = read_instance_header(write_bytes(folder_, bytes));
+  ASSERT_TRUE(header.ok()) << header.status().message();
+  EXPECT_EQ(header->pixel_data_problem(), "the file ends inside the pixel data");
+}
+
+TEST_F(InstanceHeaderTest, AFileCutAnywhereBeforeItsPixelDataIsRefusedOrWhole) {
+  DcmFileFormat file = make_image(TestImage{});
+  add_code(*file.getDataset(), DCM_AnatomicRegionSequence, DCM_CodeValue, "72696002", "SCT", "Knee");
+  const std::string bytes = read_bytes(write(folder_, file));
+  const std::size_t pixel_data = bytes.find(std::string("\xE0\x7F\x10\x00", 4));
+  ASSERT_NE(pixel_data, std::string::npos);
+  int refused = 0;
+  for (std::size_t size = 0; size < pixel_data; ++size) {
+    const auto header = read_instance_header(write_bytes(folder_, bytes.substr(0, size)));
+    if (!header.ok()) {
+      EXPECT_EQ(header.status().code(), StatusCode::kInvalidArgument);
+      ++refused;
+    } else {
+      EXPECT_EQ(header->pixel_data_problem(), "no pixel data") << size;  // Cut between two elements.
+    }
+  }
+  EXPECT_GT(refused, static_cast<int>(pixel_data * 9 / 10));
+}
+
+TEST_F(InstanceHeaderTest, RefusalsDoNotRepeatThePatient) {
+  DcmFileFormat file = make_image(TestImage{});
+  std::string bytes = read_bytes(write(folder_, file));
+  const std::size_t name = bytes.find("Test^Object");
+  ASSERT_NE(name, std::string::npos);
+  bytes[name - 2] = '\xF0';  // The name's length: past the end.
+  bytes[name - 1] = '\xFF';
+  const auto header = read_instance_header(write_bytes(folder_, bytes));
+  ASSERT_FALSE(header.ok());
+  EXPECT_THAT(header.status().message(), Not(HasSubstr("Test")));
+}
+
+TEST_F(InstanceHeaderTest, UidsAreKeptWithWhatDoesNotBelongThere) {
+  DcmFileFormat file = make_image(TestImage{});
+  std::string bytes = read_bytes(write(folder_, file));
+  for (std::size_t at = bytes.find("1.2.826.0.1.1.0"); at != std::string::npos;
+       at = bytes.find("1.2.826.0.1.1.0", at + 1))
+    bytes.replace(at, 15, std::string("1.2.826\0/../../", 15));
+  const auto header = read_instance_header(write_bytes(folder_, bytes));
+  ASSERT_TRUE(header.ok());
+  EXPECT_NE(header->series_instance_uid, "1.2.826");  // A cut at the NUL would make it look like a UID.
+}
+
+TEST_F(InstanceHeaderTest, MissingFileIsNotFound) {
+  EXPECT_EQ(read_instance_header(folder_.fresh()).status().code(), StatusCode::kNotFound);
+}
+
+// Bytes by hand, for what DCMTK would not write.
+std::string tag(unsigned group, unsigned element) {
+  return {static_cast<char>(group), static_cast<char>(group >> 8), static_cast<char>(element),
+          static_cast<char>(element >> 8)};
+}
+std::string size32(unsigned long size) {
+  return {static_cast<char>(size), static_cast<char>(size >> 8), static_cast<char>(size >> 16),
+          static_cast<char>(size >> 24)};
+}
+std::string short_element(unsigned group, unsigned element, const std::string& vr, const std::string& value) {
+  return tag(group, element) + vr + size32(value.size()).substr(0, 2) + value;
+}
+std::string part10(const std::string& transfer_syntax, const std::string& data_set) {
+  const std::string uid = transfer_syntax.size() % 2 == 0 ? transfer_syntax : transfer_syntax + std::string(1, '\0');
+  return std::string(128, '\0') + "DICM" + short_element(2, 0x10, "UI", uid) + data_set;
+}
+constexpr const char* kExplicit = "1.2.840.10008.1.2.1";
+constexpr const char* kImplicit = "1.2.840.10008.1.2";
+const std::string kModality = short_element(8, 0x60, "CS", "DX");
+const std::string kItemOpen = tag(0xFFFE, 0xE000) + size32(0xFFFFFFFF);
+const std::string kItemClose = tag(0xFFFE, 0xE00D) + size32(0);
+const std::string kSequenceClose = tag(0xFFFE, 0xE0DD) + size32(0);
+
+std::string repeated(const std::string& text, int count) {
+  std::string all;
+  for (int i = 0; i < count; ++i) all += text;
+  return all;
+}
+
+enum class Nesting { kExplicit, kUnknown, kImplicit, kImplicitDefined };
+
+std::string nested(int depth, Nesting how) {
+  if (how == Nesting::kImplicitDefined) {
+    std::string content;
+    for (int i = 0; i < depth; ++i) {
+      const std::string item = tag(0xFFFE, 0xE000) + size32(content.size()) + content;
+      content = tag(9, 0x1001) + size32(item.size()) + item;
+    }
+    return content;
+  }
+  std::string open = tag(9, 0x1001);
+  if (how == Nesting::kExplicit) open += std::string("SQ\0\0", 4);
+  if (how == Nesting::kUnknown) open += std::string("UN\0\0", 4);
+  open += size32(0xFFFFFFFF) + kItemOpen;
+  std::string inner = open;
+  if (how == Nesting::kUnknown) inner = tag(9, 0x1001) + size32(0xFFFFFFFF) + kItemOpen;  // Implicit from there on.
+  return open + repeated(inner, depth - 1) + repeated(kItemClose + kSequenceClose, depth);
+}
+
+TEST_F(InstanceHeaderTest, NestingIsBoundedHoweverItIsEncoded) {
+  for (const Nesting how : {Nesting::kExplicit, Nesting::kUnknown, Nesting::kImplicit, Nesting::kImplicitDefined}) {
+    const bool implicit = how == Nesting::kImplicit || how == Nesting::kImplicitDefined;
+    const std::string start = implicit ? tag(8, 0x60) + size32(2) + "DX" : kModality;
+    const char* syntax = implicit ? kImplicit : kExplicit;
+    const Status flat = check(part10(syntax, start + nested(64, how)));
+    EXPECT_TRUE(flat.ok()) << static_cast<int>(how) << ": " << flat.message();
+    const Status deep = check(part10(syntax, start + nested(65, how)));
+    EXPECT_THAT(deep.message(), HasSubstr("nested")) << static_cast<int>(how);
+    const Status bomb = check(part10(syntax, start + nested(6000, how)));
+    EXPECT_THAT(bomb.message(), HasSubstr("nested")) << static_cast<int>(how);
+  }
+}
+
+TEST_F(InstanceHeaderTest, BytesThatOnlyLookLikeASequenceArePassedOver) {
+  const std::string value = tag(0xFFFE, 0xE000) + size32(4) + "????" + "rest";
+  EXPECT_TRUE(check(part10(kImplicit, tag(8, 0x60) + size32(2) + "DX" + tag(9, 0x1001) + size32(value.size()) + value +
+                                          tag(0x10, 0x10) + size32(2) + "A "))
+                  .ok());
+}
+
+TEST_F(InstanceHeaderTest, NumberOfElementsIsBounded) {
+  ReadLimits limits;
+  limits.elements_max = 100;
+  EXPECT_TRUE(check(part10(kExplicit, repeated(kModality, 98)), limits).ok());
+  EXPECT_THAT(check(part10(kExplicit, repeated(kModality, 101)), limits).message(), HasSubstr("elements"));
+  const std::string fragments = std::string("\xE0\x7F\x10\x00OB\0\0", 8) + size32(0xFFFFFFFF) +
+                                repeated(tag(0xFFFE, 0xE000) + size32(0), 101) + kSequenceClose;
+  EXPECT_THAT(check(part10("1.2.840.10008.1.2.5", kModality + fragments), limits).message(), HasSubstr("elements"));
+}
+
+TEST_F(InstanceHeaderTest, LengthsPastTheEndAreRefusedAtOnce) {
+  const std::string huge = tag(9, 0x1001) + std::string("OB\0\0", 4) + size32(0xFFFFFFF0) + "xx";
+  EXPECT_EQ(check(part10(kExplicit, kModality + huge)).code(), StatusCode::kInvalidArgument);
+  const std::string item = tag(0xFFFE, 0xE000) + size32(1000) + "xx";
+  const std::string sequence = tag(9, 0x1001) + std::string("SQ\0\0", 4) + size32(item.size()) + item;
+  EXPECT_EQ(check(part10(kExplicit, kModality + sequence)).code(), StatusCode::kInvalidArgument);
+}
+
+TEST_F(InstanceHeaderTest, NothingIsHiddenBehindPixelData) {
+  const std::string pixels = std::string("\xE0\x7F\x10\x00OW\0\0", 8) + size32(2) + "xx";
+  EXPECT_TRUE(
+      check(part10(kExplicit, kModality + pixels + tag(0xFFFC, 0xFFFC) + std::string("OB\0\0", 4) + size32(0))).ok());
+  EXPECT_EQ(check(part10(kExplicit, kModality + pixels + nested(6000, Nesting::kExplicit))).code(),
+            StatusCode::kInvalidArgument);
+}
+
+TEST_F(InstanceHeaderTest, InflatedSizeIsBounded) {
+  const std::string plain = kModality + tag(9, 0x1001) + std::string("OB\0\0", 4) + size32(4'000'000) +
+                            std::string(4'000'000, '\0') + kModality;
+  std::string packed(plain.size(), '\0');
+  z_stream stream{};
+  ASSERT_EQ(deflateInit2(&stream, 9, Z_DEFLATED, -MAX_WBITS, 9, Z_DEFAULT_STRATEGY), Z_OK);
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(plain.data()));
+  stream.avail_in = static_cast<uInt>(plain.size());
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  stream.avail_out = static_cast<uInt>(packed.size());
+  ASSERT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+  packed.resize(stream.total_out);
+  deflateEnd(&stream);
+  ASSERT_LT(packed.size(), 10'000u);
+  const std::string bytes = part10("1.2.840.10008.1.2.1.99", packed);
+  EXPECT_TRUE(check(bytes).ok()) << check(bytes).message();
+  ReadLimits limits;
+  limits.inflated_bytes_max = 1'000'000;
+  EXPECT_EQ(check(bytes, limits).code(), StatusCode::kInvalidArgument);
+}
+
+TEST_F(InstanceHeaderTest, AnotherByteOrderThanDeclaredIsRefused) {
+  EXPECT_THAT(check(part10("1.2.840.10008.1.2.2", kModality)).message(), HasSubstr("byte order"));
+}
+
+TEST_F(InstanceHeaderTest, WhatIsNoDicomIsRefused) {
+  for (const std::string& bytes : {std::string(), std::string("hello"), std::string(200, 'x'), std::string(400, '\0'),
+                                   std::string(128, '\0') + "DICM"}) {
+    EXPECT_EQ(check(bytes).code(), StatusCode::kInvalidArgument);
+  }
+}
+
+TEST_F(InstanceHeaderTest, ABareDataSetIsRead) {
+  DcmFileFormat file = make_image(TestImage{});
+  for (const E_TransferSyntax syntax : {EXS_LittleEndianExplicit, EXS_LittleEndianImplicit, EXS_BigEndianExplicit}) {
+    const auto path = folder_.fresh();
+    must(file.getDataset()->saveFile(path.c_str(), syntax));
+    const auto header = read_instance_header(path);
+    ASSERT_TRUE(header.ok()) << header.status().message();
+    EXPECT_EQ(header->transfer_syntax_uid, DcmXfer(syntax).getXferID());
+    EXPECT_EQ(header->body_part_examined, "KNEE");
+    EXPECT_EQ(header->pixel_data_problem(), "");
+  }
+}
+
+}  // namespace
+}  // namespace node::object
