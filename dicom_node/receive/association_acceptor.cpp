@@ -1,0 +1,290 @@
+#include "dicom_node/receive/association_acceptor.h"
+
+// Boost 1.74's Asio uses std::exchange without including its header.
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <list>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace node::receive {
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+using tcp = asio::ip::tcp;
+using std::chrono::milliseconds;
+
+constexpr std::size_t kPduHeaderBytes = 6;
+constexpr std::size_t kRequestBytesMin = kPduHeaderBytes + 68;  // Up to the variable items.
+constexpr unsigned char kAssociateRq = 0x01;
+// Result 2 transient, source 3 service provider (presentation), reason 2 local limit exceeded.
+constexpr std::array<unsigned char, 10> kLocalLimitExceeded = {0x03, 0, 0, 0, 0, 4, 0, 2, 3, 2};
+constexpr milliseconds kRejectLinger{2'000};  // For the peer to read the rejection and close.
+constexpr milliseconds kLookAgain{20};
+constexpr milliseconds kAcceptAgain{100};
+
+std::string text_of(const asio::ip::address& address) {
+  if (address.is_v6() && address.to_v6().is_v4_mapped()) {
+    return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).to_string();
+  }
+  return address.to_string();
+}
+
+// The peer will send no more, whatever still lies in the socket.
+bool half_closed(int descriptor) {
+  pollfd descriptors{descriptor, POLLRDHUP, 0};
+  return ::poll(&descriptors, 1, 0) > 0 && (descriptors.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+}  // namespace
+
+struct AssociationAcceptor::Impl {
+  struct Waiting {
+    Waiting(tcp::socket socket_in, std::string host_in)
+        : socket(std::move(socket_in)),
+          host(std::move(host_in)),
+          deadline(socket.get_executor()),
+          look_again(socket.get_executor()) {}
+    tcp::socket socket;
+    std::string host;
+    asio::steady_timer deadline, look_again;
+    std::size_t bytes_wanted = 0;  // What the kernel was last asked to wait for.
+    std::list<std::shared_ptr<Waiting>>::iterator position;
+    bool gone = false;
+  };
+  using Connection = std::shared_ptr<Waiting>;
+
+  Impl(const AcceptorLimits& limits_in, OnRequest on_request_in)
+      : limits(limits_in), on_request(std::move(on_request_in)) {}
+
+  const AcceptorLimits limits;
+  const OnRequest on_request;
+  asio::io_context io{1};
+  tcp::acceptor acceptor{io};
+  asio::steady_timer accept_again{io};
+  std::list<Connection> waiting;  // Oldest first. Of the thread alone, like all above.
+  std::thread thread;
+  std::uint16_t port = 0;
+  std::atomic<std::uint64_t> connections{0}, expired{0}, garbage{0}, evicted{0}, over_limit{0};
+  std::atomic<std::size_t> waiting_count{0};
+
+  Status listen(const std::string& bind, std::uint16_t port_wanted);
+  void accept();
+  void start(tcp::socket socket);
+  void make_room_for(const std::string& host);
+  void await(const Connection& connection, std::size_t bytes);
+  void look(const Connection& connection);
+  void hand_over(const Connection& connection, std::size_t request_bytes);
+  void reject(const Connection& connection, std::size_t request_bytes);
+  void await_close(const Connection& connection);
+  void drop(const Connection& connection, std::atomic<std::uint64_t>* counter = nullptr);
+};
+
+Status AssociationAcceptor::Impl::listen(const std::string& bind, std::uint16_t port_wanted) {
+  const std::string where = "listen on " + bind + ":" + std::to_string(port_wanted);
+  error_code error;
+  const asio::ip::address address = asio::ip::make_address(bind, error);
+  if (error) return invalid_argument(where + ": no address");
+  const tcp::endpoint endpoint(address, port_wanted);
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (!error) acceptor.non_blocking(true, error);
+  if (!error) port = acceptor.local_endpoint(error).port();
+  if (error) return unavailable(where + ": " + error.message());
+  return ok_status();
+}
+
+void AssociationAcceptor::Impl::accept() {
+  acceptor.async_accept([this](const error_code& error, tcp::socket socket) {
+    if (error == asio::error::operation_aborted) return;
+    if (!error) {
+      start(std::move(socket));
+      accept();
+      return;
+    }
+    // Out of descriptors, or a connection that was gone already: never in a tight loop.
+    accept_again.expires_after(kAcceptAgain);
+    accept_again.async_wait([this](const error_code& stopped) {
+      if (!stopped) accept();
+    });
+  });
+}
+
+void AssociationAcceptor::Impl::start(tcp::socket socket) {
+  ++connections;
+  error_code error;
+  const tcp::endpoint peer = socket.remote_endpoint(error);
+  if (error) return;  // Gone again.
+  socket.set_option(tcp::no_delay(true), error);
+  socket.set_option(asio::socket_base::keep_alive(true), error);
+  socket.non_blocking(true, error);
+  if (error) return;
+  std::string host = text_of(peer.address());
+  make_room_for(host);
+  auto connection = std::make_shared<Waiting>(std::move(socket), std::move(host));
+  connection->position = waiting.insert(waiting.end(), connection);
+  waiting_count = waiting.size();
+  connection->deadline.expires_after(limits.request_timeout);
+  connection->deadline.async_wait([this, connection](const error_code& cancelled) {
+    if (!cancelled) drop(connection, &expired);
+  });
+  await(connection, kPduHeaderBytes);
+}
+
+void AssociationAcceptor::Impl::make_room_for(const std::string& host) {
+  const auto same_host = [&host](const Connection& other) { return other->host == host; };
+  if (static_cast<std::size_t>(std::count_if(waiting.begin(), waiting.end(), same_host)) >=
+      limits.waiting_per_host_max) {
+    drop(Connection(*std::find_if(waiting.begin(), waiting.end(), same_host)), &evicted);
+  }
+  if (waiting.size() >= limits.waiting_max) drop(Connection(waiting.front()), &evicted);
+}
+
+// The kernel is asked to report the socket readable no sooner than `bytes` lie in it: what is only peeked at stays
+// readable, and the thread would spin.
+void AssociationAcceptor::Impl::await(const Connection& connection, std::size_t bytes) {
+  connection->bytes_wanted = bytes;
+  const int low_water = static_cast<int>(bytes);
+  ::setsockopt(connection->socket.native_handle(), SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof low_water);
+  connection->socket.async_wait(tcp::socket::wait_read, [this, connection](const error_code& error) {
+    if (error == asio::error::operation_aborted) return;
+    if (error) {
+      drop(connection);
+    } else {
+      look(connection);
+    }
+  });
+}
+
+void AssociationAcceptor::Impl::look(const Connection& connection) {
+  if (connection->gone) return;
+  std::array<unsigned char, kPduHeaderBytes> header{};
+  error_code error;
+  const std::size_t available = connection->socket.available(error);
+  if (!error && available >= kPduHeaderBytes) {
+    connection->socket.receive(asio::buffer(header), tcp::socket::message_peek, error);
+  }
+  if (error && error != asio::error::would_block) return drop(connection);
+
+  std::size_t wanted = kPduHeaderBytes;
+  if (available >= kPduHeaderBytes) {
+    const std::size_t length = std::size_t{header[2]} << 24 | std::size_t{header[3]} << 16 |
+                               std::size_t{header[4]} << 8 | std::size_t{header[5]};
+    wanted = kPduHeaderBytes + length;
+    if (header[0] != kAssociateRq || wanted < kRequestBytesMin || wanted > limits.request_bytes_max) {
+      return drop(connection, &garbage);
+    }
+    if (available >= wanted) return hand_over(connection, wanted);
+  }
+  if (half_closed(connection->socket.native_handle())) return drop(connection);
+  if (wanted != connection->bytes_wanted) return await(connection, wanted);
+  // Woken early all the same (a kernel short of memory may do so): look again a little later.
+  connection->look_again.expires_after(kLookAgain);
+  connection->look_again.async_wait([this, connection, wanted](const error_code& cancelled) {
+    if (!cancelled && !connection->gone) await(connection, wanted);
+  });
+}
+
+void AssociationAcceptor::Impl::hand_over(const Connection& connection, std::size_t request_bytes) {
+  error_code error;
+  const int low_water = 1;
+  ::setsockopt(connection->socket.native_handle(), SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof low_water);
+  // DCMTK wants a blocking descriptor; ours goes back to it only if the request is refused. A descriptor of its own
+  // leaves no doubt about who closes which.
+  const int descriptor = ::fcntl(connection->socket.native_handle(), F_DUPFD_CLOEXEC, 0);
+  if (descriptor < 0) return reject(connection, request_bytes);
+  connection->socket.native_non_blocking(false, error);
+  if (!error && on_request(descriptor, connection->host)) return drop(connection);
+  ::close(descriptor);
+  connection->socket.native_non_blocking(true, error);
+  if (error) return drop(connection);
+  reject(connection, request_bytes);
+}
+
+// Takes the request out of the socket first: closing it with unread bytes would send a reset, which may overtake the
+// rejection. Then waits for the peer to close, as PS3.8 has it (state 13).
+void AssociationAcceptor::Impl::reject(const Connection& connection, std::size_t request_bytes) {
+  ++over_limit;
+  error_code error;
+  std::vector<unsigned char> request(request_bytes);
+  asio::read(connection->socket, asio::buffer(request), error);
+  if (!error) asio::write(connection->socket, asio::buffer(kLocalLimitExceeded), error);
+  if (!error) connection->socket.shutdown(tcp::socket::shutdown_send, error);
+  if (error) return drop(connection);
+  connection->deadline.expires_after(kRejectLinger);
+  connection->deadline.async_wait([this, connection](const error_code& cancelled) {
+    if (!cancelled) drop(connection);
+  });
+  await_close(connection);
+}
+
+void AssociationAcceptor::Impl::await_close(const Connection& connection) {
+  auto scratch = std::make_shared<std::array<char, 512>>();
+  connection->socket.async_receive(asio::buffer(*scratch),
+                                   [this, connection, scratch](const error_code& error, std::size_t) {
+                                     if (connection->gone) return;
+                                     if (error) {
+                                       drop(connection);
+                                     } else {
+                                       await_close(connection);
+                                     }
+                                   });
+}
+
+void AssociationAcceptor::Impl::drop(const Connection& connection, std::atomic<std::uint64_t>* counter) {
+  if (std::exchange(connection->gone, true)) return;
+  if (counter != nullptr) ++*counter;
+  error_code ignored;
+  connection->deadline.cancel();
+  connection->look_again.cancel();
+  connection->socket.close(ignored);
+  waiting.erase(connection->position);
+  waiting_count = waiting.size();
+}
+
+AssociationAcceptor::AssociationAcceptor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+AssociationAcceptor::~AssociationAcceptor() { stop(); }
+
+Result<std::unique_ptr<AssociationAcceptor>> AssociationAcceptor::open(const std::string& bind, std::uint16_t port,
+                                                                       const AcceptorLimits& limits,
+                                                                       OnRequest on_request) {
+  auto impl = std::make_unique<Impl>(limits, std::move(on_request));
+  NODE_RETURN_IF_ERROR(impl->listen(bind, port));
+  impl->accept();
+  impl->thread = std::thread([self = impl.get()] { self->io.run(); });
+  return std::unique_ptr<AssociationAcceptor>(new AssociationAcceptor(std::move(impl)));
+}
+
+std::uint16_t AssociationAcceptor::port() const { return impl_->port; }
+
+AcceptorStats AssociationAcceptor::stats() const {
+  const Impl& impl = *impl_;
+  return {impl.connections, impl.expired, impl.garbage, impl.evicted, impl.over_limit, impl.waiting_count};
+}
+
+void AssociationAcceptor::stop() {
+  if (!impl_->thread.joinable()) return;
+  impl_->io.stop();
+  impl_->thread.join();
+  error_code ignored;
+  impl_->acceptor.close(ignored);
+  while (!impl_->waiting.empty()) impl_->drop(Impl::Connection(impl_->waiting.front()));
+}
+
+}  // namespace node::receive

@@ -1,0 +1,68 @@
+#include "dicom_node/receive/same_pixels.h"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dctk.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <fstream>
+#include <system_error>
+
+#include "dicom_node/object/image_loader.h"
+#include "dicom_node/object/instance_header.h"
+#include "dicom_node/object/part10.h"
+
+namespace node::receive {
+namespace {
+
+bool is_about_the_bytes(const Status& status) {  // Not about reading them.
+  return status.code() == StatusCode::kInvalidArgument || status.code() == StatusCode::kUnsupported ||
+         status.code() == StatusCode::kResourceExhausted;
+}
+
+Result<bool> have_same_encoded_pixels(const std::filesystem::path& a, const std::filesystem::path& b) {
+  DcmFileFormat file_a, file_b;
+  NODE_RETURN_IF_ERROR(object::load_dataset(a, file_a, object::Extent::kWithPixelData));
+  NODE_RETURN_IF_ERROR(object::load_dataset(b, file_b, object::Extent::kWithPixelData));
+  DcmElement *pixels_a = nullptr, *pixels_b = nullptr;
+  const bool both = file_a.getDataset()->findAndGetElement(DCM_PixelData, pixels_a).good() &&
+                    file_b.getDataset()->findAndGetElement(DCM_PixelData, pixels_b).good();
+  return both && pixels_a->compare(*pixels_b) == 0;
+}
+
+}  // namespace
+
+Result<bool> have_same_bytes(const std::filesystem::path& a, const std::filesystem::path& b) {
+  std::ifstream stream_a(a, std::ios::binary), stream_b(b, std::ios::binary);
+  if (!stream_a || !stream_b)
+    return not_found("compare " + (stream_a ? b : a).filename().string() + ": cannot be read");
+  std::array<char, 1 << 16> bytes_a{}, bytes_b{};
+  while (true) {
+    stream_a.read(bytes_a.data(), bytes_a.size());
+    stream_b.read(bytes_b.data(), bytes_b.size());
+    if (stream_a.gcount() != stream_b.gcount()) return false;
+    if (stream_a.gcount() == 0) return true;
+    if (std::memcmp(bytes_a.data(), bytes_b.data(), static_cast<std::size_t>(stream_a.gcount())) != 0) return false;
+  }
+}
+
+Result<bool> have_same_pixels(const std::filesystem::path& a, const std::filesystem::path& b) {
+  NODE_ASSIGN_OR_RETURN(const object::InstanceHeader header_a, object::read_instance_header(a));
+  NODE_ASSIGN_OR_RETURN(const object::InstanceHeader header_b, object::read_instance_header(b));
+  if (!header_a.has_pixel_data || !header_b.has_pixel_data) return header_a.has_pixel_data == header_b.has_pixel_data;
+
+  const bool syntaxes_differ = header_a.transfer_syntax_uid != header_b.transfer_syntax_uid;
+  const auto digest_a = object::digest_pixels(a);
+  const auto digest_b = object::digest_pixels(b);
+  if (digest_a.ok() && digest_b.ok()) {
+    if (digest_a->sha256_hex == digest_b->sha256_hex) return true;
+    return syntaxes_differ && (digest_a->lossy_syntax || digest_b->lossy_syntax);
+  }
+  if (!digest_a.ok() && !is_about_the_bytes(digest_a.status())) return digest_a.status();
+  if (!digest_b.ok() && !is_about_the_bytes(digest_b.status())) return digest_b.status();
+  if (syntaxes_differ) return true;
+  return have_same_encoded_pixels(a, b);
+}
+
+}  // namespace node::receive

@@ -1,0 +1,587 @@
+#include "dicom_node/receive/store_scp.h"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dcostrma.h>
+#include <dcmtk/dcmdata/dcostrmf.h>
+#include <dcmtk/dcmdata/dctk.h>
+#include <dcmtk/dcmnet/assoc.h>
+#include <dcmtk/dcmnet/dimse.h>
+#include <dcmtk/dcmnet/dul.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <list>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "config/base/mutex.h"
+#include "dicom_node/receive/association_acceptor.h"
+#include "dicom_node/receive/command_set.h"
+#include "dicom_node/receive/intake.h"
+#include "dicom_node/receive/presentation_contexts.h"
+
+namespace node::receive {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr int kPeerClosesSeconds = 5;  // After a rejection or a release.
+constexpr std::size_t kLogTextMax = 64;
+
+// What a peer wrote, fit for one key=value.
+std::string printable(std::string_view text) {
+  std::string out(text.substr(0, kLogTextMax));
+  for (char& c : out) {
+    if (c <= ' ' || c > '~' || c == '"' || c == '=') c = '_';
+  }
+  return out.empty() ? "-" : out;
+}
+
+std::string trimmed(std::string_view text) {
+  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\0')) text.remove_suffix(1);
+  return std::string(text);
+}
+
+// DCMTK's texts may hold what a peer sent: only module and code.
+std::string code_of(const OFCondition& condition) {
+  return fmt::format("{}:{:#06x}", condition.module(), condition.code());
+}
+
+bool resolves_to(const std::string& name, const std::string& address) {
+  if (name == address) return true;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(name.c_str(), nullptr, &hints, &found) != 0) return false;
+  bool same = false;
+  for (const addrinfo* entry = found; entry != nullptr && !same; entry = entry->ai_next) {
+    char text[NI_MAXHOST];
+    same = ::getnameinfo(entry->ai_addr, entry->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0 &&
+           address == text;
+  }
+  ::freeaddrinfo(found);
+  return same;
+}
+
+// Takes a data set's bytes as they come. What cannot be kept (too large, disk full) is swallowed, so that the peer's
+// message still ends where it should and can be answered; DCMTK 3.6.7's own way out of a failed write waits for a
+// fragment that may never come. Far beyond the limit the connection is cut.
+class DataSetWriter final : public DcmConsumer {
+ public:
+  DataSetWriter(const std::filesystem::path& file, std::uint64_t bytes_max, int socket)
+      : stream_(file, std::ios::binary | std::ios::app), bytes_max_(bytes_max), socket_(socket) {}
+
+  std::uint64_t bytes() const { return bytes_; }
+  bool too_large() const { return bytes_ > bytes_max_; }
+  bool finish() {
+    stream_.close();
+    return stream_.good();
+  }
+
+  OFBool good() const override { return OFTrue; }
+  OFCondition status() const override { return EC_Normal; }
+  OFBool isFlushed() const override { return OFTrue; }
+  offile_off_t avail() const override { return std::numeric_limits<offile_off_t>::max(); }
+  offile_off_t write(const void* bytes, offile_off_t size) override {
+    bytes_ += static_cast<std::uint64_t>(size);
+    if (!too_large()) stream_.write(static_cast<const char*>(bytes), size);
+    if (bytes_ / 2 > bytes_max_) ::shutdown(socket_, SHUT_RDWR);
+    return size;
+  }
+  void flush() override {}
+
+ private:
+  std::ofstream stream_;
+  const std::uint64_t bytes_max_;
+  const int socket_;
+  std::uint64_t bytes_ = 0;
+};
+
+class DataSetStream final : public DcmOutputStream {
+ public:
+  explicit DataSetStream(DataSetWriter& writer) : DcmOutputStream(&writer) {}
+};
+
+// Which descriptor DCMTK takes as an accepted connection is one global of the process, read while it reads the request:
+// one association at a time, and only with a whole request in the socket, so that nobody waits here for a peer.
+Mutex external_socket_mutex;
+
+// One association as DCMTK has it, from the descriptor to the end.
+struct DcmtkAssociation {
+  T_ASC_Network* network = nullptr;
+  T_ASC_Association* association = nullptr;
+
+  DcmtkAssociation() = default;
+  DcmtkAssociation(const DcmtkAssociation&) = delete;
+  DcmtkAssociation& operator=(const DcmtkAssociation&) = delete;
+  ~DcmtkAssociation() {
+    if (association != nullptr) {
+      ASC_dropAssociation(association);
+      ASC_destroyAssociation(&association);
+    }
+    if (network != nullptr) ASC_dropNetwork(&network);
+  }
+
+  // Takes over `descriptor`.
+  OFCondition receive_request(int descriptor, int timeout_s) {
+    MutexLock lock(external_socket_mutex);
+    dcmExternalSocketHandle.set(descriptor);
+    OFCondition condition = ASC_initializeNetwork(NET_ACCEPTOR, 0, timeout_s, &network);
+    if (condition.good()) {
+      condition = ASC_receiveAssociation(network, &association, ASC_MAXIMUMPDUSIZE, nullptr, nullptr, OFFalse,
+                                         DUL_NOBLOCK, timeout_s);
+    }
+    dcmExternalSocketHandle.set(-1);
+    // Failed before there was a connection object that closes it.
+    if (association == nullptr || association->DULassociation == nullptr) ::close(descriptor);
+    return condition;
+  }
+};
+
+enum class Ending { kReleased, kPeerAborted, kPeerGone, kTimeout, kStopping, kProtocol };
+
+std::string_view to_string(Ending ending) {
+  switch (ending) {
+    case Ending::kReleased: return "released";
+    case Ending::kPeerAborted: return "peer_aborted";
+    case Ending::kPeerGone: return "peer_gone";
+    case Ending::kTimeout: return "timeout";
+    case Ending::kStopping: return "stopping";
+    case Ending::kProtocol: return "protocol_error";
+  }
+  return "unknown";
+}
+
+Ending ending_of(const OFCondition& condition) {
+  if (condition == DUL_PEERREQUESTEDRELEASE) return Ending::kReleased;
+  if (condition == DUL_PEERABORTEDASSOCIATION) return Ending::kPeerAborted;
+  if (condition == DIMSE_NODATAAVAILABLE || condition == DUL_READTIMEOUT) return Ending::kTimeout;
+  if (condition == DUL_NETWORKCLOSED || condition == DIMSE_READPDVFAILED) return Ending::kPeerGone;
+  return Ending::kProtocol;
+}
+
+}  // namespace
+
+struct StoreScp::Impl {
+  struct Association {
+    std::uint64_t number = 0;
+    std::string host;
+    int socket = -1;  // Ours beside DCMTK's own, to wait on and to cut; of the mutex once the thread runs.
+    bool done = false;
+    std::thread thread;
+  };
+  // One association at work: what its thread needs and nobody else sees.
+  struct Session {
+    std::uint64_t number = 0;
+    int socket = -1;
+    Sender sender;
+    T_ASC_Association* association = nullptr;
+  };
+
+  Impl(const config::ReceiveConfig& config_in, storage::Spool& spool_in, storage::StudyStore& store,
+       const route::Router& router)
+      : config(config_in),
+        spool(spool_in),
+        intake(config, spool_in, store, router),
+        stop_event(::eventfd(0, EFD_CLOEXEC)) {}
+  ~Impl() { ::close(stop_event); }
+
+  const config::ReceiveConfig config;
+  storage::Spool& spool;
+  Intake intake;
+  const int stop_event;  // Readable from stop() on.
+  std::unique_ptr<AssociationAcceptor> acceptor;
+
+  mutable Mutex mutex;
+  ConditionVariable ended;
+  std::list<Association> associations GUARDED_BY(mutex);
+  std::uint64_t next_number GUARDED_BY(mutex) = 1;
+  bool stopping GUARDED_BY(mutex) = false;
+  StoreScpStats counts GUARDED_BY(mutex);
+
+  bool admit(int socket, const std::string& host);
+  void serve(Association& own, std::uint64_t number, const std::string& host, int socket);
+  void run(std::uint64_t number, const std::string& host, int socket);
+  const config::PeerConfig* find_peer(const std::string& calling, const std::string& host) const;
+  bool accept_request(Session& session, const std::string& host);
+  Ending answer_requests(Session& session);
+  OFCondition next_pdv(Session& session, bool between_requests, DUL_PDV& pdv);
+  Result<Command> read_command(Session& session, T_ASC_PresentationContextID& context, Ending& ending);
+  OFCondition store(Session& session, T_ASC_PresentationContextID context, const Command& command);
+  IntakeAnswer receive(Session& session, const T_ASC_PresentationContext& context, const Command& command,
+                       const T_DIMSE_C_StoreRQ& request, OFCondition& condition);
+  void count(const IntakeAnswer& answer);
+  bool is_stopping() const {
+    MutexLock lock(mutex);
+    return stopping;
+  }
+};
+
+// On the acceptor's thread.
+bool StoreScp::Impl::admit(int socket, const std::string& host) {
+  MutexLock lock(mutex);
+  for (auto it = associations.begin(); it != associations.end();) {
+    if (it->done) {
+      it->thread.join();
+      it = associations.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  const auto of_host = std::count_if(associations.begin(), associations.end(),
+                                     [&host](const Association& other) { return other.host == host; });
+  if (stopping || std::ssize(associations) >= config.associations_max || of_host >= config.associations_per_host_max) {
+    spdlog::warn("event=association_rejected host={} reason=\"too many associations\" open={} of_host={}", host,
+                 associations.size(), of_host);
+    return false;
+  }
+  Association& own = associations.emplace_back();
+  own.number = next_number++;
+  own.host = host;
+  own.socket = socket;
+  try {
+    own.thread = std::thread([this, &own, number = own.number, host, socket] { serve(own, number, host, socket); });
+  } catch (const std::exception& error) {
+    spdlog::error("event=association_rejected host={} reason=\"no thread: {}\"", host, error.what());
+    associations.pop_back();
+    return false;
+  }
+  return true;
+}
+
+void StoreScp::Impl::serve(Association& own, std::uint64_t number, const std::string& host, int socket) {
+  try {
+    run(number, host, socket);
+  } catch (const std::exception& error) {
+    spdlog::error("event=association_failed association={} host={} reason=\"{}\"", number, host, error.what());
+  }
+  MutexLock lock(mutex);
+  ::close(std::exchange(own.socket, -1));
+  own.done = true;
+  ended.notify_all();
+}
+
+void StoreScp::Impl::run(std::uint64_t number, const std::string& host, int socket) {
+  DcmtkAssociation dcmtk;
+  const int descriptor = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
+  if (descriptor < 0) return;
+  const OFCondition request = dcmtk.receive_request(descriptor, static_cast<int>(config.acse_timeout.count()));
+  if (request.bad()) {
+    spdlog::warn("event=association_rejected association={} host={} reason=\"malformed request\" code={}", number, host,
+                 code_of(request));
+    MutexLock lock(mutex);
+    ++counts.rejected_other_total;
+    return;
+  }
+  Session session{.number = number, .socket = socket, .sender = {}, .association = dcmtk.association};
+  if (!accept_request(session, host)) {
+    ASC_dropSCPAssociation(dcmtk.association, kPeerClosesSeconds);
+    return;
+  }
+  const Ending ending = answer_requests(session);
+  if (ending == Ending::kReleased) {
+    ASC_acknowledgeRelease(dcmtk.association);
+    ASC_dropSCPAssociation(dcmtk.association, kPeerClosesSeconds);
+  } else if (ending != Ending::kPeerAborted && ending != Ending::kPeerGone) {
+    // DCMTK would read on for as long as the peer sends; what it has to say is of no interest any more.
+    ::shutdown(socket, SHUT_RD);
+    ASC_abortAssociation(dcmtk.association);
+  }
+  spdlog::log(ending == Ending::kReleased ? spdlog::level::info : spdlog::level::warn,
+              "event=association_end association={} peer={} ending={}", number, printable(session.sender.name),
+              to_string(ending));
+  MutexLock lock(mutex);
+  --counts.associations_open;
+  if (ending != Ending::kReleased) ++counts.aborted_total;
+}
+
+const config::PeerConfig* StoreScp::Impl::find_peer(const std::string& calling, const std::string& host) const {
+  std::vector<const config::PeerConfig*> found;
+  for (const config::PeerConfig& peer : config.peers) {
+    if (peer.ae_title == calling) found.push_back(&peer);
+  }
+  if (found.empty()) return nullptr;
+  if (found.size() == 1) return found.front();
+  for (const config::PeerConfig* peer : found) {  // Several share a title: the address tells them apart.
+    if (resolves_to(peer->host, host)) return peer;
+  }
+  return nullptr;
+}
+
+bool StoreScp::Impl::accept_request(Session& session, const std::string& host) {
+  T_ASC_Parameters& parameters = *session.association->params;
+  char calling_text[DUL_LEN_TITLE + 1] = {}, called_text[DUL_LEN_TITLE + 1] = {}, context_text[DUL_LEN_NAME + 1] = {};
+  ASC_getAPTitles(&parameters, calling_text, sizeof calling_text, called_text, sizeof called_text, nullptr, 0);
+  ASC_getApplicationContextName(&parameters, context_text, sizeof context_text);
+  const std::string calling = trimmed(calling_text), called = trimmed(called_text);
+
+  const auto reject = [&](T_ASC_RejectParametersReason reason, std::string_view words,
+                          std::uint64_t StoreScpStats::*counter) {
+    const T_ASC_RejectParameters rejection{ASC_RESULT_REJECTEDPERMANENT, ASC_SOURCE_SERVICEUSER, reason};
+    ASC_rejectAssociation(session.association, &rejection);
+    spdlog::warn("event=association_rejected association={} host={} calling={} called={} reason=\"{}\"", session.number,
+                 host, printable(calling), printable(called), words);
+    MutexLock lock(mutex);
+    ++(counts.*counter);
+    return false;
+  };
+
+  if (context_text != std::string_view(UID_StandardApplicationContext)) {
+    return reject(ASC_REASON_SU_APPCONTEXTNAMENOTSUPPORTED, "application context not supported",
+                  &StoreScpStats::rejected_other_total);
+  }
+  if (called != config.ae_title) {
+    return reject(ASC_REASON_SU_CALLEDAETITLENOTRECOGNIZED, "called AE title is not ours",
+                  &StoreScpStats::rejected_called_ae_total);
+  }
+  const config::PeerConfig* peer = find_peer(calling, host);
+  if (peer == nullptr && !config.accept_unknown) {
+    return reject(ASC_REASON_SU_CALLINGAETITLENOTRECOGNIZED, "calling AE title is no peer's",
+                  &StoreScpStats::rejected_calling_ae_total);
+  }
+  session.sender = peer != nullptr ? Sender{peer->name, peer->study_quiet_period} : Sender{.name = calling};
+
+  const int contexts = negotiate(parameters);
+  if (contexts == 0) {
+    return reject(ASC_REASON_SU_NOREASON, "no presentation context is acceptable",
+                  &StoreScpStats::rejected_other_total);
+  }
+  const OFCondition acknowledged = ASC_acknowledgeAssociation(session.association);
+  if (acknowledged.bad()) {
+    spdlog::warn("event=association_failed association={} host={} code={}", session.number, host,
+                 code_of(acknowledged));
+    return false;
+  }
+  spdlog::info("event=association association={} peer={} host={} calling={} contexts={}", session.number,
+               printable(session.sender.name), host, printable(calling), contexts);
+  MutexLock lock(mutex);
+  ++counts.associations_open;
+  ++counts.associations_total;
+  return true;
+}
+
+// Until the association ends, one way or another.
+Ending StoreScp::Impl::answer_requests(Session& session) {
+  while (true) {
+    T_ASC_PresentationContextID context = 0;
+    Ending ending = Ending::kProtocol;
+    const Result<Command> command = read_command(session, context, ending);
+    if (!command.ok()) {
+      if (ending == Ending::kProtocol) {
+        spdlog::warn("event=protocol_error association={} reason=\"{}\"", session.number, command.status().message());
+      }
+      return ending;
+    }
+    OFCondition condition;
+    if (command->field == DIMSE_C_ECHO_RQ && !command->has_data_set) {
+      T_DIMSE_C_EchoRQ request{};
+      request.MessageID = command->message_id;
+      OFStandard::strlcpy(request.AffectedSOPClassUID, UID_VerificationSOPClass, sizeof request.AffectedSOPClassUID);
+      condition = DIMSE_sendEchoResponse(session.association, context, &request, STATUS_Success, nullptr);
+      MutexLock lock(mutex);
+      ++counts.echoes_total;
+    } else if (command->field == DIMSE_C_STORE_RQ && command->has_data_set) {
+      condition = store(session, context, *command);
+    } else if (command->field != DIMSE_C_CANCEL_RQ) {
+      spdlog::warn("event=protocol_error association={} reason=\"unexpected command {:#06x}\"", session.number,
+                   command->field);
+      return Ending::kProtocol;
+    }
+    if (condition.bad()) return ending_of(condition);
+  }
+}
+
+// DCMTK keeps this one to itself. `between_requests`: nothing of a request has come yet, so a stop ends the wait.
+OFCondition StoreScp::Impl::next_pdv(Session& session, bool between_requests, DUL_PDV& pdv) {
+  DUL_ASSOCIATIONKEY** dul = &session.association->DULassociation;
+  if (DUL_NextPDV(dul, &pdv).good()) return EC_Normal;
+  const auto timeout = milliseconds(config.dimse_timeout);
+  pollfd descriptors[2] = {{session.socket, POLLIN, 0}, {stop_event, POLLIN, 0}};
+  const int ready = ::poll(descriptors, between_requests ? 2 : 1, static_cast<int>(timeout.count()));
+  if (ready == 0) return DIMSE_NODATAAVAILABLE;
+  if (descriptors[0].revents == 0) return DUL_NETWORKCLOSED;  // Stopping; the caller knows.
+  const OFCondition condition = DUL_ReadPDVs(dul, nullptr, DUL_NOBLOCK, static_cast<int>(config.dimse_timeout.count()));
+  if (condition != DUL_PDATAPDUARRIVED) return condition;
+  return DUL_NextPDV(dul, &pdv);
+}
+
+Result<Command> StoreScp::Impl::read_command(Session& session, T_ASC_PresentationContextID& context, Ending& ending) {
+  std::string bytes;
+  DUL_PDV pdv{};
+  do {
+    const OFCondition condition = next_pdv(session, bytes.empty(), pdv);
+    if (condition != EC_Normal) {
+      ending = ending_of(condition);
+      if (ending == Ending::kPeerGone && bytes.empty() && is_stopping()) ending = Ending::kStopping;
+      return unavailable("read a command: " + code_of(condition));
+    }
+    if (pdv.pdvType != DUL_COMMANDPDV) return invalid_argument("data without a command");
+    if (!bytes.empty() && pdv.presentationContextID != context) return invalid_argument("a command in two contexts");
+    if (bytes.size() + pdv.fragmentLength > kCommandBytesMax) return invalid_argument("a command of unlikely length");
+    context = pdv.presentationContextID;
+    bytes.append(static_cast<const char*>(pdv.data), pdv.fragmentLength);
+  } while (!pdv.lastPDV);
+  return parse_command(bytes);
+}
+
+OFCondition StoreScp::Impl::store(Session& session, T_ASC_PresentationContextID context_id, const Command& command) {
+  const auto begun = steady_clock::now();
+  T_ASC_PresentationContext context{};
+  OFCondition condition = ASC_findAcceptedPresentationContext(session.association->params, context_id, &context);
+  if (condition.bad()) return condition;
+
+  T_DIMSE_C_StoreRQ request{};
+  request.MessageID = command.message_id;
+  request.DataSetType = DIMSE_DATASET_PRESENT;
+  OFStandard::strlcpy(request.AffectedSOPClassUID, command.sop_class_uid.c_str(), sizeof request.AffectedSOPClassUID);
+  OFStandard::strlcpy(request.AffectedSOPInstanceUID, command.sop_instance_uid.c_str(),
+                      sizeof request.AffectedSOPInstanceUID);
+
+  const IntakeAnswer answer = receive(session, context, command, request, condition);
+  if (condition.bad()) return condition;
+  count(answer);
+
+  DcmDataset detail;
+  if (!answer.error_comment.empty()) detail.putAndInsertString(DCM_ErrorComment, answer.error_comment.c_str());
+  T_DIMSE_C_StoreRSP response{};
+  response.DimseStatus = answer.status;
+  condition = DIMSE_sendStoreResponse(session.association, context_id, &request, &response,
+                                      answer.error_comment.empty() ? nullptr : &detail);
+
+  const auto level = answer.outcome == Outcome::kStoreFailed ? spdlog::level::err
+                     : answer.status != kSuccess             ? spdlog::level::warn
+                                                             : spdlog::level::info;
+  spdlog::log(level,
+              "event=c_store association={} peer={} sop={} study={} status={:#06x} outcome={} rule={} tasks={} ms={} "
+              "reason=\"{}\"",
+              session.number, printable(session.sender.name), printable(command.sop_instance_uid),
+              printable(answer.study_instance_uid), answer.status, to_string(answer.outcome),
+              printable(answer.route.rule), answer.route.tasks.size(),
+              std::chrono::duration_cast<milliseconds>(steady_clock::now() - begun).count(),
+              !answer.detail.ok()             ? answer.detail.message()
+              : !answer.error_comment.empty() ? answer.error_comment
+                                              : answer.route.reason);
+  return condition;
+}
+
+// Reads the whole data set, whatever becomes of it: only then may the peer be answered.
+IntakeAnswer StoreScp::Impl::receive(Session& session, const T_ASC_PresentationContext& context, const Command& command,
+                                     const T_DIMSE_C_StoreRQ& request, OFCondition& condition) {
+  auto file = spool.begin();
+  std::filesystem::path path = file.ok() ? file->path() : std::filesystem::path();
+  if (file.ok()) {
+    DcmOutputFileStream* meta = nullptr;
+    const OFCondition created = DIMSE_createFilestream(OFFilename(path.c_str()), &request, session.association,
+                                                       context.presentationContextID, 1, &meta);
+    delete meta;  // Closed; the data set follows as it comes.
+    if (created.bad()) file = resource_exhausted("write a meta header: " + code_of(created));
+  }
+  if (!file.ok()) path = "/dev/null";
+
+  DataSetWriter writer(path, config.object_bytes_max, session.socket);
+  DataSetStream stream(writer);
+  T_ASC_PresentationContextID data_context = 0;
+  condition =
+      DIMSE_receiveDataSetInFile(session.association, DIMSE_NONBLOCKING, static_cast<int>(config.dimse_timeout.count()),
+                                 &data_context, &stream, nullptr, nullptr);
+  if (condition.good() && data_context != context.presentationContextID) {
+    condition = DIMSE_BADDATA;
+  }
+  if (condition.bad()) return {};
+  {
+    MutexLock lock(mutex);
+    counts.received_bytes += writer.bytes();
+  }
+  const bool written = writer.finish();
+  if (is_stopping()) return refusal(kOutOfResources, "stopping, try again later");
+  if (command.sop_class_uid != context.abstractSyntax || !is_storage_class(command.sop_class_uid)) {
+    return refusal(kSopClassNotSupported, "SOP class was not accepted for this context");
+  }
+  if (!file.ok()) return refusal(file.status());
+  if (writer.too_large()) return refusal(kOutOfResources, "object larger than this node takes");
+  if (!written) return refusal(resource_exhausted("write " + path.filename().string()));
+  return intake.take(*std::move(file), command, session.sender);
+}
+
+void StoreScp::Impl::count(const IntakeAnswer& answer) {
+  MutexLock lock(mutex);
+  if (answer.status != kSuccess) ++counts.refused_by_status[answer.status];
+  switch (answer.outcome) {
+    case Outcome::kStored: ++counts.received_total; break;
+    case Outcome::kResend: ++counts.resends_total; break;
+    case Outcome::kCorrection: ++counts.corrections_total; break;
+    case Outcome::kConflict: ++counts.conflicts_total; break;
+    case Outcome::kOwnResult: ++counts.own_results_total; break;
+    case Outcome::kRefused:
+    case Outcome::kStoreFailed: break;
+  }
+}
+
+StoreScp::StoreScp(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+StoreScp::~StoreScp() { stop(); }
+
+Result<std::unique_ptr<StoreScp>> StoreScp::open(const config::ReceiveConfig& config, storage::Spool& spool,
+                                                 storage::StudyStore& store, const route::Router& router) {
+  auto impl = std::make_unique<Impl>(config, spool, store, router);
+  if (impl->stop_event < 0) return resource_exhausted("eventfd: no descriptor left");
+  AcceptorLimits limits;
+  limits.request_timeout = config.acse_timeout;
+  NODE_ASSIGN_OR_RETURN(impl->acceptor,
+                        AssociationAcceptor::open(config.bind, config.port, limits,
+                                                  [self = impl.get()](int socket, const std::string& host) {
+                                                    return self->admit(socket, host);
+                                                  }));
+  return std::unique_ptr<StoreScp>(new StoreScp(std::move(impl)));
+}
+
+std::uint16_t StoreScp::port() const { return impl_->acceptor->port(); }
+
+StoreScpStats StoreScp::stats() const {
+  const AcceptorStats accepted = impl_->acceptor->stats();
+  MutexLock lock(impl_->mutex);
+  StoreScpStats stats = impl_->counts;
+  stats.rejected_limit_total = accepted.over_limit_total;
+  stats.rejected_other_total += accepted.garbage_total;
+  stats.requests_expired_total = accepted.expired_total + accepted.evicted_total;
+  return stats;
+}
+
+void StoreScp::stop() {
+  Impl& impl = *impl_;
+  impl.acceptor->stop();
+  const auto deadline = steady_clock::now() + impl.config.stop_grace;
+  MutexLock lock(impl.mutex);
+  impl.stopping = true;
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(impl.stop_event, &one, sizeof one);
+  const auto all_done = [&impl]() NO_THREAD_SAFETY_ANALYSIS {
+    return std::all_of(impl.associations.begin(), impl.associations.end(), [](const auto& one) { return one.done; });
+  };
+  if (!impl.ended.wait_until(lock, deadline, all_done)) {
+    for (const Impl::Association& association : impl.associations) {
+      if (association.done) continue;
+      spdlog::warn("event=association_cut association={} reason=\"still busy after the grace period\"",
+                   association.number);
+      ::shutdown(association.socket, SHUT_RDWR);
+    }
+    impl.ended.wait(lock, all_done);
+  }
+  for (Impl::Association& association : impl.associations) association.thread.join();
+  impl.associations.clear();
+}
+
+}  // namespace node::receive

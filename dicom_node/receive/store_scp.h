@@ -1,0 +1,62 @@
+// StoreScp: accepts associations; answers each C-STORE after its object and its route are durable.
+//
+// Guarantee: what a peer is told is what Intake decided, after it was durable. A peer that is slow, silent or gone
+//            keeps at most its own thread waiting, no longer than the timeouts of the configuration.
+// Threads:   one that accepts (AssociationAcceptor) and one per association, up to ReceiveConfig::associations_max.
+//            open() and stop() from one thread; stats() from any.
+// Source:    PS3.8 9.3 (association), PS3.7 9.1.1, 9.1.5 (C-STORE, C-ECHO), PS3.4 B (storage service class).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+
+#include "config/base/status.h"
+#include "config/peer_config.h"
+#include "dicom_node/route/router.h"
+#include "storage/spool.h"
+#include "storage/study_store.h"
+
+namespace node::receive {
+
+struct StoreScpStats {
+  int associations_open = 0;
+  std::uint64_t associations_total = 0;         // Accepted.
+  std::uint64_t aborted_total = 0;              // Of them, ended otherwise than by a release.
+  std::uint64_t rejected_called_ae_total = 0;   // Not our AE title.
+  std::uint64_t rejected_calling_ae_total = 0;  // No peer's.
+  std::uint64_t rejected_limit_total = 0;       // Too many associations, of all or of one host.
+  std::uint64_t rejected_other_total = 0;       // Malformed, or no presentation context that we accept.
+  std::uint64_t requests_expired_total = 0;     // Connections without a whole association request in time.
+  std::uint64_t echoes_total = 0;
+  std::uint64_t received_total = 0;  // Stored as new.
+  std::uint64_t received_bytes = 0;  // Of all objects whose data set came whole.
+  std::uint64_t resends_total = 0;
+  std::uint64_t corrections_total = 0;
+  std::uint64_t conflicts_total = 0;
+  std::uint64_t own_results_total = 0;
+  std::map<std::uint16_t, std::uint64_t> refused_by_status;
+};
+
+class StoreScp {
+ public:
+  // configure_dcmtk() was called before; all arguments outlive the StoreScp.
+  // Errors: kInvalidArgument (bind address), kUnavailable (port in use or not permitted).
+  static Result<std::unique_ptr<StoreScp>> open(const config::ReceiveConfig& config, storage::Spool& spool,
+                                                storage::StudyStore& store, const route::Router& router);
+  ~StoreScp();
+
+  std::uint16_t port() const;
+  StoreScpStats stats() const;
+
+  // Accepts no more, ends associations between two requests, lets requests in progress end and be answered within
+  // ReceiveConfig::stop_grace, then aborts; joins every thread. May be called twice.
+  void stop();
+
+ private:
+  struct Impl;
+  explicit StoreScp(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace node::receive
