@@ -9,6 +9,9 @@
 #include <atomic>
 #include <cstdio>
 #include <random>
+#include <set>
+
+#include "config/base/mutex.h"
 
 namespace node::storage {
 namespace {
@@ -85,27 +88,44 @@ struct Spool::Impl {
   std::uint64_t free_bytes_min;
   std::atomic<std::uint64_t> next_incoming{0};
 
+  Mutex shards_mutex;
+  std::set<std::string> shards GUARDED_BY(shards_mutex);  // The directories of the fan-out that are durable.
+
+  Impl(FileSystem& file_system, std::filesystem::path root, std::uint64_t free_bytes_min)
+      : file_system(file_system), root(std::move(root)), free_bytes_min(free_bytes_min) {}
+
   std::filesystem::path incoming() const { return root / "incoming"; }
   std::filesystem::path objects() const { return root / "objects"; }
+
+  void add_shard(const std::string& shard) {
+    MutexLock lock(shards_mutex);
+    shards.insert(shard);
+  }
+  // Under the mutex, so that nobody commits into a directory that another thread has made and not yet synced.
+  Status ensure_shard(const std::string& shard) {
+    MutexLock lock(shards_mutex);
+    if (shards.contains(shard)) return ok_status();
+    NODE_RETURN_IF_ERROR(file_system.create_directory(objects() / shard));
+    NODE_RETURN_IF_ERROR(file_system.sync_directory(objects()));
+    shards.insert(shard);
+    return ok_status();
+  }
 };
 
 Spool::Spool(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Spool::~Spool() = default;
 
 Result<std::unique_ptr<Spool>> Spool::open(const config::StorageConfig& config, FileSystem& file_system) {
-  auto impl = std::unique_ptr<Impl>(new Impl{file_system, config.directory, config.free_bytes_min});
+  auto impl = std::make_unique<Impl>(file_system, config.directory, config.free_bytes_min);
   const auto prepare = [&]() -> Status {
     NODE_RETURN_IF_ERROR(file_system.create_directories(impl->root));
     NODE_RETURN_IF_ERROR(file_system.create_directory(impl->incoming()));
     NODE_RETURN_IF_ERROR(file_system.create_directory(impl->objects()));
     NODE_RETURN_IF_ERROR(file_system.sync_directory(impl->root));
-    // The whole fan-out at once, so that commit() has one directory to sync and no race to make it.
-    for (char high : kHexDigits) {
-      for (char low : kHexDigits) {
-        NODE_RETURN_IF_ERROR(file_system.create_directory(impl->objects() / std::string{high, low}));
-      }
-    }
+    // A shard that a killed process made may be there without having been synced: from here on all that are seen are.
+    NODE_ASSIGN_OR_RETURN(const auto shards, file_system.list(impl->objects()));
     NODE_RETURN_IF_ERROR(file_system.sync_directory(impl->objects()));
+    for (const auto& shard : shards) impl->add_shard(shard.filename().string());
     NODE_ASSIGN_OR_RETURN(const auto left_behind, file_system.list(impl->incoming()));
     for (const auto& path : left_behind) NODE_RETURN_IF_ERROR(file_system.remove(path));
     return ok_status();
@@ -137,6 +157,7 @@ Result<StoredFile> Spool::commit(IncomingFile file, const Uid& sop_instance_uid)
     stored.key = shard + '/' + sop_instance_uid.str() + '.' + random_hex() + std::string(kSuffix);
     const std::filesystem::path final_path = path(stored.key);
     FileSystem& file_system = impl_->file_system;
+    NODE_RETURN_IF_ERROR(impl_->ensure_shard(shard));
     NODE_RETURN_IF_ERROR(file_system.sync_file(file.path_));
     NODE_RETURN_IF_ERROR(file_system.rename(file.path_, final_path));
     file.path_ = final_path;  // If the next step fails, the destructor removes it under its new name.

@@ -1,0 +1,221 @@
+#include "storage/spool.h"
+
+#include <fstream>
+
+#include "tests/fakes/faulty_file_system.h"
+#include "tests/storage/study_store_fixture.h"
+
+namespace node::storage {
+namespace {
+
+using fakes::FaultyFileSystem;
+using Loss = FaultyFileSystem::Loss;
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+class SpoolTest : public testing::Test {
+ protected:
+  SpoolTest() {
+    config_.directory = (directory_.path() / "var" / "node").string();
+    config_.free_bytes_min = 0;
+  }
+  std::unique_ptr<Spool> open() {
+    auto spool = Spool::open(config_, files_);
+    EXPECT_TRUE(spool.ok()) << spool.status().message();
+    return spool.ok() ? std::move(spool).value() : nullptr;
+  }
+  std::vector<std::string> keys(Spool& spool) {
+    auto keys = spool.list_keys();
+    EXPECT_TRUE(keys.ok()) << keys.status().message();
+    return keys.ok() ? std::move(keys).value() : std::vector<std::string>();
+  }
+  bool incoming_is_empty() const {
+    return std::filesystem::is_empty(std::filesystem::path(config_.directory) / "incoming");
+  }
+
+  TemporaryDirectory directory_;
+  config::StorageConfig config_;
+  FaultyFileSystem files_;
+  const Uid uid_ = uid("1.2.3");
+  const std::string bytes_ = std::string(100'000, 'x') + "end";
+};
+
+TEST_F(SpoolTest, KeepsBytesAsTheyWere) {
+  const auto spool = open();
+  auto incoming = spool->begin();
+  ASSERT_TRUE(incoming.ok());
+  std::ofstream(incoming->path(), std::ios::binary) << "abc";  // As the network library does.
+  EXPECT_THAT(keys(*spool), IsEmpty()) << "no reader sees it yet";
+  const auto stored = spool->commit(std::move(*incoming), uid_);
+  ASSERT_TRUE(stored.ok()) << stored.status().message();
+  EXPECT_EQ(stored->size_bytes, 3u);
+  EXPECT_EQ(stored->sha256_hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(std::filesystem::file_size(spool->path(stored->key)), 3u);
+  EXPECT_TRUE(spool->verify(*stored).ok());
+  EXPECT_THAT(keys(*spool), ElementsAre(stored->key));
+  EXPECT_TRUE(incoming_is_empty());
+}
+
+TEST_F(SpoolTest, CommitSurvivesLossOfUnsyncedWrites) {
+  for (const Loss loss : {Loss::kNamesAndContents, Loss::kContents, Loss::kNames}) {
+    auto spool = open();
+    const auto stored = spool->store(bytes_, uid_);
+    ASSERT_TRUE(stored.ok());
+    files_.lose_power(loss);
+    spool = open();
+    EXPECT_TRUE(spool->verify(*stored).ok());
+    EXPECT_TRUE(incoming_is_empty());
+  }
+}
+
+TEST_F(SpoolTest, EverySyncIsNeeded) {
+  FaultyFileSystem counted;
+  config_.directory = (directory_.path() / "counted" / "node").string();
+  auto spool = Spool::open(config_, counted);
+  ASSERT_TRUE(spool.ok() && (*spool)->store(bytes_, uid_).ok());
+  ASSERT_EQ(counted.syncs(),
+            7);  // Two parents, the tree, shards that were there, a new shard, the file, its directory.
+  for (int sync = 1; sync <= counted.syncs(); ++sync) {
+    if (sync == 4) continue;  // Of shards that a killed process left: see the next test.
+    FaultyFileSystem files;
+    config_.directory = (directory_.path() / std::to_string(sync) / "node").string();
+    files.forget_sync(sync);
+    auto faulty = Spool::open(config_, files);
+    ASSERT_TRUE(faulty.ok());
+    const auto stored = (*faulty)->store(bytes_, uid_);
+    ASSERT_TRUE(stored.ok());
+    files.lose_power();
+    EXPECT_FALSE((*faulty)->verify(*stored).ok()) << "nothing is lost without sync " << sync;
+  }
+}
+
+TEST_F(SpoolTest, AShardThatAKilledProcessLeftUnsyncedIsSyncedBeforeItIsUsed) {
+  auto killed = open();
+  files_.forget_sync(files_.syncs() + 1);  // Killed between making the shard and syncing it.
+  ASSERT_TRUE(killed->store(bytes_, uid_).ok());
+  const auto stored = open()->store(bytes_, uid_);
+  ASSERT_TRUE(stored.ok());
+  files_.lose_power();
+  EXPECT_TRUE(open()->verify(*stored).ok());
+}
+
+TEST_F(SpoolTest, APowerLossBeforeAnyCallLosesNothingThatWasCommitted) {
+  const auto script = [&](FaultyFileSystem& files, std::vector<StoredFile>& committed) {
+    auto spool = Spool::open(config_, files);
+    if (!spool.ok()) return;
+    for (int i = 0; i < 2; ++i) {
+      if (auto stored = (*spool)->store(bytes_, uid_); stored.ok()) committed.push_back(*stored);
+    }
+    if (!committed.empty() && (*spool)->remove(committed.front().key).ok()) committed.erase(committed.begin());
+  };
+  std::vector<StoredFile> all;
+  script(files_, all);
+  ASSERT_EQ(all.size(), 1u);
+  const int calls = files_.calls();
+  for (const Loss loss : {Loss::kNamesAndContents, Loss::kContents, Loss::kNames}) {
+    for (int call = 1; call <= calls; ++call) {
+      TemporaryDirectory directory;
+      config_.directory = (directory.path() / "node").string();
+      FaultyFileSystem files;
+      files.lose_power_before(call);
+      std::vector<StoredFile> committed;
+      script(files, committed);
+      files.lose_power(loss);
+      auto spool = Spool::open(config_, files);
+      ASSERT_TRUE(spool.ok()) << spool.status().message();
+      for (const auto& stored : committed) {
+        EXPECT_TRUE((*spool)->verify(stored).ok()) << "call " << call << ", loss " << static_cast<int>(loss);
+      }
+      EXPECT_TRUE(incoming_is_empty());
+    }
+  }
+}
+
+TEST_F(SpoolTest, AFailureOfAnyCallKeepsNothingAndSaysSo) {
+  const auto spool = open();
+  ASSERT_TRUE(spool->store(bytes_, uid_).ok());
+  const int before = files_.calls();
+  const auto kept = spool->store(bytes_, uid_);
+  ASSERT_TRUE(kept.ok());
+  const int calls = files_.calls() - before;
+  ASSERT_EQ(calls, 6);  // free_bytes, create, append, sync, rename, sync.
+  const auto keys_before = keys(*spool);
+  for (int call = 1; call <= calls; ++call) {
+    files_.fail(files_.calls() + call, resource_exhausted("No space left on device"));
+    const auto stored = spool->store(bytes_, uid_);
+    ASSERT_FALSE(stored.ok());
+    EXPECT_EQ(stored.status().code(), StatusCode::kResourceExhausted);
+    EXPECT_THAT(stored.status().message(), testing::EndsWith("No space left on device"));
+    EXPECT_EQ(keys(*spool), keys_before);
+    EXPECT_TRUE(incoming_is_empty());
+  }
+  EXPECT_TRUE(spool->verify(*kept).ok());
+}
+
+TEST_F(SpoolTest, EveryCommitIsAFileOfItsOwn) {
+  const auto spool = open();
+  const auto first = spool->store(bytes_, uid_);
+  const auto again = spool->store(bytes_, uid_);
+  ASSERT_TRUE(first.ok() && again.ok());
+  EXPECT_NE(first->key, again->key);
+  ASSERT_TRUE(spool->remove(again->key).ok());
+  EXPECT_TRUE(spool->verify(*first).ok()) << "the loser of two equal arrivals takes nothing with it";
+}
+
+TEST_F(SpoolTest, AnUncommittedFileIsDeleted) {
+  const auto spool = open();
+  {
+    auto first = spool->begin();
+    auto second = spool->begin();
+    ASSERT_TRUE(first.ok() && second.ok());
+    IncomingFile moved = std::move(*first);
+    moved = std::move(*second);
+    EXPECT_FALSE(incoming_is_empty());
+  }
+  EXPECT_TRUE(incoming_is_empty());
+}
+
+TEST_F(SpoolTest, OpenDeletesWhatACrashLeftBehind) {
+  open();
+  std::ofstream(std::filesystem::path(config_.directory) / "incoming" / "7.part") << "half";
+  open();
+  EXPECT_TRUE(incoming_is_empty());
+}
+
+TEST_F(SpoolTest, BelowTheReserveNothingBegins) {
+  config_.free_bytes_min = 1000;
+  const auto spool = open();
+  files_.set_free_bytes(999);
+  EXPECT_EQ(spool->begin().status().code(), StatusCode::kResourceExhausted);
+  files_.set_free_bytes(1000);
+  EXPECT_TRUE(spool->begin().ok());
+}
+
+TEST_F(SpoolTest, VerifyNoticesOtherBytesAndAMissingFile) {
+  const auto spool = open();
+  const auto stored = spool->store(bytes_, uid_);
+  ASSERT_TRUE(stored.ok());
+  std::string other = bytes_;
+  other[5] = 'y';
+  std::ofstream(spool->path(stored->key), std::ios::binary) << other;
+  EXPECT_EQ(spool->verify(*stored).code(), StatusCode::kDataLoss);
+  std::ofstream(spool->path(stored->key), std::ios::binary) << "short";
+  EXPECT_EQ(spool->verify(*stored).code(), StatusCode::kDataLoss);
+  ASSERT_TRUE(spool->remove(stored->key).ok());
+  EXPECT_EQ(spool->verify(*stored).code(), StatusCode::kDataLoss);
+  EXPECT_TRUE(spool->remove(stored->key).ok()) << "gone already";
+}
+
+TEST_F(SpoolTest, AKeyNeverLeadsOutOfTheSpool) {
+  const auto spool = open();
+  const auto outside = std::filesystem::path(config_.directory) / "precious.dcm";
+  std::ofstream(outside) << "precious";
+  for (const char* key : {"../precious.dcm", "ab/../../precious.dcm", "ab/..", "", "ab/.dcm", "zz/x.dcm", "ab/x"}) {
+    EXPECT_EQ(spool->remove(key).code(), StatusCode::kInvalidArgument) << key;
+    EXPECT_EQ(spool->verify({key, 8, ""}).code(), StatusCode::kDataLoss) << key;
+  }
+  EXPECT_TRUE(std::filesystem::exists(outside));
+}
+
+}  // namespace
+}  // namespace node::storage
