@@ -53,6 +53,11 @@ GroupCommit::Stats GroupCommit::stats() const {
   return stats_;
 }
 
+std::size_t GroupCommit::waiting() const {
+  MutexLock lock(mutex_);
+  return waiting_.size();
+}
+
 void GroupCommit::loop() {
   while (true) {
     std::vector<Request*> batch;

@@ -50,6 +50,7 @@ class GroupCommit {
   // The error of the last transaction that the disk or the database refused, until one succeeds again.
   Status health() const;
   Stats stats() const;
+  std::size_t waiting() const;  // Works handed in that the writer has not taken up.
 
  private:
   struct Request {

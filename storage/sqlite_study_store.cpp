@@ -456,7 +456,9 @@ Result<Look> SqliteStudyStore::look_for_study(Transaction& transaction, std::opt
                            .run());
   std::int64_t study = 0;
   {
-    Query rows(database, "SELECT id FROM study WHERE state = 1 AND waits = 0 ORDER BY priority DESC, closed_at, id");
+    Query rows(database,
+               "SELECT id FROM study INDEXED BY study_ready WHERE state = 1 AND waits = 0 ORDER BY priority DESC, "
+               "closed_at, id");
     while (study == 0 && rows.next()) {
       const std::int64_t row = rows.integer();
       if (study_claims_.holds(row)) continue;

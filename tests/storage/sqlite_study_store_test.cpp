@@ -1,0 +1,213 @@
+#include "storage/sqlite_study_store.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <fstream>
+#include <thread>
+
+#include "storage/sqlite_database.h"
+#include "tests/storage/counted_syncs.h"
+#include "tests/storage/study_store_fixture.h"
+
+namespace node::storage {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class SqliteStudyStoreTest : public StudyStoreFixture {
+ protected:
+  Result<std::unique_ptr<StudyStore>> open_store() override { return open_sqlite_study_store(config(), clock_); }
+  config::StorageConfig config() const {
+    config::StorageConfig config;
+    config.directory = directory_.path().string();
+    return config;
+  }
+  std::filesystem::path database() const { return directory_.path() / "studies.sqlite"; }
+  int syncs() const { return CountedSyncs::of(database().string() + "-wal"); }
+};
+
+TEST_F(SqliteStudyStoreTest, WhatAPeerIsToldIsSyncedFirst) {
+  int before = syncs();
+  const auto synced = [&] { return syncs() > std::exchange(before, syncs()); };
+  add(image(1, 1));
+  EXPECT_TRUE(synced()) << "add_instance";
+  const auto claims = claim_instances();
+  EXPECT_FALSE(synced()) << "a claim is no promise";
+  ASSERT_TRUE(store_->finish_instance(claims[0].token, predictions()).ok());
+  EXPECT_TRUE(synced()) << "finish_instance";
+  const auto ready = close_and_claim();
+  EXPECT_FALSE(synced()) << "claim_ready_study";
+  report(*ready);
+  EXPECT_TRUE(synced()) << "finish_study";
+  const auto deliveries = claim_deliveries();
+  EXPECT_FALSE(synced()) << "claim_due_deliveries";
+  ASSERT_TRUE(store_->finish_delivery(deliveries[0].token, {DeliveryState::kParked, kNoWait, {}, ""}).ok());
+  EXPECT_TRUE(synced()) << "finish_delivery";
+  ASSERT_TRUE(store_->release_delivery(deliveries[0].id).ok());
+  EXPECT_TRUE(synced()) << "release_delivery";
+  ASSERT_TRUE(store_->retry_study(uid("1.2.1")).ok());
+  EXPECT_TRUE(synced()) << "retry_study";
+  ASSERT_TRUE(store_->end_instance(claim_instances()[0].token, InstanceState::kFailed, "why").ok());
+  EXPECT_TRUE(synced()) << "end_instance";
+  ASSERT_TRUE(store_->fail_study(claim_study()->token, "why").ok());
+  EXPECT_TRUE(synced()) << "fail_study";
+}
+
+TEST_F(SqliteStudyStoreTest, ConcurrentCallersShareCommits) {
+  constexpr int kThreads = 8, kEach = 25;
+  const StoreStats before = store_->stats();
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 1; i <= kEach; ++i) EXPECT_TRUE(add(image(100 + t, i)));
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  const StoreStats after = store_->stats();
+  EXPECT_EQ(after.instances_received - before.instances_received, kThreads * kEach);
+  EXPECT_EQ(after.writes - before.writes, kThreads * kEach);
+  EXPECT_LT(after.commits - before.commits, after.writes - before.writes);
+  EXPECT_LE(syncs(), after.commits + 20) << "one sync a commit, and those of checkpoints";
+}
+
+TEST_F(SqliteStudyStoreTest, OneInstanceIsAddedOnceByManyThreads) {
+  std::atomic<int> added = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&] { added += add(image(1, 1)) ? 1 : 0; });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(added, 1);
+}
+
+TEST_F(SqliteStudyStoreTest, NoTwoThreadsClaimTheSame) {
+  for (int i = 1; i <= 40; ++i) add(image(1, i));
+  std::atomic<int> finished = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (auto claims = claim_instances(1); !claims.empty(); claims = claim_instances(1)) {
+        finished += store_->finish_instance(claims[0].token, predictions()).ok() ? 1 : 0;
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(finished, 40);
+}
+
+TEST_F(SqliteStudyStoreTest, AnAttemptSurvivesSigkill) {
+  add(image(1, 1));
+  store_.reset();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto store = open_sqlite_study_store(config(), clock_);
+    if (store.ok() && (*store)->claim_instances(1, kNoWait).ok()) ::raise(SIGKILL);
+    ::_exit(1);
+  }
+  int how = 0;
+  ASSERT_EQ(::waitpid(child, &how, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(how));
+  open();
+  EXPECT_EQ(claim_instances()[0].instance.attempts, 2);
+}
+
+TEST_F(SqliteStudyStoreTest, ASecondNodeOnTheDirectoryIsRefusedByName) {
+  const auto second = open_sqlite_study_store(config(), clock_);
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.status().code(), StatusCode::kUnavailable);
+  EXPECT_THAT(second.status().message(), HasSubstr(directory_.path().string()));
+  EXPECT_THAT(second.status().message(), HasSubstr("process " + std::to_string(::getpid())));
+  restart();
+  EXPECT_TRUE(add(image(1, 1))) << "a lock ends with its holder";
+}
+
+TEST_F(SqliteStudyStoreTest, ANewerSchemaIsRefusedByBothVersions) {
+  store_.reset();
+  {
+    auto raw = Database::open(database(), Database::Mode::kReadWrite);
+    ASSERT_TRUE((*raw)->execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'").ok());
+  }
+  for (const auto& refused : {open_sqlite_study_store(config(), clock_).status(),
+                              open_sqlite_study_store_read_only(config(), clock_).status()}) {
+    EXPECT_EQ(refused.code(), StatusCode::kDataLoss);
+    EXPECT_THAT(refused.message(), HasSubstr("schema version 99"));
+    EXPECT_THAT(refused.message(), HasSubstr("knows up to 1"));
+  }
+}
+
+TEST_F(SqliteStudyStoreTest, ADamagedDatabaseIsDataLoss) {
+  store_.reset();
+  for (const char* ending : {"-wal", "-shm"}) std::filesystem::remove(database().string() + ending);
+  std::ofstream(database()) << std::string(10'000, 'x');
+  const auto damaged = open_sqlite_study_store(config(), clock_);
+  ASSERT_FALSE(damaged.ok());
+  EXPECT_EQ(damaged.status().code(), StatusCode::kDataLoss);
+  EXPECT_THAT(damaged.status().message(), HasSubstr(database().string()));
+}
+
+TEST_F(SqliteStudyStoreTest, AReaderBesideARunningNodeSeesWhatIsCommittedAndWritesNothing) {
+  finish_one(1);
+  auto reader = open_sqlite_study_store_read_only(config(), clock_);
+  ASSERT_TRUE(reader.ok()) << reader.status().message();
+  EXPECT_EQ((*reader)->node_uid(), store_->node_uid());
+  EXPECT_EQ((*reader)->find_study(uid("1.2.1"))->state, StudyState::kFinished);
+  add(image(2, 1));
+  EXPECT_THAT(*(*reader)->list_studies(std::nullopt, 0, 10), SizeIs(2));
+  EXPECT_THAT(*(*reader)->list_instances(uid("1.2.2")), SizeIs(1));
+  EXPECT_THAT(*(*reader)->list_deliveries(DeliveryState::kPending, 0, 10), SizeIs(2));
+  EXPECT_THAT(*(*reader)->known_files(), SizeIs(4));
+  EXPECT_EQ((*reader)->stats().instances_received, 2);
+
+  EXPECT_EQ((*reader)->add_instance(image(3, 1), Arrival::kFirst, 0).status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ((*reader)->claim_instances(1, kNoWait).status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ((*reader)->claim_ready_study(kNoWait).status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ((*reader)->claim_due_deliveries("pacs", 1, kNoWait).status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ((*reader)->retry_study(uid("1.2.1")).code(), StatusCode::kUnavailable);
+  EXPECT_EQ((*reader)->release_delivery(1).code(), StatusCode::kUnavailable);
+  EXPECT_EQ(summary(1).state, StudyState::kFinished);
+  EXPECT_THAT(claim_instances(), SizeIs(1)) << "the reader takes no lock";
+}
+
+TEST_F(SqliteStudyStoreTest, AReaderOfAStoppedNodeSeesEverything) {
+  finish_one(1);
+  store_.reset();
+  auto reader = open_sqlite_study_store_read_only(config(), clock_);
+  ASSERT_TRUE(reader.ok()) << reader.status().message();
+  EXPECT_EQ((*reader)->find_study(uid("1.2.1"))->state, StudyState::kFinished);
+  config::StorageConfig elsewhere;
+  elsewhere.directory = (directory_.path() / "elsewhere").string();
+  EXPECT_EQ(open_sqlite_study_store_read_only(elsewhere, clock_).status().code(), StatusCode::kNotFound);
+  EXPECT_FALSE(std::filesystem::exists(elsewhere.directory));
+}
+
+// A search or a sort of a whole table would make the millionth instance slower than the first.
+TEST_F(SqliteStudyStoreTest, ClaimsReadAnIndexInItsOrder) {
+  auto raw = Database::open(database(), Database::Mode::kReadOnly);
+  ASSERT_TRUE(raw.ok());
+  for (const char* claim :
+       {"SELECT id FROM instance WHERE state = 0 ORDER BY priority DESC, received_at, id",
+        "SELECT id, attempts FROM instance WHERE state = 0 AND attempts > 0 "
+        "ORDER BY attempts, priority DESC, received_at, id",
+        "SELECT id FROM study INDEXED BY study_ready WHERE state = 1 AND waits = 0 ORDER BY priority DESC, closed_at, "
+        "id",
+        "SELECT min(close_due_at) FROM study WHERE state = 0",
+        "SELECT d.id FROM delivery d WHERE d.state = 0 AND d.blocked = 0 AND d.delayed = 0 AND d.destination = 'x' "
+        "ORDER BY d.priority DESC, d.id",
+        "SELECT min(due_at) FROM delivery WHERE state = 0 AND delayed = 1 AND destination = 'x'",
+        "SELECT id FROM study WHERE state = 2 ORDER BY id DESC LIMIT 20"}) {
+    Query plan(**raw, std::string("EXPLAIN QUERY PLAN ") + claim);
+    while (plan.next()) {
+      plan.integer(), plan.integer(), plan.integer();
+      const std::string step = plan.text();
+      EXPECT_THAT(step, HasSubstr("INDEX")) << claim;
+      EXPECT_THAT(step, testing::Not(HasSubstr("TEMP B-TREE"))) << claim;
+    }
+    EXPECT_TRUE(plan.status().ok());
+  }
+}
+
+}  // namespace
+}  // namespace node::storage
