@@ -1,6 +1,4 @@
 #!/usr/bin/env python3
-# Copyright 2026 the SKELEX node authors.
-# SPDX-License-Identifier: Apache-2.0
 """Make tests/data/radiographs: real radiographs as DICOM DX and CR instances.
 
     make_radiographs.py --data DIR [--out DIR] [--check]
