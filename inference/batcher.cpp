@@ -76,7 +76,8 @@ BatcherStats Batcher::stats() const {
 
 void Batcher::serve() {
   pthread_setname_np(pthread_self(), options_.thread_name.substr(0, 15).c_str());
-  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNiceness);  // On Linux: of this thread alone.
+  const id_t self = static_cast<id_t>(syscall(SYS_gettid));  // On Linux niceness is a thread's own.
+  setpriority(PRIO_PROCESS, self, getpriority(PRIO_PROCESS, self) + kNiceness);
   while (true) {
     Batch batch;
     int queue = -1;
@@ -125,13 +126,13 @@ int Batcher::choose(SteadyTime now, SteadyTime& due) const {
   return best;
 }
 
-// A model that was idle brings no credit of rows: it joins the hungriest of those that wait.
+// A model that was idle brings no credit of rows: it joins the hungriest of those that wait or are being served.
 std::uint64_t Batcher::rows_served_level() const {
-  std::uint64_t level = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t level = rows_served_last_;
   for (const Queue& queue : queues_) {
     if (!queue.waiting.empty()) level = std::min(level, queue.rows_served);
   }
-  return level < std::numeric_limits<std::uint64_t>::max() ? level : rows_served_last_;
+  return level;
 }
 
 Batcher::Batch Batcher::take(int index, SteadyTime now) {

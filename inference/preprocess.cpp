@@ -92,7 +92,7 @@ double weight(Resample resample, double x) {
       if (distance >= 1) return 0;
       if (distance == 0) return 1;
       const double angle = distance * std::numbers::pi;
-      return std::sin(angle) / angle * (0.54 + 0.46 * std::cos(angle));
+      return std::sin(angle) / angle * (0.54f + 0.46f * std::cos(angle));  // float32 constants, as Pillow's are.
     }
     case Resample::kBicubic: {  // Catmull-Rom's family with a = -0.5.
       constexpr double a = -0.5;
@@ -227,11 +227,17 @@ Result<GreyImage> to_8_bit(const Radiograph& image) {
 
 GreyImage resize(const GreyImage& image, std::int32_t height, std::int32_t width, Resample resample) {
   assert(image.rows > 0 && image.columns > 0 && height > 0 && width > 0);
-  // The order matters to the last bit: rows first, rounded to 8 bits, then columns; an axis that keeps its size is
-  // left alone, which is not what its filter would do.
-  if (image.columns == width) return image.rows == height ? image : resize_columns(image, height, resample);
-  const GreyImage narrow = resize_rows(image, width, resample);
-  return image.rows == height ? narrow : resize_columns(narrow, height, resample);
+  // Each pass rounds to 8 bits, so the order matters to the last bit. Pillow goes along the rows first, but since 13.0
+  // along the columns first where the height shrinks by more than twice what the width does. An axis that keeps its
+  // size is left alone.
+  const bool columns_first = height < image.rows && image.rows - height > 2 * (image.columns - width);
+  const auto along_rows = [&](const GreyImage& in) {
+    return in.columns == width ? in : resize_rows(in, width, resample);
+  };
+  const auto along_columns = [&](const GreyImage& in) {
+    return in.rows == height ? in : resize_columns(in, height, resample);
+  };
+  return columns_first ? along_rows(along_columns(image)) : along_columns(along_rows(image));
 }
 
 Result<Preprocessor> Preprocessor::create(const PreprocessConfig& config) {

@@ -4,7 +4,8 @@
 // Threads:   immutable after create(); functions of their arguments. Takes milliseconds: the caller's thread.
 // Shapes:    Radiograph -> [H, W] uint8, black = its least value, white = its greatest -> [3, H, W] float32, three
 //            equal channels before normalisation.
-// Source:    preprocessor_config.json of HuggingFace transformers; Pillow's fixed-point resampling (PRECISION_BITS 22).
+// Source:    preprocessor_config.json of HuggingFace transformers; Pillow 13's fixed-point resampling (PRECISION_BITS
+//            22). Before 13 Pillow differs by one grey level here and there in images that shrink far more in height.
 #pragma once
 
 #include <array>

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <vector>
 
 #include "config/base/clock.h"
@@ -23,10 +24,12 @@ class FakeClock : public Clock {
     return steady_;
   }
   void wait_until(ConditionVariable& condition, MutexLock& lock, SteadyTime deadline) override {
-    if (steady_now() >= deadline) return;
     {
       MutexLock own(mutex_);
+      if (steady_ >= deadline) return;
       waiting_.push_back(&condition);
+      ++waits_;
+      waits_changed_.notify_all();
     }
     // A short real wait bounds the race between the check above and a concurrent advance(): callers loop.
     condition.wait_for(lock, std::chrono::milliseconds(5));
@@ -40,6 +43,13 @@ class FakeClock : public Clock {
     steady_ += by;
     for (ConditionVariable* condition : waiting_) condition->notify_all();
   }
+  // Returns once a thread has begun another wait_until() for a deadline still to come: so it has seen the present time
+  // and has found nothing to do. Call it only while a thread waits.
+  void await_wait() {
+    MutexLock lock(mutex_);
+    const std::uint64_t seen = waits_;
+    while (waits_ == seen) waits_changed_.wait(lock);
+  }
   void set_wall(WallTime now) {  // A clock that jumps: steady time is unmoved.
     MutexLock lock(mutex_);
     now_ = now;
@@ -50,6 +60,8 @@ class FakeClock : public Clock {
   WallTime now_ GUARDED_BY(mutex_);
   SteadyTime steady_ GUARDED_BY(mutex_){};
   std::vector<ConditionVariable*> waiting_ GUARDED_BY(mutex_);
+  ConditionVariable waits_changed_;
+  std::uint64_t waits_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace node::fakes

@@ -1,0 +1,306 @@
+// The engine's promises, on tiny random checkpoints: what is shared, what is refused, and that everyone is answered.
+#include "inference/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <future>
+#include <limits>
+#include <thread>
+
+#include "tests/fakes/fake_clock.h"
+#include "tests/inference/checkpoint_files.h"
+
+namespace node::inference {
+namespace {
+
+using namespace test_files;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using Answer = Result<std::vector<Prediction>>;
+
+config::TaskConfig task(const std::string& name, const std::string& model,
+                        config::OutputKind output = config::OutputKind::kSigmoid) {
+  config::TaskConfig config;
+  config.name = name;
+  config.model = model;
+  config.output = output;
+  return config;
+}
+
+Radiograph radiograph(unsigned seed, std::int32_t rows = 13, std::int32_t columns = 9) {
+  std::mt19937 random(seed);
+  Radiograph image{rows, columns, {}};
+  for (int i = 0; i < rows * columns; ++i) image.pixels.push_back(static_cast<float>(random() % 4096));
+  return image;
+}
+
+AnalysisRequest request(std::vector<std::string> tasks, unsigned seed = 1) {
+  AnalysisRequest request;
+  request.image = radiograph(seed);
+  request.tasks = std::move(tasks);
+  request.seed = seed;
+  return request;
+}
+
+class EngineOnTinyModels : public ::testing::Test {
+ protected:
+  EngineOnTinyModels() {
+    config_.device = "cpu";
+    config_.threads = 1;
+    config_.batch_delay = std::chrono::milliseconds(0);
+    // "first" and "second" share a backbone, and "maps" has it too; "other" has its own.
+    add_model("first", classifier_config(2), classifier_tensors(1, 2, /*head=*/1));
+    add_model("second", classifier_config(3), classifier_tensors(1, 3, /*head=*/2));
+    add_model("other", classifier_config(2), classifier_tensors(2, 2));
+    add_model("maps", mae_config(), mae_tensors(1));
+  }
+
+  void add_model(const std::string& name, const nlohmann::json& config, const Tensors& tensors) {
+    write_checkpoint(folder_.path() / name, config, tensors);
+    config::ModelConfig model;
+    model.name = name;
+    model.path = (folder_.path() / name).string();
+    config_.models.push_back(model);
+  }
+
+  std::unique_ptr<Predictor> open() {
+    Result<std::unique_ptr<Predictor>> predictor = open_engine(config_, clock_);
+    if (!predictor.ok()) ADD_FAILURE() << predictor.status().message();
+    return std::move(predictor).value();
+  }
+  Status refused() { return open_engine(config_, clock_).status(); }
+
+  static std::future<Answer> submit(Predictor& predictor, AnalysisRequest request) {
+    auto promise = std::make_shared<std::promise<Answer>>();
+    std::future<Answer> answer = promise->get_future();
+    predictor.submit(std::move(request), [promise](Answer result) { promise->set_value(std::move(result)); });
+    return answer;
+  }
+
+  TemporaryFolder folder_;
+  fakes::FakeClock clock_;
+  config::InferenceConfig config_;
+};
+
+TEST_F(EngineOnTinyModels, HeadsOnOneBackboneShareItsPass) {
+  config_.tasks = {task("a", "first"), task("b", "second", config::OutputKind::kSoftmax), task("c", "other"),
+                   task("d", "first", config::OutputKind::kRegression)};
+  const auto predictor = open();
+  const Answer shared = submit(*predictor, request({"b", "a", "d"})).get();
+  ASSERT_TRUE(shared.ok()) << shared.status().message();
+  EXPECT_EQ(predictor->stats().backbone_passes, 1U);
+  ASSERT_EQ(shared->size(), 3U);
+  EXPECT_EQ((*shared)[0].task, "b");
+  EXPECT_EQ((*shared)[1].task, "a");
+  EXPECT_EQ((*shared)[1].logits, (*shared)[2].logits);
+
+  const Answer several = submit(*predictor, request({"c", "a"})).get();
+  ASSERT_TRUE(several.ok());
+  EXPECT_EQ(predictor->stats().backbone_passes, 3U);
+  EXPECT_EQ((*several)[0].model, "other");
+  EXPECT_EQ((*several)[1].logits, (*shared)[1].logits);
+  EXPECT_NE((*several)[0].logits, (*several)[1].logits);
+}
+
+TEST_F(EngineOnTinyModels, OutputKindsTurnLogitsIntoScores) {
+  config_.tasks = {task("sigmoid", "first"), task("slice", "second", config::OutputKind::kSoftmax),
+                   task("months", "second", config::OutputKind::kRegression)};
+  config_.tasks[0].labels = {"x", "y"};
+  config_.tasks[1].logits_first = 1;
+  config_.tasks[2].logits_count = 1;
+  config_.tasks[2].unit = "mo";
+  config_.tasks[2].scale = 10;
+  config_.tasks[2].offset = 100;
+  const auto predictor = open();
+  const Answer answer = submit(*predictor, request({"sigmoid", "slice", "months"})).get();
+  ASSERT_TRUE(answer.ok());
+  const Prediction& sigmoid = (*answer)[0];
+  ASSERT_EQ(sigmoid.scores.size(), 2U);
+  EXPECT_EQ(sigmoid.scores[1].label, "y");
+  EXPECT_NEAR(sigmoid.scores[1].value, 1 / (1 + std::exp(-sigmoid.logits[1])), 1e-9);
+  const Prediction& slice = (*answer)[1];
+  ASSERT_EQ(slice.scores.size(), 2U);
+  EXPECT_EQ(slice.scores[0].label, "label-1");
+  EXPECT_NEAR(slice.scores[0].value + slice.scores[1].value, 1, 1e-9);
+  EXPECT_NEAR(std::log(slice.scores[0].value / slice.scores[1].value), slice.logits[0] - slice.logits[1], 1e-6);
+  const Prediction& months = (*answer)[2];
+  ASSERT_EQ(months.scores.size(), 1U);
+  EXPECT_NEAR(months.scores[0].value, months.logits[0] * 10 + 100, 1e-4);
+  EXPECT_EQ(months.scores[0].unit, "mo");
+}
+
+TEST_F(EngineOnTinyModels, AMapNamesModePassesAndSeedAndIsItsMean) {
+  config_.tasks = {task("map", "maps", config::OutputKind::kAnomalyMap), task("a", "first")};
+  const auto predictor = open();
+  const Answer answer = submit(*predictor, request({"map", "a"}, 7)).get();
+  ASSERT_TRUE(answer.ok()) << answer.status().message();
+  const AnomalyMap& map = (*answer)[0].map;
+  EXPECT_EQ(map.size, kSize);
+  ASSERT_EQ(map.values.size(), 64U);
+  EXPECT_EQ(map.mode, "partition");
+  EXPECT_EQ(map.passes, 8);
+  EXPECT_EQ(map.seed, 7U);
+  EXPECT_EQ(map.mask_ratio, 0.75);
+  double sum = 0;
+  for (const float value : map.values) {
+    EXPECT_GE(value, 0);
+    EXPECT_LE(value, 1);
+    sum += value;
+  }
+  EXPECT_NEAR(map.score, sum / 64, 1e-9);
+  EXPECT_GT(map.score, 0);
+  EXPECT_TRUE((*answer)[1].map.values.empty());
+  EXPECT_EQ(predictor->stats().backbone_passes, 9U);  // Eight masked, one whole.
+
+  const Answer again = submit(*predictor, request({"map"}, 7)).get();
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ((*again)[0].map.values, map.values);
+}
+
+TEST_F(EngineOnTinyModels, TheBatchAnImageTravelsInDoesNotChangeItsLabel) {
+  config_.tasks = {task("a", "first"), task("map", "maps", config::OutputKind::kAnomalyMap)};
+  config_.batch_rows_max = 64;
+  config_.batch_delay = std::chrono::seconds(1);
+  const auto predictor = open();
+  std::vector<std::future<Answer>> together;
+  for (unsigned seed = 0; seed < 6; ++seed) together.push_back(submit(*predictor, request({"a", "map"}, seed)));
+  clock_.advance(std::chrono::seconds(2));
+  std::vector<Answer> batched;
+  for (auto& answer : together) batched.push_back(answer.get());
+  EXPECT_EQ(predictor->stats().batches, 2U);
+  for (unsigned seed = 0; seed < 6; ++seed) {
+    std::future<Answer> alone = submit(*predictor, request({"a", "map"}, seed));
+    clock_.advance(std::chrono::seconds(2));
+    const Answer one = alone.get();
+    ASSERT_TRUE(one.ok() && batched[seed].ok());
+    EXPECT_NEAR((*one)[0].scores[0].value, (*batched[seed])[0].scores[0].value, 1e-6);
+    EXPECT_NEAR((*one)[1].map.score, (*batched[seed])[1].map.score, 1e-6);
+  }
+}
+
+TEST_F(EngineOnTinyModels, WhatIsWrongInARequestIsAnsweredAtOnce) {
+  config_.tasks = {task("a", "first")};
+  config_.batch_delay = std::chrono::seconds(1);  // Of a clock that stands still: nothing here waits for it.
+  const auto predictor = open();
+  const Answer unknown = submit(*predictor, request({"a", "nonsense"})).get();
+  EXPECT_EQ(unknown.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(unknown.status().message(), HasSubstr("nonsense"));
+  EXPECT_EQ(submit(*predictor, request({})).get().status().code(), StatusCode::kInvalidArgument);
+  AnalysisRequest misshapen = request({"a"});
+  misshapen.image.rows = 1000;
+  EXPECT_EQ(submit(*predictor, misshapen).get().status().code(), StatusCode::kInvalidArgument);
+  AnalysisRequest not_a_number = request({"a"});
+  not_a_number.image.pixels[3] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(submit(*predictor, not_a_number).get().status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(predictor->stats().requests, 4U);
+  EXPECT_EQ(predictor->stats().failures, 4U);
+}
+
+TEST_F(EngineOnTinyModels, LogitsThatAreNoNumbersFailTheirRequestAlone) {
+  Tensors tensors = classifier_tensors(1, 2);
+  tensors["classifier.weight"] = tensor_of({2, kHidden}, std::vector<float>(2 * kHidden, 3e38F));
+  add_model("overflows", classifier_config(2), tensors);
+  config_.tasks = {task("a", "first"), task("bad", "overflows")};
+  config_.batch_delay = std::chrono::seconds(1);
+  const auto predictor = open();
+  std::future<Answer> good = submit(*predictor, request({"a"}));
+  std::future<Answer> bad = submit(*predictor, request({"a", "bad"}));
+  clock_.advance(std::chrono::seconds(2));
+  EXPECT_TRUE(good.get().ok());
+  const Answer failed = bad.get();
+  EXPECT_EQ(failed.status().code(), StatusCode::kInternal);
+  EXPECT_THAT(failed.status().message(), HasSubstr("bad"));
+  EXPECT_EQ(predictor->stats().batches, 1U);
+  EXPECT_EQ(predictor->stats().failures, 1U);
+}
+
+TEST_F(EngineOnTinyModels, ShutdownAnswersEveryone) {
+  config_.tasks = {task("a", "first"), task("c", "other"), task("map", "maps", config::OutputKind::kAnomalyMap)};
+  config_.batch_rows_max = 4;
+  config_.batch_delay = std::chrono::seconds(60);  // Of a clock that stands still.
+  auto predictor = open();
+  std::vector<std::future<Answer>> answers;
+  for (unsigned seed = 0; seed < 25; ++seed) answers.push_back(submit(*predictor, request({"a", "c", "map"}, seed)));
+  predictor.reset();
+  for (auto& answer : answers) {
+    ASSERT_EQ(answer.wait_for(std::chrono::seconds(0)), std::future_status::ready);
+    EXPECT_TRUE(answer.get().ok());
+  }
+}
+
+TEST_F(EngineOnTinyModels, ManyThreadsAreEachAnsweredOnce) {
+  config_.tasks = {task("a", "first"), task("b", "second"), task("map", "maps", config::OutputKind::kAnomalyMap)};
+  const auto predictor = open();
+  std::atomic<int> answered{0};
+  std::vector<std::thread> threads;
+  for (unsigned thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&, thread] {
+      std::vector<std::future<Answer>> answers;
+      for (unsigned i = 0; i < 10; ++i)
+        answers.push_back(submit(*predictor, request({"a", "b", "map"}, thread * 10 + i)));
+      for (auto& answer : answers) answered += answer.get().ok() ? 1 : 0;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(answered, 40);
+  EXPECT_EQ(predictor->stats().backbone_passes, 40 * 9U);
+  EXPECT_EQ(predictor->stats().waiting, 0);
+}
+
+TEST_F(EngineOnTinyModels, ALabelListOfTheWrongLengthIsNamedWithBothCounts) {
+  config_.tasks = {task("kl-grade", "second", config::OutputKind::kSoftmax)};
+  config_.tasks[0].labels = {"0", "1", "2", "3", "4"};
+  const Status status = refused();
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("kl-grade"), HasSubstr("5 labels"), HasSubstr("3 logits")));
+}
+
+TEST_F(EngineOnTinyModels, WhatCannotBeServedIsRefusedAtOpening) {
+  const auto refused_with = [this](const config::TaskConfig& wrong) {
+    config_.tasks = {wrong};
+    const Status status = refused();
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+    return status.message();
+  };
+  EXPECT_THAT(refused_with(task("t", "nowhere")), HasSubstr("nowhere"));
+  EXPECT_THAT(refused_with(task("t", "maps")), HasSubstr("masked autoencoder"));
+  EXPECT_THAT(refused_with(task("t", "first", config::OutputKind::kAnomalyMap)), HasSubstr("classifier"));
+  config::TaskConfig slice = task("t", "first");
+  slice.logits_first = 1;
+  slice.logits_count = 2;
+  EXPECT_THAT(refused_with(slice), HasSubstr("has 2"));
+  config::TaskConfig passes = task("t", "maps", config::OutputKind::kAnomalyMap);
+  passes.passes = 10;
+  EXPECT_THAT(refused_with(passes), HasSubstr("10"));
+
+  config_.tasks = {task("t", "first")};
+  config_.device = "gpu";
+  EXPECT_THAT(refused().message(), HasSubstr("gpu"));
+  config_.device = "cpu";
+  config_.models[1].path += "-gone";
+  const Status gone = refused();
+  EXPECT_EQ(gone.code(), StatusCode::kNotFound);
+  EXPECT_THAT(gone.message(), AllOf(HasSubstr("second"), HasSubstr(config_.models[1].path)));
+}
+
+TEST_F(EngineOnTinyModels, TasksTellTheirModelAndPrecision) {
+  config_.tasks = {task("a", "first"), task("map", "maps", config::OutputKind::kAnomalyMap)};
+  config_.models[0].precision = config::Precision::kBfloat16;
+  config_.models[3].precision = config::Precision::kFloat32;
+  const auto predictor = open();
+  const std::vector<TaskInfo> infos = predictor->tasks();
+  ASSERT_EQ(infos.size(), 2U);
+  EXPECT_EQ(infos[0].precision, "bfloat16");
+  EXPECT_EQ(infos[0].labels, (std::vector<std::string>{"label-0", "label-1"}));
+  EXPECT_THAT(infos[0].model_version, HasSubstr("first@sha256:"));
+  EXPECT_EQ(infos[1].precision, "float32");
+  EXPECT_EQ(infos[1].device, "cpu");
+  EXPECT_TRUE(submit(*predictor, request({"a", "map"})).get().ok());
+}
+
+}  // namespace
+}  // namespace node::inference
