@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <set>
 
 #include "dicom_node/object/sha256.h"
 
@@ -121,6 +122,14 @@ std::optional<Code> laterality_code(std::string_view laterality) {
   if (laterality == "L") return Code{"7771000", "SCT", "Left"};
   if (laterality == "B") return Code{"51440002", "SCT", "Bilateral"};
   return std::nullopt;
+}
+
+bool is_unpaired(std::string_view body_part) {
+  static const std::set<std::string_view> terms{
+      "ABDOMEN", "ABDOMENPELVIS", "CHEST",   "CHESTABDOMEN", "COCCYX",  "CSPINE",   "CTSPINE", "FACE",
+      "HEAD",    "JAW",           "LSPINE",  "LSSPINE",      "MAXILLA", "NECK",     "PELVIS",  "SKULL",
+      "SPINE",   "SSPINE",        "STERNUM", "TLSPINE",      "TSPINE",  "WHOLEBODY"};
+  return terms.contains(body_part);
 }
 
 Code unit_code(std::string_view ucum) {

@@ -33,6 +33,9 @@ extern const Code kProbability, kAnomalyScore, kCertainty, kCertain, kDoubtful, 
 std::optional<Code> region_code(std::string_view body_part);
 // R, L, B of Image Laterality (0020,0062); none for U or anything else: no laterality rather than a guess.
 std::optional<Code> laterality_code(std::string_view laterality);
+// Terms of Body Part Examined that have no side: a series of them must not have Laterality (0020,0060), all others must
+// (PS3.3 C.7.3.1), if only an empty one.
+bool is_unpaired(std::string_view body_part);
 // A UCUM unit with its meaning; of an unknown one the unit itself is the meaning.
 Code unit_code(std::string_view ucum);
 

@@ -75,10 +75,11 @@ void put_series_and_image(DcmItem& source, DcmItem& result) {
   if (!result.tagExists(DCM_PatientOrientation)) result.putAndInsertString(DCM_PatientOrientation, "");
   copy(source, result, DCM_BodyPartExamined);
   copy(source, result, DCM_AnatomicRegionSequence);
-  std::string side = object::text_of(source, DCM_ImageLaterality);
-  if (side.empty()) side = object::text_of(source, DCM_Laterality);
-  // Type 2C, and dciodvfy asks for it wherever the body part is a paired one: empty if not known.
-  result.putAndInsertString(DCM_Laterality, side == "R" || side == "L" ? side.c_str() : "");
+  if (!is_unpaired(object::text_of(source, DCM_BodyPartExamined))) {
+    std::string side = object::text_of(source, DCM_ImageLaterality);
+    if (side.empty()) side = object::text_of(source, DCM_Laterality);
+    result.putAndInsertString(DCM_Laterality, side == "R" || side == "L" ? side.c_str() : "");  // Empty: not known.
+  }
   result.putAndInsertString(DCM_ImageType, "DERIVED\\SECONDARY\\\\ANOMALY_MAP");
   result.putAndInsertString(DCM_BurnedInAnnotation, "YES");  // Our own text, never identity.
   const bool visible = object::text_of(source, DCM_RecognizableVisualFeatures) == "YES";

@@ -337,6 +337,9 @@ Status fill_template(TID1500_MeasurementReport& report, const std::vector<Source
   NODE_RETURN_IF_ERROR(failed(library.createNewImageLibrary(), "image library"));
   NODE_RETURN_IF_ERROR(failed(library.addImageGroup(), "image library group"));
   for (const Source& source : sources) {
+    // U says that the side is not known or there is none; the template would make it "Unilateral".
+    if (object::text_of(source.dataset(), DCM_ImageLaterality) == "U")
+      source.dataset().findAndDeleteElement(DCM_ImageLaterality);
     // A value that the template refuses must not cost the image its entry.
     OFCondition added = library.addImageEntry(source.dataset(), TID1600_ImageLibrary::withAllDescriptors);
     if (added.bad()) added = library.addImageEntry(source.dataset(), TID1600_ImageLibrary::withoutDescriptors);

@@ -29,8 +29,10 @@ TEST(ContactSheet, ShowsEachRadiographBesideThePictureOfItsOverlay) {
   // The overlay's strips are blue; only the part that shows the radiograph, red, belongs on the sheet.
   RgbImage overlay = plain(150, 200, {0, 0, 255});
   for (int y = 0; y < 100; ++y)
-    for (int x = 0; x < 80; ++x) overlay.pixels[(static_cast<std::size_t>(y) * 200 + x) * 3] = 255,
-                                 overlay.pixels[(static_cast<std::size_t>(y) * 200 + x) * 3 + 2] = 0;
+    for (int x = 0; x < 80; ++x)
+      overlay.pixels[(static_cast<std::size_t>(y) * 200 + x) *
+                     3] = 255,
+                     overlay.pixels[(static_cast<std::size_t>(y) * 200 + x) * 3 + 2] = 0;
   const auto sheet = draw_contact_sheet({{grey(100, 80), overlay, {0, 0, 80, 100}, "HAND", {"Fracture 0.83 certain"}},
                                          {grey(100, 80), {}, {}, "FOOT", {}}},
                                         "What was found", "not for clinical use");

@@ -14,9 +14,9 @@
 namespace node::report::made {
 
 inline const std::string kNodeUid = "2.25.134532011558794181833216965492102009321";
-inline const std::string kHand = "01_1_hand_pa.dcm";        // DX, JPEG Lossless, 12 bits
+inline const std::string kHand = "01_1_hand_pa.dcm";          // DX, JPEG Lossless, 12 bits
 inline const std::string kShoulder = "06_1_shoulder_ap.dcm";  // MONOCHROME1
-inline const std::string kJpeg = "09_1_hand_obl.dcm";       // JPEG Baseline
+inline const std::string kJpeg = "09_1_hand_obl.dcm";         // JPEG Baseline
 inline const std::string kKnee = "13_1_knee_ap.dcm";
 
 inline std::string radiograph(const std::string& name) { return std::string(NODE_TEST_DATA) + "/radiographs/" + name; }

@@ -103,10 +103,33 @@ TEST(SecondaryCapture, PixelsAreThePictureAndTheHottestOnesLieWhereThePatchWasPl
 }
 
 TEST(SecondaryCapture, LossyHistoryIsInherited) {
-  EXPECT_EQ(get(make(made::image(made::kJpeg, {made::anomaly()}), made::context()).dataset(), DCM_LossyImageCompression),
-            "01");
-  EXPECT_EQ(get(make(made::image(made::kHand, {made::anomaly()}), made::context()).dataset(), DCM_LossyImageCompression),
-            "00");
+  ReportedImage image = made::image(made::kJpeg, {made::anomaly()});
+  Made lossy = make(image, made::context());
+  EXPECT_EQ(get(lossy.dataset(), DCM_LossyImageCompression), "01");
+  EXPECT_EQ(get(lossy.dataset(), DCM_LossyImageCompressionMethod),
+            get(*source(made::kJpeg)->getDataset(), DCM_LossyImageCompressionMethod));
+
+  // The same of an image without one: an uncompressed radiograph that says nothing of compression.
+  DcmFileFormat file;
+  ASSERT_TRUE(object::load_dataset(made::radiograph(made::kKnee), file, object::Extent::kWithPixelData).ok());
+  for (const DcmTagKey& tag :
+       {DCM_LossyImageCompression, DCM_LossyImageCompressionRatio, DCM_LossyImageCompressionMethod})
+    file.getDataset()->findAndDeleteElement(tag);
+  image = made::image(made::kKnee, {made::anomaly()});
+  image.file = std::filesystem::path(testing::TempDir()) / "never_lossy.dcm";
+  ASSERT_TRUE(file.saveFile(image.file.c_str(), EXS_LittleEndianExplicit).good());
+  EXPECT_EQ(get(make(image, made::context()).dataset(), DCM_LossyImageCompression), "00");
+  std::filesystem::remove(image.file);
+}
+
+TEST(SecondaryCapture, LateralityIsSentWhereTheBodyPartHasASide) {
+  Made hand = make(made::image(made::kHand, {made::anomaly()}), made::context());
+  EXPECT_EQ(get(hand.dataset(), DCM_Laterality), "L");
+  Made foot = make(made::image("02_1_foot_ap.dcm", {made::anomaly()}), made::context());
+  EXPECT_TRUE(foot.dataset().tagExists(DCM_Laterality));
+  EXPECT_EQ(get(foot.dataset(), DCM_Laterality), "") << "no side is known";
+  Made pelvis = make(made::image("10_1_pelvis_ap.dcm", {made::anomaly()}), made::context());
+  EXPECT_FALSE(pelvis.dataset().tagExists(DCM_Laterality));
 }
 
 TEST(SecondaryCapture, TimesAreThoseOfThePrediction) {
@@ -134,32 +157,38 @@ TEST(SecondaryCapture, WhatChangesTheBytesChangesTheUid) {
                     ResultContext c = made::context();
                     c.config.disclaimer = "other";
                     return uid(image, c);
-                  }()).second);
+                  }())
+                  .second);
   EXPECT_TRUE(uids.insert([&] {
                     ResultContext c = made::context();
                     c.config.tasks.back().map_scale_max = 0.2;
                     return uid(image, c);
-                  }()).second);
+                  }())
+                  .second);
   EXPECT_TRUE(uids.insert([&] {
                     ResultContext c = made::context();
                     c.config.tasks.front().threshold_certain = 0.9;
                     return uid(image, c);
-                  }()).second);
+                  }())
+                  .second);
   EXPECT_TRUE(uids.insert([&] {
                     ReportedImage i = image;
                     i.record.version = 2;
                     return uid(i, made::context());
-                  }()).second);
+                  }())
+                  .second);
   EXPECT_TRUE(uids.insert([&] {
                     ReportedImage i = image;
                     i.findings[0].prediction.model_version = "retrained";
                     return uid(i, made::context());
-                  }()).second);
+                  }())
+                  .second);
   EXPECT_TRUE(uids.insert([&] {
                     ResultContext c = made::context();
                     c.kind_prefix = "predict-";
                     return uid(image, c);
-                  }()).second);
+                  }())
+                  .second);
   // The study's revision does not: a late image sends nothing again for the others.
   ResultContext later = made::context();
   later.revision = "2";

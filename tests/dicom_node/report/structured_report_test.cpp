@@ -127,8 +127,7 @@ TEST(StructuredReport, RootSaysLanguageDeviceAndProcedure) {
 }
 
 TEST(StructuredReport, OneGroupPerImageAndTaskWithTrackingSiteAndAlgorithm) {
-  const ReportedImage image =
-      made::image(made::kHand, {made::finding(made::fracture_task(), {0.83}), made::anomaly()});
+  const ReportedImage image = made::image(made::kHand, {made::finding(made::fracture_task(), {0.83}), made::anomaly()});
   const Made sr = make(made::study({image}, made::context()), made::context());
   ASSERT_EQ(sr.groups().size(), 2u);
   const Item& group = *sr.groups()[0];
@@ -144,15 +143,15 @@ TEST(StructuredReport, OneGroupPerImageAndTaskWithTrackingSiteAndAlgorithm) {
   EXPECT_THAT(group.values("111002"),
               ElementsAre("threshold_doubtful=0.3", "threshold_certain=0.7", "rendering voi=window 1"));
   EXPECT_THAT(group.values("121112"), ElementsAre(image.record.sop_instance_uid.str()));
-  EXPECT_THAT(sr.groups()[1]->values("111002"),
-              ElementsAre("mode=partition", "passes=8", "mask_ratio=0.75", "seed=185372638192",
-                          "rendering voi=window 1"));
+  EXPECT_THAT(sr.groups()[1]->values("111002"), ElementsAre("mode=partition", "passes=8", "mask_ratio=0.75",
+                                                            "seed=185372638192", "rendering voi=window 1"));
 }
 
 TEST(StructuredReport, ProbabilityWithUnitAndDecisionByTheThresholds) {
-  for (const auto& [probability, number, decision] :
-       {std::tuple{0.8132, "0.8132 1", "52101004"}, {0.5, "0.5000 1", "373068000"}, {0.0417, "0.0417 1", "272519000"},
-        {1.0000001, "1.0000 1", "52101004"}}) {
+  for (const auto& [probability, number, decision] : {std::tuple{0.8132, "0.8132 1", "52101004"},
+                                                      {0.5, "0.5000 1", "373068000"},
+                                                      {0.0417, "0.0417 1", "272519000"},
+                                                      {1.0000001, "1.0000 1", "52101004"}}) {
     const Made sr = make_one({made::finding(made::fracture_task(), {probability})});
     ASSERT_EQ(sr.groups().size(), 1u);
     EXPECT_EQ(sr.groups()[0]->one("SKX-PROB").value, number);
@@ -239,7 +238,8 @@ TEST(StructuredReport, AStudyWithNothingAnalysedStillSaysSo) {
 
 TEST(StructuredReport, EverythingTheTreeRefersToIsInTheEvidence) {
   const ReportedImage a = made::image("02_1_foot_ap.dcm", {made::anomaly()});
-  const ReportedImage b = made::image("02_2_foot_obl.dcm", {made::finding(made::fracture_task(), {0.9}), made::anomaly()});
+  const ReportedImage b =
+      made::image("02_2_foot_obl.dcm", {made::finding(made::fracture_task(), {0.9}), made::anomaly()});
   ReportedImage c = made::image("02_3_foot_obl.dcm", {});
   c.record.state = storage::InstanceState::kSkipped;
   Made sr = make(made::study({a, b, c}, made::context()), made::context());
@@ -283,8 +283,7 @@ TEST(StructuredReport, UidsFollowTheRecipe) {
   const Made sr = make(study, made::context());
   // SHA-256 of "anomaly=demo-anomaly@sha256:0f1e2d3c\nfracture=demo-fracture@sha256:0f1e2d3c".
   const std::string models = "9f775d76a5ec8901c83f631f3e71c9d6927d7f1f7150267dc02646328be2cfcc";
-  EXPECT_EQ(sr.object.sop_instance_uid,
-            object::derive_uid("sr", study.study_instance_uid.str(), "", models, "1"));
+  EXPECT_EQ(sr.object.sop_instance_uid, object::derive_uid("sr", study.study_instance_uid.str(), "", models, "1"));
   EXPECT_EQ(sr.object.series_instance_uid,
             object::derive_uid("sr-series", study.study_instance_uid.str(), "", models, "1"));
   ResultContext predict = made::context();

@@ -1,0 +1,159 @@
+// report_tool: writes the SR and the overlays of one study whose findings stand in a JSON file, for validators_test.py.
+//
+//   report_tool study.json OUT    -> OUT/sr.dcm, OUT/sc-N.dcm, OUT/sheet.png; prints nothing but errors
+#include <fmt/format.h>
+
+#include <cmath>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "dicom_node/object/instance_header.h"
+#include "dicom_node/report/contact_sheet.h"
+#include "dicom_node/report/finding_summary.h"
+#include "dicom_node/report/study_objects.h"
+
+namespace {
+
+using nlohmann::json;
+using namespace node;
+using namespace node::report;
+
+config::Code code_from(const json& j) { return {j.at(0), j.at(1), j.at(2)}; }
+
+config::TaskConfig task_from(const json& j) {
+  config::TaskConfig task;
+  task.name = j.at("name");
+  const std::string output = j.at("output");
+  task.output = output == "softmax"       ? config::OutputKind::kSoftmax
+                : output == "regression"  ? config::OutputKind::kRegression
+                : output == "anomaly_map" ? config::OutputKind::kAnomalyMap
+                                          : config::OutputKind::kSigmoid;
+  task.labels = j.value("labels", std::vector<std::string>());
+  if (j.contains("code")) task.code = code_from(j["code"]);
+  for (const json& code : j.value("label_codes", json::array())) task.label_codes.push_back(code_from(code));
+  task.threshold_doubtful = j.value("doubtful", 0.5);
+  task.threshold_certain = j.value("certain", 0.5);
+  task.unit = j.value("unit", "1");
+  return task;
+}
+
+// Two soft spots over the noise of healthy detail.
+inference::AnomalyMap map_from(const json& j) {
+  inference::AnomalyMap map;
+  map.size = 224;
+  map.mode = j.at("mode");
+  map.passes = j.at("passes");
+  map.seed = j.at("seed");
+  map.mask_ratio = 0.75;
+  double sum = 0;
+  for (int y = 0; y < map.size; ++y) {
+    for (int x = 0; x < map.size; ++x) {
+      const auto spot = [&](double at_y, double at_x, double width) {
+        return std::exp(-((y - at_y) * (y - at_y) + (x - at_x) * (x - at_x)) / (2 * width * width));
+      };
+      const double peak = j.at("peak"), at_y = j.at("y"), at_x = j.at("x");
+      const double error = 0.004 + peak * spot(at_y, at_x, 12) + 0.3 * peak * spot(at_x, at_y, 8);
+      map.values.push_back(static_cast<float>(error));
+      sum += error;
+    }
+  }
+  map.score = j.contains("score") ? j["score"].get<double>() : sum / (map.size * map.size);
+  return map;
+}
+
+object::FindingRecord finding_from(const json& j) {
+  object::FindingRecord record;
+  inference::Prediction& prediction = record.prediction;
+  prediction.task = j.at("task");
+  prediction.model = j.at("model");
+  prediction.model_digest = j.at("digest");
+  prediction.model_version = prediction.model + "@" + prediction.model_digest.substr(0, 15);
+  for (const json& score : j.value("scores", json::array()))
+    prediction.scores.push_back({score.at(0), score.at(1), score.at(2)});
+  if (j.contains("map")) prediction.map = map_from(j["map"]);
+  record.rendering = j.value("rendering", std::vector<std::string>());
+  return record;
+}
+
+Result<ReportedImage> image_from(const json& j) {
+  const std::string file = j.at("file");
+  NODE_ASSIGN_OR_RETURN(const object::InstanceHeader header, object::read_instance_header(file));
+  NODE_ASSIGN_OR_RETURN(const storage::Uid uid, storage::Uid::parse(header.sop_instance_uid));
+  NODE_ASSIGN_OR_RETURN(const storage::Uid study, storage::Uid::parse(header.study_instance_uid));
+  ReportedImage image{{.sop_instance_uid = uid, .study_instance_uid = study}, file, {}};
+  image.record.series_instance_uid = header.series_instance_uid;
+  image.record.sop_class_uid = header.sop_class_uid;
+  image.record.route.body_part = header.body_part_examined;
+  image.record.route.body_part_evidence = "Body Part Examined";
+  image.record.predicted_at = WallTime(std::chrono::milliseconds(j.at("predicted_at_ms").get<std::int64_t>()));
+  for (const json& finding : j.value("findings", json::array())) image.findings.push_back(finding_from(finding));
+  image.record.state = image.findings.empty() ? storage::InstanceState::kSkipped : storage::InstanceState::kAnalysed;
+  image.record.reason = j.value("reason", "");
+  return image;
+}
+
+Status write(const std::string& bytes, const std::string& file) {
+  std::ofstream out(file, std::ios::binary);
+  out << bytes;
+  return out.good() ? ok_status() : internal_error("write " + file);
+}
+
+Status run(const json& j, const std::string& folder) {
+  ResultContext context;
+  context.node_uid = j.at("node_uid");
+  context.config.node_version = "0.1.0";
+  context.config.disclaimer = j.value("disclaimer", context.config.disclaimer);
+  for (const json& task : j.at("tasks")) context.config.tasks.push_back(task_from(task));
+  context.revision = std::to_string(j.at("revision").get<int>());
+  context.time = WallTime(std::chrono::milliseconds(j.at("closed_at_ms").get<std::int64_t>()));
+
+  std::optional<ReportedStudy> study;
+  for (const json& entry : j.at("images")) {
+    NODE_ASSIGN_OR_RETURN(ReportedImage image, image_from(entry));
+    if (!study) study = ReportedStudy{image.record.study_instance_uid, j.at("revision"), {}, {}, std::nullopt};
+    for (OverlayReference& overlay : overlay_references(image, context)) study->overlays.push_back(std::move(overlay));
+    study->images.push_back(std::move(image));
+  }
+  if (!study) return invalid_argument("no images");
+  if (j.contains("predecessor")) {
+    NODE_ASSIGN_OR_RETURN(const object::InstanceHeader header,
+                          object::read_instance_header(j["predecessor"].get<std::string>()));
+    NODE_ASSIGN_OR_RETURN(const storage::Uid uid, storage::Uid::parse(header.sop_instance_uid));
+    NODE_ASSIGN_OR_RETURN(const storage::Uid series, storage::Uid::parse(header.series_instance_uid));
+    study->predecessor = Predecessor{uid, series, header.sop_class_uid};
+  }
+
+  std::vector<ContactSheetEntry> entries;
+  int overlays = 0;
+  const auto take_overlay = [&](const ReportedImage& image, Overlay overlay) -> Status {
+    ContactSheetEntry entry{std::move(overlay.radiograph),
+                            std::move(overlay.picture.image),
+                            overlay.picture.picture,
+                            image.record.route.body_part,
+                            {}};
+    for (const object::FindingRecord& finding : image.findings)
+      for (std::string& line : finding_lines(find_task(context.config.tasks, finding.prediction), finding.prediction))
+        entry.lines.push_back(std::move(line));
+    entries.push_back(std::move(entry));
+    return write(overlay.object.bytes, fmt::format("{}/sc-{}.dcm", folder, ++overlays));
+  };
+  const auto take_report = [&](const ResultObject& report) { return write(report.bytes, folder + "/sr.dcm"); };
+  NODE_RETURN_IF_ERROR(build_study_objects(*study, {}, context, {take_overlay, take_report}));
+  if (entries.empty()) return ok_status();
+  NODE_ASSIGN_OR_RETURN(const RgbImage sheet,
+                        draw_contact_sheet(entries, "Made-up findings", context.config.disclaimer));
+  return write_png(sheet, folder + "/sheet.png");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 3) return 2;
+  std::ifstream in(argv[1]);
+  const json study = json::parse(in, nullptr, /*allow_exceptions=*/false);
+  if (study.is_discarded()) return 2;
+  const Status status = run(study, argv[2]);
+  if (!status.ok()) std::cerr << status.message() << "\n";
+  return status.ok() ? 0 : 1;
+}

@@ -1,0 +1,335 @@
+#include "dicom_node/report/report_worker.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <iterator>
+
+#include "dicom_node/object/result_identity.h"
+#include "storage/file_system.h"
+#include "tests/dicom_node/report/made_study.h"
+#include "tests/dicom_node/report/parsed.h"
+
+namespace node::report {
+namespace {
+
+using storage::DeliveryStage;
+using storage::ReadyStudy;
+using storage::ResultRecord;
+using testing::IsEmpty;
+using testing::UnorderedElementsAre;
+
+// Hands out studies and keeps what the report stage answers; the other stages are not there.
+class ScriptedStore : public storage::StudyStore {
+ public:
+  std::vector<ReadyStudy> ready;
+  std::vector<ResultRecord> results;
+  std::vector<storage::NewDelivery> deliveries;
+  int finished = 0, failed = 0, released = 0;
+  std::string reason;
+  std::promise<void> ended;
+
+  storage::Uid node_uid() const override { return storage::Uid::parse(made::kNodeUid).value(); }
+  Result<std::optional<ReadyStudy>> claim_ready_study(std::chrono::milliseconds) override {
+    if (ready.empty()) return std::optional<ReadyStudy>();
+    ReadyStudy study = ready.back();
+    ready.pop_back();
+    return std::optional<ReadyStudy>(std::move(study));
+  }
+  Status finish_study(storage::ClaimToken, const std::vector<ResultRecord>& r,
+                      const std::vector<storage::NewDelivery>& d) override {
+    results = r;
+    deliveries = d;
+    ++finished;
+    ended.set_value();
+    return ok_status();
+  }
+  Status fail_study(storage::ClaimToken, const std::string& why) override {
+    ++failed;
+    reason = why;
+    ended.set_value();
+    return ok_status();
+  }
+  Status release_study(storage::ClaimToken, std::chrono::milliseconds) override {
+    ++released;
+    ended.set_value();
+    return ok_status();
+  }
+
+  Result<std::optional<storage::HeldInstance>> find_instance(const storage::Uid&) override { return none(); }
+  Result<bool> is_own_result(const storage::Uid&) override { return none(); }
+  Result<storage::AddResult> add_instance(const storage::NewInstance&, storage::Arrival, int) override {
+    return none();
+  }
+  Result<std::vector<storage::ClaimedInstance>> claim_instances(int, std::chrono::milliseconds) override {
+    return none();
+  }
+  Status finish_instance(storage::ClaimToken, const std::vector<storage::StoredPrediction>&) override { return none(); }
+  Status end_instance(storage::ClaimToken, storage::InstanceState, const std::string&) override { return none(); }
+  Status release_instance(storage::ClaimToken) override { return none(); }
+  Result<std::vector<storage::ClaimedDelivery>> claim_due_deliveries(const std::string&, int,
+                                                                     std::chrono::milliseconds) override {
+    return none();
+  }
+  Status finish_delivery(storage::ClaimToken, const storage::DeliveryOutcome&) override { return none(); }
+  Status release_delivery(std::int64_t) override { return none(); }
+  Result<std::vector<storage::StudySummary>> list_studies(std::optional<storage::StudyState>, int, int) override {
+    return none();
+  }
+  Result<storage::StudySummary> find_study(const storage::Uid&) override { return none(); }
+  Result<std::vector<storage::InstanceRecord>> list_instances(const storage::Uid&) override { return none(); }
+  Result<std::vector<storage::DeliveryRecord>> list_deliveries(std::optional<storage::DeliveryState>, int,
+                                                               int) override {
+    return none();
+  }
+  Status retry_study(const storage::Uid&) override { return none(); }
+  Result<std::vector<storage::StoredFile>> known_files() override { return none(); }
+  storage::StoreStats stats() override { return {}; }
+  Status health() override { return none(); }
+  void stop() override {}
+
+ private:
+  static Status none() { return internal_error("not part of this test"); }
+};
+
+class ReportStudy : public testing::Test {
+ protected:
+  ReportStudy() : folder_(std::filesystem::path(testing::TempDir()) / "report_worker_test") {
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+    open_spool(0);
+  }
+  ~ReportStudy() override { std::filesystem::remove_all(folder_); }
+
+  void open_spool(std::uint64_t free_bytes_min) {
+    config::StorageConfig storage;
+    storage.directory = folder_.string();
+    storage.free_bytes_min = free_bytes_min;
+    spool_ = storage::Spool::open(storage, storage::posix_file_system()).value();
+  }
+
+  // An image as the store holds it: its object in the spool, its findings encoded.
+  storage::InstanceRecord stored(const std::string& name, std::vector<object::FindingRecord> findings) {
+    ReportedImage image = made::image(name, {});
+    std::ifstream in(image.file, std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+    image.record.file = spool_->store(bytes, image.record.sop_instance_uid).value();
+    for (const object::FindingRecord& finding : findings) {
+      image.record.route.tasks.push_back(finding.prediction.task);
+      image.record.predictions.push_back(object::encode_finding(finding));
+    }
+    return image.record;
+  }
+
+  ReadyStudy ready(std::vector<storage::InstanceRecord> instances) {
+    ReadyStudy study{.token = 7, .study_instance_uid = instances.front().study_instance_uid};
+    study.closed_at = made::at_noon() + std::chrono::minutes(1);
+    study.instances = std::move(instances);
+    return study;
+  }
+
+  Result<ReportedStudyCounts> report(const ReadyStudy& study, const config::ReportConfig& config) {
+    store_.ended = std::promise<void>();
+    return report_study(study, config, *spool_, store_);
+  }
+  Result<ReportedStudyCounts> report(const ReadyStudy& study) { return report(study, made::context().config); }
+
+  std::vector<std::string> kinds() const {
+    std::vector<std::string> kinds;
+    for (const ResultRecord& result : store_.results) kinds.push_back(result.kind);
+    return kinds;
+  }
+  // "sc -> pacs"
+  std::vector<std::string> sent() const {
+    std::vector<std::string> lines;
+    for (const storage::NewDelivery& delivery : store_.deliveries) {
+      for (const ResultRecord& result : store_.results) {
+        if (result.sop_instance_uid != delivery.sop_instance_uid) continue;
+        EXPECT_EQ(delivery.stage, result.kind == "sr" ? DeliveryStage::kReport : DeliveryStage::kImageObject);
+        lines.push_back(result.kind + " -> " + delivery.destination);
+      }
+    }
+    return lines;
+  }
+  std::unique_ptr<DcmFileFormat> read(const ResultRecord& result) {
+    auto file = std::make_unique<DcmFileFormat>();
+    EXPECT_TRUE(file->loadFile(spool_->path(result.file.key).c_str()).good());
+    return file;
+  }
+
+  std::filesystem::path folder_;
+  std::unique_ptr<storage::Spool> spool_;
+  ScriptedStore store_;
+};
+
+TEST_F(ReportStudy, OverlaysGoToTheirRoutesDestinationsAndTheReportToAll) {
+  storage::InstanceRecord a = stored("02_1_foot_ap.dcm", {made::anomaly()});
+  storage::InstanceRecord b = stored("02_2_foot_obl.dcm", {made::finding(made::fracture_task(), {0.9})});
+  a.route.results_to = {"pacs"};
+  b.route.results_to = {"pacs", "archive"};
+  const auto done = report(ready({a, b}));
+  ASSERT_TRUE(done.ok()) << done.status().message();
+  EXPECT_EQ(store_.finished, 1);
+  EXPECT_THAT(kinds(), testing::ElementsAre("sc", "sr"));
+  EXPECT_THAT(sent(), UnorderedElementsAre("sc -> pacs", "sr -> pacs", "sr -> archive"));
+  for (const ResultRecord& result : store_.results) {
+    EXPECT_TRUE(spool_->verify(result.file).ok());
+    EXPECT_EQ(made::get(*read(result)->getDataset(), DCM_SOPInstanceUID), result.sop_instance_uid.str());
+  }
+  EXPECT_EQ(store_.results[0].source_uid, a.sop_instance_uid.str());
+  EXPECT_EQ(store_.results[0].task, "anomaly");
+  EXPECT_EQ(store_.results[1].source_uid, a.study_instance_uid.str());
+}
+
+TEST_F(ReportStudy, FormsOfADestinationAreObeyed) {
+  storage::InstanceRecord a = stored(made::kHand, {made::anomaly()});
+  a.route.results_to = {"pacs", "archive", "viewer"};
+  config::ReportConfig config = made::context().config;
+  config.forms = {{"archive", {"sr"}}, {"viewer", {"sc"}}};
+  ASSERT_TRUE(report(ready({a}), config).ok());
+  EXPECT_THAT(sent(), UnorderedElementsAre("sc -> pacs", "sr -> pacs", "sr -> archive", "sc -> viewer"));
+}
+
+TEST_F(ReportStudy, AnOverlayThatNobodyTakesIsNotMadeNorReferredTo) {
+  config::ReportConfig config = made::context().config;
+  config.forms = {{"pacs", {"sr"}}};
+  ASSERT_TRUE(report(ready({stored(made::kHand, {made::anomaly()})}), config).ok());
+  EXPECT_THAT(kinds(), testing::ElementsAre("sr"));
+  const auto file = read(store_.results[0]);
+  DcmStack stack;
+  EXPECT_TRUE(file->getDataset()->search(DCM_ReferencedSOPClassUID, stack, ESM_fromHere, OFTrue).good());
+  EXPECT_EQ(made::get(*file->getDataset(), DCM_Modality), "SR");
+  std::ifstream in(spool_->path(store_.results[0].file.key), std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  EXPECT_EQ(bytes.find(UID_SecondaryCaptureImageStorage),
+            bytes.find(std::string(UID_SecondaryCaptureImageStorage) + "!"))
+      << "no reference to an object that does not exist";
+}
+
+TEST_F(ReportStudy, WhatIsInShadowStaysOutOfTheReport) {
+  storage::InstanceRecord open = stored("02_1_foot_ap.dcm", {made::anomaly()});
+  storage::InstanceRecord shadow = stored("02_2_foot_obl.dcm", {made::anomaly()});
+  shadow.route.shadow = true;
+  ASSERT_TRUE(report(ready({open, shadow})).ok());
+  EXPECT_THAT(kinds(), testing::ElementsAre("sc", "sr"));
+  std::ifstream in(spool_->path(store_.results[1].file.key), std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  EXPECT_NE(bytes.find(open.sop_instance_uid.str()), std::string::npos);
+  EXPECT_EQ(bytes.find(shadow.sop_instance_uid.str()), std::string::npos);
+}
+
+TEST_F(ReportStudy, AStudyAllInShadowIsBuiltAndEndsWithoutDeliveries) {
+  storage::InstanceRecord shadow = stored(made::kHand, {made::anomaly()});
+  shadow.route.shadow = true;
+  const auto done = report(ready({shadow}));
+  ASSERT_TRUE(done.ok()) << done.status().message();
+  EXPECT_TRUE(done->shadow);
+  EXPECT_EQ(store_.finished, 1);
+  EXPECT_THAT(kinds(), testing::ElementsAre("shadow-sc", "shadow-sr")) << "kinds, hence UIDs, of their own";
+  EXPECT_THAT(store_.deliveries, IsEmpty());
+}
+
+TEST_F(ReportStudy, ASecondRevisionMakesNoOverlayAgainAndNamesTheFirstReport) {
+  const storage::InstanceRecord a = stored("02_1_foot_ap.dcm", {made::anomaly()});
+  ASSERT_TRUE(report(ready({a})).ok());
+  const std::vector<ResultRecord> first = store_.results;
+  ASSERT_EQ(first.size(), 2u);
+
+  ReadyStudy again = ready({a, stored("02_2_foot_obl.dcm", {made::anomaly()})});
+  again.revision = 2;
+  again.earlier_results = first;
+  ASSERT_TRUE(report(again).ok());
+  EXPECT_THAT(kinds(), testing::ElementsAre("sc", "sr"));
+  EXPECT_EQ(store_.results[0].source_uid, again.instances[1].sop_instance_uid.str()) << "of the late image only";
+  EXPECT_THAT(sent(), UnorderedElementsAre("sc -> pacs", "sr -> pacs"));
+  EXPECT_EQ(store_.results[1].revision, 2);
+  EXPECT_NE(store_.results[1].sop_instance_uid, first[1].sop_instance_uid);
+  const auto file = read(store_.results[1]);
+  DcmItem* before = nullptr;
+  ASSERT_TRUE(file->getDataset()->findAndGetSequenceItem(DCM_PredecessorDocumentsSequence, before).good());
+  DcmStack stack;
+  ASSERT_TRUE(before->search(DCM_ReferencedSOPInstanceUID, stack, ESM_fromHere, OFTrue).good());
+  OFString uid;
+  dynamic_cast<DcmElement*>(stack.top())->getOFString(uid, 0);
+  EXPECT_EQ(std::string(uid.c_str()), first[1].sop_instance_uid.str());
+}
+
+TEST_F(ReportStudy, SameStudyTwiceMakesSameObjects) {
+  const ReadyStudy study = ready({stored(made::kHand, {made::finding(made::fracture_task(), {0.9}), made::anomaly()})});
+  ASSERT_TRUE(report(study).ok());
+  const std::vector<ResultRecord> first = store_.results;
+  ASSERT_TRUE(report(study).ok());
+  ASSERT_EQ(store_.results.size(), first.size());
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    EXPECT_EQ(store_.results[i].sop_instance_uid, first[i].sop_instance_uid);
+    EXPECT_EQ(store_.results[i].file.sha256_hex, first[i].file.sha256_hex);
+  }
+}
+
+TEST_F(ReportStudy, AConflictUnderAKnownUidIsNotReported) {
+  const storage::InstanceRecord a = stored(made::kHand, {made::finding(made::fracture_task(), {0.9})});
+  storage::InstanceRecord conflict = stored(made::kKnee, {});
+  conflict.state = storage::InstanceState::kConflict;
+  conflict.sop_instance_uid = a.sop_instance_uid;
+  ASSERT_TRUE(report(ready({a, conflict})).ok());
+  EXPECT_EQ(store_.results.size(), 1u);
+}
+
+TEST_F(ReportStudy, AFailureBeforeTheEndLeavesNothingInTheSpool) {
+  storage::InstanceRecord good = stored("02_1_foot_ap.dcm", {made::anomaly()});
+  storage::InstanceRecord lost = stored("02_2_foot_obl.dcm", {made::anomaly()});
+  ASSERT_TRUE(spool_->remove(lost.file.key).ok());
+  const std::size_t before = spool_->list_keys()->size();
+  const auto done = report(ready({good, lost}));
+  EXPECT_EQ(done.status().code(), StatusCode::kNotFound);
+  EXPECT_THAT(done.status().message(), testing::HasSubstr(lost.sop_instance_uid.str()));
+  EXPECT_EQ(spool_->list_keys()->size(), before);
+  EXPECT_EQ(store_.finished, 0);
+}
+
+TEST_F(ReportStudy, AFindingThatCannotBeReadIsDataLoss) {
+  storage::InstanceRecord broken = stored(made::kHand, {made::anomaly()});
+  broken.predictions[0].content = "{";
+  EXPECT_EQ(report(ready({broken})).status().code(), StatusCode::kDataLoss);
+}
+
+TEST_F(ReportStudy, TheWorkerReportsFailsAndReleases) {
+  storage::InstanceRecord lost = stored(made::kHand, {made::anomaly()});
+  store_.ready = {ready({stored(made::kKnee, {made::anomaly()})})};
+  std::future<void> ended = store_.ended.get_future();
+  auto worker = ReportWorker::start(made::context().config, *spool_, store_);
+  ended.wait();
+  worker->stop();
+  worker->stop();
+  EXPECT_EQ(store_.finished, 1);
+  EXPECT_EQ(worker->stats().reports, 1u);
+  EXPECT_EQ(worker->stats().overlays, 1u);
+
+  // A file that is gone will not come back: the study's failure.
+  ASSERT_TRUE(spool_->remove(lost.file.key).ok());
+  store_.ended = std::promise<void>();
+  ended = store_.ended.get_future();
+  store_.ready = {ready({lost})};
+  worker = ReportWorker::start(made::context().config, *spool_, store_);
+  ended.wait();
+  worker->stop();
+  EXPECT_EQ(store_.failed, 1);
+  EXPECT_THAT(store_.reason, testing::HasSubstr(lost.sop_instance_uid.str()));
+
+  // A full disk will not stay full.
+  store_.ended = std::promise<void>();
+  ended = store_.ended.get_future();
+  store_.ready = {ready({stored(made::kShoulder, {made::anomaly()})})};
+  open_spool(std::uint64_t{1} << 62);
+  worker = ReportWorker::start(made::context().config, *spool_, store_);
+  ended.wait();
+  worker->stop();
+  EXPECT_EQ(store_.released, 1);
+  EXPECT_EQ(worker->stats().retries, 1u);
+}
+
+}  // namespace
+}  // namespace node::report
