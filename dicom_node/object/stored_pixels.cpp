@@ -29,14 +29,14 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "stored values are read as bytes of a little endian machine");
 
-enum class Coding { kNative, kDcmtk, kJpeg, kJpeg2000, kUnknown };  // kJpeg: by DCMTK, with a size of its own.
+enum class Coding { kNative, kRle, kJpeg, kJpeg2000, kUnknown };
 
 Coding coding_of(std::string_view uid) {
   static constexpr std::string_view kPrefix = "1.2.840.10008.1.2";
   if (!uid.starts_with(kPrefix)) return Coding::kUnknown;
   const std::string_view rest = uid.substr(kPrefix.size());
   if (rest.empty() || rest == ".1" || rest == ".2" || rest == ".1.99") return Coding::kNative;
-  if (rest == ".5") return Coding::kDcmtk;
+  if (rest == ".5") return Coding::kRle;
   for (const std::string_view jpeg : {".4.50", ".4.51", ".4.53", ".4.55", ".4.57", ".4.70", ".4.80", ".4.81"}) {
     if (rest == jpeg) return Coding::kJpeg;
   }
@@ -300,6 +300,12 @@ Result<std::unique_ptr<PixelReader>> PixelReader::open(const std::filesystem::pa
   if ((impl->coding != Coding::kNative) != header.pixel_data_encapsulated)
     return invalid_argument("pixel data encoded otherwise than the transfer syntax says");
   NODE_RETURN_IF_ERROR(load_dataset(file, impl->file, Extent::kWithPixelData));
+  if (impl->coding == Coding::kRle) {
+    // DCMTK's decoder of single frames takes one fragment for one frame and says nothing when its data run out (3.6.7).
+    if (impl->data_set().chooseRepresentation(EXS_LittleEndianExplicit, nullptr).bad())
+      return invalid_argument("decode pixel data: the RLE stream is damaged");
+    impl->coding = Coding::kNative;
+  }
   if (impl->coding == Coding::kJpeg) NODE_RETURN_IF_ERROR(impl->check_jpeg());
   return std::unique_ptr<PixelReader>(new PixelReader(std::move(impl)));
 }
