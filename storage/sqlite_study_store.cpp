@@ -1,118 +1,17 @@
 #include "storage/sqlite_study_store.h"
 
 #include <algorithm>
-#include <map>
 
-#include "storage/claims.h"
-#include "storage/directory_lock.h"
 #include "storage/file_system.h"
-#include "storage/group_commit.h"
 #include "storage/sqlite_schema.h"
-#include "storage/sqlite_study_reader.h"
-#include "storage/wakeups.h"
+#include "storage/sqlite_study_store_impl.h"
 
 namespace node::storage {
-namespace {
 
-using queries::from_ms;
 using queries::join_lines;
 using queries::to_ms;
 using std::chrono::milliseconds;
 using Durability = GroupCommit::Durability;
-
-const std::string kInstances = "instances";
-const std::string kStudies = "studies";
-std::string deliveries_at(const std::string& destination) { return "deliveries " + destination; }
-
-Status no_longer_held(const char* operation) {
-  return not_found(std::string(operation) + ": the claim is no longer held");
-}
-
-// What one look for work found.
-struct Look {
-  bool found = false;
-  std::optional<std::int64_t> next_due;  // When there may be work without a signal.
-};
-
-class SqliteStudyStore : public SqliteStudyReader {
- public:
-  static Result<std::unique_ptr<StudyStore>> open(const config::StorageConfig& config, Clock& clock);
-  ~SqliteStudyStore() override { stop(); }
-
-  Result<AddResult> add_instance(const NewInstance& instance, Arrival arrival, int seen_version) override;
-  Result<std::vector<ClaimedInstance>> claim_instances(int max, milliseconds wait_max) override;
-  Status finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions) override;
-  Status end_instance(ClaimToken token, InstanceState state, const std::string& reason) override;
-  Status release_instance(ClaimToken token) override;
-  Result<std::optional<ReadyStudy>> claim_ready_study(milliseconds wait_max) override;
-  Status finish_study(ClaimToken token, const std::vector<ResultRecord>& results,
-                      const std::vector<NewDelivery>& deliveries) override;
-  Status fail_study(ClaimToken token, const std::string& reason) override;
-  Status release_study(ClaimToken token, milliseconds retry_in) override;
-  Result<std::vector<ClaimedDelivery>> claim_due_deliveries(const std::string& destination, int max,
-                                                            milliseconds wait_max) override;
-  Status finish_delivery(ClaimToken token, const DeliveryOutcome& outcome) override;
-  Status release_delivery(std::int64_t id) override;
-  Status retry_study(const Uid& study_instance_uid) override;
-  StoreStats stats() override;
-  Status health() override { return writer_.health(); }
-  void stop() override { wakeups_.stop(); }
-
- private:
-  SqliteStudyStore(const config::StorageConfig& config, Clock& clock, std::unique_ptr<DirectoryLock> lock,
-                   std::unique_ptr<Database> writer, Connections readers)
-      : SqliteStudyReader(std::move(readers)),
-        clock_(clock),
-        attempts_max_(config.analysis_attempts_max),
-        due_origin_(to_ms(clock.now())),
-        steady_origin_(clock.steady_now()),
-        lock_(std::move(lock)),
-        wakeups_(clock),
-        writer_(std::move(writer)) {}
-
-  std::int64_t now() const { return to_ms(clock_.now()); }
-
-  // What due times are compared with: the wall clock at the start, moved on by the steady one. A wall clock that jumps
-  // while the node runs delays nothing; open() brings due times from before a jump into their range.
-  std::int64_t due_now() const {
-    return due_origin_ + std::chrono::duration_cast<milliseconds>(clock_.steady_now() - steady_origin_).count();
-  }
-
-  void signal_on_commit(Transaction& transaction, std::string channel) {
-    transaction.on_commit([this, channel = std::move(channel)] { wakeups_.signal(channel); });
-  }
-
-  Status claim(const std::string& channel, milliseconds wait_max,
-               const std::function<Result<Look>(Transaction&)>& look);
-
-  Status insert_instance(Transaction& transaction, const NewInstance& instance, Arrival arrival, std::int64_t study,
-                         int version);
-  Status supersede(Transaction& transaction, std::int64_t row, int version);
-  Status open_study(Transaction& transaction, std::int64_t study, std::int64_t quiet_ms);
-  Status refresh_waits(Transaction& transaction, std::int64_t study);
-  Status refresh_blocked(Transaction& transaction, std::int64_t study, const std::string& destination);
-  Result<Look> look_for_instances(Transaction& transaction, int max, std::vector<ClaimedInstance>& claimed);
-  Result<Look> look_for_study(Transaction& transaction, std::optional<ReadyStudy>& ready);
-  Result<Look> look_for_deliveries(Transaction& transaction, const std::string& destination, int max,
-                                   std::vector<ClaimedDelivery>& claimed);
-  Status take_instance(Transaction& transaction, std::int64_t row, std::vector<ClaimedInstance>& claimed);
-  Status end_claimed_instance(Transaction& transaction, std::int64_t row, InstanceState state,
-                              const std::string& reason);
-  void drop_instance_claim(Transaction& transaction, std::int64_t row);
-
-  Clock& clock_;
-  const int attempts_max_;
-  const std::int64_t due_origin_;
-  const SteadyTime steady_origin_;
-  const std::unique_ptr<DirectoryLock> lock_;
-  Wakeups wakeups_;
-  // Touched by the writer thread only.
-  Claims instance_claims_, study_claims_, delivery_claims_;
-  std::map<std::int64_t, std::int64_t> study_not_before_;  // From release_study(): study -> due.
-  std::optional<std::int64_t> suspect_;                    // Last instance that was claimed to be alone.
-  bool others_wait_ = false;                               // For all instance claims to end, for its sake.
-  GroupCommit writer_;                                     // Last: its thread ends before what it uses.
-};
 
 Result<std::unique_ptr<StudyStore>> SqliteStudyStore::open(const config::StorageConfig& config, Clock& clock) {
   FileSystem& file_system = posix_file_system();
@@ -295,10 +194,7 @@ Status SqliteStudyStore::claim(const std::string& channel, milliseconds wait_max
     }));
     if (looked.found || clock_.steady_now() >= deadline) break;
     SteadyTime wake = deadline;
-    if (looked.next_due) {
-      wake =
-          std::min(wake, clock_.steady_now() + milliseconds(std::max<std::int64_t>(*looked.next_due - due_now(), 1)));
-    }
+    if (looked.next_due) wake = std::min(wake, steady_origin_ + milliseconds(*looked.next_due - due_origin_));
     wakeups_.wait(channel, seen, wake);
   }
   return ok_status();
@@ -434,251 +330,6 @@ Status SqliteStudyStore::release_instance(ClaimToken token) {
   });
 }
 
-// --- report -----------------------------------------------------------------------------------------------------
-
-Result<std::optional<ReadyStudy>> SqliteStudyStore::claim_ready_study(milliseconds wait_max) {
-  std::optional<ReadyStudy> ready;
-  NODE_RETURN_IF_ERROR(claim(kStudies, wait_max, [&](Transaction& transaction) {
-                         ready.reset();
-                         return look_for_study(transaction, ready);
-                       }).within("claim study"));
-  return ready;
-}
-
-Result<Look> SqliteStudyStore::look_for_study(Transaction& transaction, std::optional<ReadyStudy>& ready) {
-  Database& database = transaction.database;
-  Look look;
-  NODE_RETURN_IF_ERROR(Query(database,
-                             "UPDATE study SET closed_at = ?1, state = CASE WHEN EXISTS (SELECT 1 FROM instance "
-                             "WHERE study_id = study.id AND current = 1 AND reportable = 1) THEN 1 ELSE 3 END "
-                             "WHERE state = 0 AND close_due_at <= ?2",
-                             now(), due_now())
-                           .run());
-  std::int64_t study = 0;
-  {
-    Query rows(database,
-               "SELECT id FROM study INDEXED BY study_ready WHERE state = 1 AND waits = 0 ORDER BY priority DESC, "
-               "closed_at, id");
-    while (study == 0 && rows.next()) {
-      const std::int64_t row = rows.integer();
-      if (study_claims_.holds(row)) continue;
-      if (const auto pause = study_not_before_.find(row); pause != study_not_before_.end()) {
-        if (pause->second > due_now()) {
-          look.next_due = std::min(look.next_due.value_or(pause->second), pause->second);
-          continue;
-        }
-        study_not_before_.erase(pause);
-      }
-      study = row;
-    }
-    NODE_RETURN_IF_ERROR(rows.status());
-  }
-  if (study == 0) {
-    Query due(database, "SELECT min(close_due_at) FROM study WHERE state = 0");
-    if (due.next()) {
-      if (const auto at = due.integer_or_null()) look.next_due = std::min(look.next_due.value_or(*at), *at);
-    }
-    NODE_RETURN_IF_ERROR(due.status());
-    return look;
-  }
-
-  Query row(database, "SELECT uid, revision, closed_at, priority FROM study WHERE id = ?", study);
-  if (!row.next()) return row.status();
-  NODE_ASSIGN_OR_RETURN(Uid uid, Uid::parse(row.text()));
-  ready.emplace(ReadyStudy{.study_instance_uid = std::move(uid)});
-  ready->revision = row.small();
-  ready->closed_at = from_ms(row.integer());
-  ready->priority = row.small();
-  NODE_ASSIGN_OR_RETURN(ready->instances, queries::list_instances(database, ready->study_instance_uid, true));
-  NODE_ASSIGN_OR_RETURN(ready->earlier_results, queries::list_results(database, study));
-  ready->token = study_claims_.take(transaction, study);
-  look.found = true;
-  return look;
-}
-
-Status SqliteStudyStore::finish_study(ClaimToken token, const std::vector<ResultRecord>& results,
-                                      const std::vector<NewDelivery>& deliveries) {
-  return writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
-    const auto study = study_claims_.find(token);
-    if (!study) return no_longer_held("finish study");
-    Database& database = transaction.database;
-    for (const ResultRecord& result : results) {
-      NODE_RETURN_IF_ERROR(Query(database,
-                                 "INSERT INTO result(study_id, uid, kind, source_uid, task, revision, sop_class_uid, "
-                                 "transfer_syntax_uid, file_key, file_bytes, file_sha256, created_at) "
-                                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(uid) DO NOTHING",
-                                 *study, result.sop_instance_uid.str(), result.kind, result.source_uid, result.task,
-                                 result.revision, result.sop_class_uid, result.transfer_syntax_uid, result.file.key,
-                                 result.file.size_bytes, result.file.sha256_hex, now())
-                               .run()
-                               .within("finish study"));
-    }
-    for (const NewDelivery& delivery : deliveries) {
-      Query result(database, "SELECT id FROM result WHERE uid = ?", delivery.sop_instance_uid.str());
-      if (!result.next()) {
-        NODE_RETURN_IF_ERROR(result.status());
-        return invalid_argument("finish study: delivery of " + delivery.sop_instance_uid.str() +
-                                ", which is no result of this store");
-      }
-      NODE_RETURN_IF_ERROR(
-          Query(database,
-                "INSERT INTO delivery(study_id, destination, stage, result_id, priority, created_at, due_at) "
-                "SELECT id, ?2, ?3, ?4, priority, ?5, ?6 FROM study WHERE id = ?1 "
-                "ON CONFLICT(result_id, destination) WHERE result_id IS NOT NULL DO NOTHING",
-                *study, delivery.destination, static_cast<int>(delivery.stage), result.integer(), now(), due_now())
-              .run()
-              .within("finish study"));
-      signal_on_commit(transaction, deliveries_at(delivery.destination));
-    }
-    for (const NewDelivery& delivery : deliveries) {
-      NODE_RETURN_IF_ERROR(refresh_blocked(transaction, *study, delivery.destination));
-    }
-    NODE_RETURN_IF_ERROR(
-        Query(database, "UPDATE study SET state = 2, finished_at = ?2 WHERE id = ?1", *study, now()).run());
-    study_claims_.drop(transaction, *study);
-    return ok_status();
-  });
-}
-
-Status SqliteStudyStore::fail_study(ClaimToken token, const std::string& reason) {
-  return writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
-    const auto study = study_claims_.find(token);
-    if (!study) return no_longer_held("fail study");
-    NODE_RETURN_IF_ERROR(
-        Query(transaction.database, "UPDATE study SET state = 4, reason = ?2 WHERE id = ?1", *study, reason).run());
-    study_claims_.drop(transaction, *study);
-    return ok_status();
-  });
-}
-
-Status SqliteStudyStore::release_study(ClaimToken token, milliseconds retry_in) {
-  return writer_.run(Durability::kProcess, [&](Transaction& transaction) -> Status {
-    const auto study = study_claims_.find(token);
-    if (!study) return no_longer_held("release study");
-    study_not_before_[*study] = due_now() + retry_in.count();  // Needs no undoing: a pause costs time only.
-    study_claims_.drop(transaction, *study);
-    signal_on_commit(transaction, kStudies);
-    return ok_status();
-  });
-}
-
-// --- deliver ----------------------------------------------------------------------------------------------------
-
-// Keeps delivery.blocked: whether an object of an earlier stage of the study is PENDING at this destination. Originals
-// (stage 0) neither wait nor are waited for.
-Status SqliteStudyStore::refresh_blocked(Transaction& transaction, std::int64_t study, const std::string& destination) {
-  Database& database = transaction.database;
-  NODE_RETURN_IF_ERROR(Query(database,
-                             "UPDATE delivery SET blocked = 1 - blocked WHERE study_id = ?1 AND destination = ?2 "
-                             "AND state = 0 AND stage > 1 AND blocked != EXISTS (SELECT 1 FROM delivery e "
-                             "WHERE e.study_id = ?1 AND e.destination = ?2 AND e.state = 0 AND e.stage > 0 "
-                             "AND e.stage < delivery.stage)",
-                             study, destination)
-                           .run());
-  if (database.changes() > 0) signal_on_commit(transaction, deliveries_at(destination));
-  return ok_status();
-}
-
-Result<std::vector<ClaimedDelivery>> SqliteStudyStore::claim_due_deliveries(const std::string& destination, int max,
-                                                                            milliseconds wait_max) {
-  std::vector<ClaimedDelivery> claimed;
-  NODE_RETURN_IF_ERROR(claim(deliveries_at(destination), wait_max, [&](Transaction& transaction) {
-                         claimed.clear();
-                         return look_for_deliveries(transaction, destination, max, claimed);
-                       }).within("claim deliveries"));
-  return claimed;
-}
-
-Result<Look> SqliteStudyStore::look_for_deliveries(Transaction& transaction, const std::string& destination, int max,
-                                                   std::vector<ClaimedDelivery>& claimed) {
-  Database& database = transaction.database;
-  NODE_RETURN_IF_ERROR(Query(database,
-                             "UPDATE delivery SET delayed = 0 WHERE state = 0 AND delayed = 1 AND destination = ? "
-                             "AND due_at <= ?",
-                             destination, due_now())
-                           .run());
-  Query rows(database,
-             "SELECT d.id, d.stage, s.uid, coalesce(r.uid, i.sop_instance_uid), coalesce(r.sop_class_uid, "
-             "i.sop_class_uid), coalesce(r.transfer_syntax_uid, i.transfer_syntax_uid), coalesce(r.file_key, "
-             "i.file_key), coalesce(r.file_bytes, i.file_bytes), coalesce(r.file_sha256, i.file_sha256), d.attempts, "
-             "d.priority FROM delivery d JOIN study s ON s.id = d.study_id LEFT JOIN instance i ON i.id = "
-             "d.instance_id LEFT JOIN result r ON r.id = d.result_id WHERE d.state = 0 AND d.blocked = 0 AND "
-             "d.delayed = 0 AND d.destination = ? ORDER BY d.priority DESC, d.id",
-             destination);
-  while (static_cast<int>(claimed.size()) < max && rows.next()) {
-    const std::int64_t id = rows.integer();
-    if (delivery_claims_.holds(id)) continue;
-    const auto stage = static_cast<DeliveryStage>(rows.integer());
-    NODE_ASSIGN_OR_RETURN(Uid study, Uid::parse(rows.text()));
-    NODE_ASSIGN_OR_RETURN(Uid object, Uid::parse(rows.text()));
-    ClaimedDelivery delivery{.id = id,
-                             .destination = destination,
-                             .stage = stage,
-                             .study_instance_uid = std::move(study),
-                             .sop_instance_uid = std::move(object)};
-    delivery.sop_class_uid = rows.text();
-    delivery.transfer_syntax_uid = rows.text();
-    delivery.file.key = rows.text();
-    delivery.file.size_bytes = static_cast<std::uint64_t>(rows.integer());
-    delivery.file.sha256_hex = rows.text();
-    delivery.attempts = rows.small();
-    delivery.priority = rows.small();
-    delivery.token = delivery_claims_.take(transaction, id);
-    claimed.push_back(std::move(delivery));
-  }
-  NODE_RETURN_IF_ERROR(rows.status());
-  Look look{.found = !claimed.empty(), .next_due = {}};
-  if (!look.found) {
-    Query due(database, "SELECT min(due_at) FROM delivery WHERE state = 0 AND delayed = 1 AND destination = ?",
-              destination);
-    if (due.next()) look.next_due = due.integer_or_null();
-    NODE_RETURN_IF_ERROR(due.status());
-  }
-  return look;
-}
-
-Status SqliteStudyStore::finish_delivery(ClaimToken token, const DeliveryOutcome& outcome) {
-  return writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
-    const auto id = delivery_claims_.find(token);
-    if (!id) return no_longer_held("finish delivery");
-    const std::int64_t delay_ms = std::max<std::int64_t>(outcome.retry_in.count(), 0);
-    const bool pending = outcome.state == DeliveryState::kPending;
-    Query row(transaction.database,
-              "UPDATE delivery SET state = ?2, attempts = attempts + 1, delayed = ?3, delay_ms = ?4, due_at = ?5, "
-              "delivered_at = ?6, peer_status = ?7, text = ?8 WHERE id = ?1 RETURNING study_id, destination",
-              *id, static_cast<int>(outcome.state), pending && delay_ms > 0, delay_ms, due_now() + delay_ms,
-              outcome.state == DeliveryState::kDelivered ? std::optional(now()) : std::nullopt,
-              outcome.peer_status ? std::optional<std::int64_t>(*outcome.peer_status) : std::nullopt, outcome.text);
-    if (!row.next()) return row.status().ok() ? not_found("finish delivery: no such row") : row.status();
-    const std::int64_t study = row.integer();
-    const std::string destination = row.text();
-    NODE_RETURN_IF_ERROR(row.run());
-    delivery_claims_.drop(transaction, *id);
-    if (pending) signal_on_commit(transaction, deliveries_at(destination));
-    return refresh_blocked(transaction, study, destination);
-  });
-}
-
-Status SqliteStudyStore::release_delivery(std::int64_t id) {
-  return writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
-    const std::string name = "release delivery " + std::to_string(id);
-    Query row(transaction.database, "SELECT state, study_id, destination FROM delivery WHERE id = ?", id);
-    if (!row.next()) return row.status().ok() ? not_found(name + ": no such delivery") : row.status();
-    if (static_cast<DeliveryState>(row.integer()) != DeliveryState::kParked) {
-      return invalid_argument(name + ": it is not parked");
-    }
-    const std::int64_t study = row.integer();
-    const std::string destination = row.text();
-    NODE_RETURN_IF_ERROR(Query(transaction.database,
-                               "UPDATE delivery SET state = 0, attempts = 0, delayed = 0, delay_ms = 0, due_at = ?2 "
-                               "WHERE id = ?1",
-                               id, due_now())
-                             .run());
-    signal_on_commit(transaction, deliveries_at(destination));
-    return refresh_blocked(transaction, study, destination);
-  });
-}
-
 // --- operate ----------------------------------------------------------------------------------------------------
 
 Status SqliteStudyStore::retry_study(const Uid& study_instance_uid) {
@@ -711,8 +362,6 @@ StoreStats SqliteStudyStore::stats() {
   stats.commits = writer.commits;
   return stats;
 }
-
-}  // namespace
 
 Result<std::unique_ptr<StudyStore>> open_sqlite_study_store(const config::StorageConfig& config, Clock& clock) {
   return SqliteStudyStore::open(config, clock);

@@ -1,0 +1,120 @@
+// SqliteStudyStore: the StudyStore of one process, on one SQLite file; for the .cpp files of storage/ only.
+//
+// One writer (GroupCommit) makes every change and every claim; what is claimed lives in Claims; a claim that finds
+// nothing sleeps in Wakeups. receive, analyze and operate are in sqlite_study_store.cpp, report and deliver in
+// sqlite_study_store_results.cpp.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "storage/claims.h"
+#include "storage/directory_lock.h"
+#include "storage/group_commit.h"
+#include "storage/sqlite_study_reader.h"
+#include "storage/sqlite_study_store.h"
+#include "storage/wakeups.h"
+
+namespace node::storage {
+
+// Channels of Wakeups.
+inline const std::string kInstances = "instances";
+inline const std::string kStudies = "studies";
+inline std::string deliveries_at(const std::string& destination) { return "deliveries " + destination; }
+
+inline Status no_longer_held(const char* operation) {
+  return not_found(std::string(operation) + ": the claim is no longer held");
+}
+
+// What one look for work found.
+struct Look {
+  bool found = false;
+  std::optional<std::int64_t> next_due;  // When there may be work without a signal.
+};
+
+class SqliteStudyStore : public SqliteStudyReader {
+ public:
+  static Result<std::unique_ptr<StudyStore>> open(const config::StorageConfig& config, Clock& clock);
+  ~SqliteStudyStore() override { stop(); }
+
+  Result<AddResult> add_instance(const NewInstance& instance, Arrival arrival, int seen_version) override;
+  Result<std::vector<ClaimedInstance>> claim_instances(int max, std::chrono::milliseconds wait_max) override;
+  Status finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions) override;
+  Status end_instance(ClaimToken token, InstanceState state, const std::string& reason) override;
+  Status release_instance(ClaimToken token) override;
+  Result<std::optional<ReadyStudy>> claim_ready_study(std::chrono::milliseconds wait_max) override;
+  Status finish_study(ClaimToken token, const std::vector<ResultRecord>& results,
+                      const std::vector<NewDelivery>& deliveries) override;
+  Status fail_study(ClaimToken token, const std::string& reason) override;
+  Status release_study(ClaimToken token, std::chrono::milliseconds retry_in) override;
+  Result<std::vector<ClaimedDelivery>> claim_due_deliveries(const std::string& destination, int max,
+                                                            std::chrono::milliseconds wait_max) override;
+  Status finish_delivery(ClaimToken token, const DeliveryOutcome& outcome) override;
+  Status release_delivery(std::int64_t id) override;
+  Status retry_study(const Uid& study_instance_uid) override;
+  StoreStats stats() override;
+  Status health() override { return writer_.health(); }
+  void stop() override { wakeups_.stop(); }
+
+ private:
+  SqliteStudyStore(const config::StorageConfig& config, Clock& clock, std::unique_ptr<DirectoryLock> lock,
+                   std::unique_ptr<Database> writer, Connections readers)
+      : SqliteStudyReader(std::move(readers)),
+        clock_(clock),
+        attempts_max_(config.analysis_attempts_max),
+        due_origin_(queries::to_ms(clock.now())),
+        steady_origin_(clock.steady_now()),
+        lock_(std::move(lock)),
+        wakeups_(clock),
+        writer_(std::move(writer)) {}
+
+  std::int64_t now() const { return queries::to_ms(clock_.now()); }
+
+  // What due times are compared with: the wall clock at the start, moved on by the steady one. A wall clock that jumps
+  // while the node runs delays nothing; open() brings due times from before a jump into their range.
+  std::int64_t due_now() const {
+    return due_origin_ +
+           std::chrono::duration_cast<std::chrono::milliseconds>(clock_.steady_now() - steady_origin_).count();
+  }
+
+  void signal_on_commit(Transaction& transaction, std::string channel) {
+    transaction.on_commit([this, channel = std::move(channel)] { wakeups_.signal(channel); });
+  }
+
+  Status claim(const std::string& channel, std::chrono::milliseconds wait_max,
+               const std::function<Result<Look>(Transaction&)>& look);
+
+  Status insert_instance(Transaction& transaction, const NewInstance& instance, Arrival arrival, std::int64_t study,
+                         int version);
+  Status supersede(Transaction& transaction, std::int64_t row, int version);
+  Status open_study(Transaction& transaction, std::int64_t study, std::int64_t quiet_ms);
+  Status refresh_waits(Transaction& transaction, std::int64_t study);
+  Status refresh_blocked(Transaction& transaction, std::int64_t study, const std::string& destination);
+  Result<Look> look_for_instances(Transaction& transaction, int max, std::vector<ClaimedInstance>& claimed);
+  Result<Look> look_for_study(Transaction& transaction, std::optional<ReadyStudy>& ready);
+  Result<Look> look_for_deliveries(Transaction& transaction, const std::string& destination, int max,
+                                   std::vector<ClaimedDelivery>& claimed);
+  Status take_instance(Transaction& transaction, std::int64_t row, std::vector<ClaimedInstance>& claimed);
+  Status end_claimed_instance(Transaction& transaction, std::int64_t row, InstanceState state,
+                              const std::string& reason);
+  void drop_instance_claim(Transaction& transaction, std::int64_t row);
+
+  Clock& clock_;
+  const int attempts_max_;
+  const std::int64_t due_origin_;
+  const SteadyTime steady_origin_;
+  const std::unique_ptr<DirectoryLock> lock_;
+  Wakeups wakeups_;
+  // Touched by the writer thread only.
+  Claims instance_claims_, study_claims_, delivery_claims_;
+  std::map<std::int64_t, std::int64_t> study_not_before_;  // From release_study(): study -> due.
+  std::optional<std::int64_t> suspect_;                    // Last instance that was claimed to be alone.
+  bool others_wait_ = false;                               // For all instance claims to end, for its sake.
+  GroupCommit writer_;                                     // Last: its thread ends before what it uses.
+};
+
+}  // namespace node::storage
