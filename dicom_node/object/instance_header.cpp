@@ -12,7 +12,6 @@
 #include <string_view>
 
 #include "dicom_node/object/dataset_text.h"
-#include "dicom_node/object/part10.h"
 #include "dicom_node/object/sha256.h"
 #include "dicom_node/object/structure.h"
 
@@ -152,9 +151,8 @@ std::string InstanceHeader::pixel_data_problem() const {
 }
 
 Result<InstanceHeader> read_instance_header(const std::filesystem::path& file, const ReadLimits& limits) {
-  NODE_ASSIGN_OR_RETURN(const Structure structure, walk_structure(file, limits));
   DcmFileFormat format;
-  NODE_RETURN_IF_ERROR(load_dataset(file, format, Extent::kUpToPixelData, limits));
+  NODE_ASSIGN_OR_RETURN(const Structure structure, walk_and_load(file, format, Extent::kUpToPixelData, limits));
   DcmDataset& data_set = *format.getDataset();
   if (data_set.card() == 0) return invalid_argument("not readable as DICOM: an empty data set");
 

@@ -9,6 +9,7 @@
 
 #include "dicom_node/object/dataset_text.h"
 #include "dicom_node/object/image_loader.h"
+#include "dicom_node/object/structure.h"
 
 namespace node::object {
 
@@ -16,15 +17,20 @@ namespace node::object {
 const char* const kImplementationClassUid = "2.25.170317118134257328908659060384793530854";
 const char* const kImplementationVersionName = "SKELEX_" NODE_VERSION_NAME;
 
-Status load_dataset(const std::filesystem::path& file, DcmFileFormat& into, Extent extent, const ReadLimits& limits) {
+Result<Structure> walk_and_load(const std::filesystem::path& file, DcmFileFormat& into, Extent extent,
+                                const ReadLimits& limits) {
   register_codecs();  // For the silence of DCMTK's log, which would repeat what is wrong with a patient's name.
-  NODE_RETURN_IF_ERROR(check_structure(file, limits));
+  NODE_ASSIGN_OR_RETURN(Structure structure, walk_structure(file, limits));
   const DcmTagKey stop = extent == Extent::kUpToPixelData ? DCM_PixelData : DcmTagKey(0x7FE0, 0x0011);
   const OFCondition read =
       into.loadFileUntilTag(file.c_str(), EXS_Unknown, EGL_noChange, DCM_MaxReadLength, ERM_autoDetect, stop);
   // DCMTK's conditions name the kind of fault and at most a tag, never a value.
   if (read.bad()) return invalid_argument(std::string("not readable as DICOM: ") + read.text());
-  return ok_status();
+  return structure;
+}
+
+Status load_dataset(const std::filesystem::path& file, DcmFileFormat& into, Extent extent, const ReadLimits& limits) {
+  return walk_and_load(file, into, extent, limits).status();
 }
 
 namespace {

@@ -13,6 +13,9 @@
 
 #include "config/base/status.h"
 #include "dicom_node/object/instance_header.h"
+#include "dicom_node/object/part10.h"
+
+class DcmFileFormat;
 
 namespace node::object {
 
@@ -26,5 +29,9 @@ struct Structure {
 
 // Errors: kInvalidArgument (what, and at which byte of the (inflated) data set), kNotFound, kInternal.
 Result<Structure> walk_structure(const std::filesystem::path& file, const ReadLimits& limits);
+
+// The walk, then DCMTK as far as the walk allows: what load_dataset() does, with what was found on the way.
+Result<Structure> walk_and_load(const std::filesystem::path& file, DcmFileFormat& into, Extent extent,
+                                const ReadLimits& limits);
 
 }  // namespace node::object
