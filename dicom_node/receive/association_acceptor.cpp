@@ -209,10 +209,10 @@ void AssociationAcceptor::Impl::hand_over(const Connection& connection, std::siz
   // leaves no doubt about who closes which.
   const int descriptor = ::fcntl(connection->socket.native_handle(), F_DUPFD_CLOEXEC, 0);
   if (descriptor < 0) return reject(connection, request_bytes);
-  connection->socket.native_non_blocking(false, error);
+  connection->socket.non_blocking(false, error);
   if (!error && on_request(descriptor, connection->host)) return drop(connection);
   ::close(descriptor);
-  connection->socket.native_non_blocking(true, error);
+  connection->socket.non_blocking(true, error);
   if (error) return drop(connection);
   reject(connection, request_bytes);
 }

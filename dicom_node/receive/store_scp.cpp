@@ -481,7 +481,7 @@ OFCondition StoreScp::Impl::store(Session& session, T_ASC_PresentationContextID 
 // Reads the whole data set, whatever becomes of it: only then may the peer be answered.
 IntakeAnswer StoreScp::Impl::receive(Session& session, const T_ASC_PresentationContext& context, const Command& command,
                                      const T_DIMSE_C_StoreRQ& request, OFCondition& condition) {
-  auto file = spool.begin();
+  auto file = is_stopping() ? Result<storage::IncomingFile>(unavailable("stopping")) : spool.begin();
   std::filesystem::path path = file.ok() ? file->path() : std::filesystem::path();
   if (file.ok()) {
     DcmOutputFileStream* meta = nullptr;
@@ -507,7 +507,6 @@ IntakeAnswer StoreScp::Impl::receive(Session& session, const T_ASC_PresentationC
     counts.received_bytes += writer.bytes();
   }
   const bool written = writer.finish();
-  if (is_stopping()) return refusal(kOutOfResources, "stopping, try again later");
   if (command.sop_class_uid != context.abstractSyntax || !is_storage_class(command.sop_class_uid)) {
     return refusal(kSopClassNotSupported, "SOP class was not accepted for this context");
   }
