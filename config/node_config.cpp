@@ -84,26 +84,27 @@ std::size_t characters(std::string_view utf8) {
       std::count_if(utf8.begin(), utf8.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
-// Levenshtein's distance, of short words.
+// Characters to put in, take out, replace, or swap with their neighbour, of short words.
 std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({substituted, row[j] + 1, row[j - 1] + 1});
+  std::vector<std::vector<std::size_t>> d(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
+  for (std::size_t i = 0; i <= a.size(); ++i) {
+    for (std::size_t j = 0; j <= b.size(); ++j) {
+      if (i == 0 || j == 0) {
+        d[i][j] = i + j;
+        continue;
+      }
+      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      const bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (swapped) d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
     }
   }
-  return row[b.size()];
+  return d[a.size()][b.size()];
 }
 
 // "; did you mean 'port'?", else what there is, if that is not much.
 std::string suggestion(const std::string& word, const Words& known) {
   std::string best;
-  std::size_t best_distance = 1 + std::min<std::size_t>(3, word.size() / 3);
+  std::size_t best_distance = std::min(word.size(), 1 + std::clamp<std::size_t>(word.size() / 3, 2, 4));
   if (word.size() <= 64) {
     for (const std::string& candidate : known) {
       const std::size_t d = distance(lower(word), lower(candidate));
@@ -966,8 +967,9 @@ struct Names {
   }
   std::string body_part_problem(const std::string& name) const {
     if (std::binary_search(body_parts.begin(), body_parts.end(), upper(name))) return "";
-    return "no body part " + in_quotes(name) + suggestion(upper(name), body_parts) +
-           (body_parts.size() > 24 ? "; terms of PS3.16 Annex L, and your own under body_parts, are wanted" : "");
+    const std::string similar = suggestion(upper(name), body_parts);
+    return "no body part " + in_quotes(name) +
+           (similar.empty() ? "; a term of PS3.16 Annex L, or one of your own under body_parts, is wanted" : similar);
   }
 };
 
@@ -1145,7 +1147,7 @@ Result<NodeConfig> read_node_config(const std::string& file,
   NodeConfig config;
   {
     Section root(mistakes, &*tree, "", {file, 1});
-    config = read_root(root, context);
+    if (!root.broken()) config = read_root(root, context);
   }
   if (mistakes.any()) return mistakes.status();
   return config;
