@@ -77,6 +77,14 @@ bool resolves_to(const std::string& name, const std::string& address) {
   return same;
 }
 
+// Ends a connection under whoever reads from it. With a reset: after a plain shutdown the kernel would leave a peer
+// that fills the window waiting for minutes.
+void cut(int socket) {
+  const linger reset{1, 0};
+  ::setsockopt(socket, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  ::shutdown(socket, SHUT_RDWR);
+}
+
 // Takes a data set's bytes as they come. What cannot be kept (too large, disk full) is swallowed, so that the peer's
 // message still ends where it should and can be answered; DCMTK 3.6.7's own way out of a failed write waits for a
 // fragment that may never come. Far beyond the limit the connection is cut.
@@ -99,7 +107,7 @@ class DataSetWriter final : public DcmConsumer {
   offile_off_t write(const void* bytes, offile_off_t size) override {
     bytes_ += static_cast<std::uint64_t>(size);
     if (!too_large()) stream_.write(static_cast<const char*>(bytes), size);
-    if (bytes_ / 2 > bytes_max_) ::shutdown(socket_, SHUT_RDWR);
+    if (bytes_ / 2 > bytes_max_) cut(socket_);
     return size;
   }
   void flush() override {}
@@ -575,7 +583,7 @@ void StoreScp::stop() {
       if (association.done) continue;
       spdlog::warn("event=association_cut association={} reason=\"still busy after the grace period\"",
                    association.number);
-      ::shutdown(association.socket, SHUT_RDWR);
+      cut(association.socket);
     }
     impl.ended.wait(lock, all_done);
   }
