@@ -214,7 +214,8 @@ int predict(const config::NodeConfig& config, const PredictorFactory& open_predi
 
   std::vector<Work> works;
   for (InputPath& input : *inputs) {
-    Work work{.input = std::move(input)};
+    Work work;
+    work.input = std::move(input);
     work.outputs.path = work.input.path;
     auto image = read_image(work.input.path, *router);
     if (image.ok()) {
