@@ -28,9 +28,9 @@ if(NOT torch_version MATCHES "'2\\.11\\.")
 endif()
 message(STATUS "LibTorch: ${torch_root} (${torch_version})")
 
-add_library(torch::c10 SHARED IMPORTED)
+add_library(torch::c10 SHARED IMPORTED GLOBAL)
 set_target_properties(torch::c10 PROPERTIES IMPORTED_LOCATION "${torch_root}/lib/libc10.so")
-add_library(torch::cpu SHARED IMPORTED)
+add_library(torch::cpu SHARED IMPORTED GLOBAL)
 set_target_properties(torch::cpu PROPERTIES
   IMPORTED_LOCATION "${torch_root}/lib/libtorch_cpu.so"
   INTERFACE_INCLUDE_DIRECTORIES "${torch_root}/include"  # Of an imported target, so -isystem.

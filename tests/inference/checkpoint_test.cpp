@@ -51,11 +51,11 @@ class CheckpointFiles : public ::testing::Test {
   TemporaryFolder folder_;
 };
 
-#define EXPECT_REFUSED(status, expected_code, matcher)    \
-  do {                                                    \
-    const Status refused = (status);                      \
-    EXPECT_EQ(refused.code(), StatusCode::expected_code); \
-    EXPECT_THAT(refused.message(), matcher);              \
+#define EXPECT_REFUSED(status, expected_code, matcher)              \
+  do {                                                              \
+    const Status status_of_refusal = (status);                      \
+    EXPECT_EQ(status_of_refusal.code(), StatusCode::expected_code); \
+    EXPECT_THAT(status_of_refusal.message(), matcher);              \
   } while (false)
 
 TEST_F(CheckpointFiles, AWholeOneIsRead) {
@@ -239,7 +239,7 @@ TEST_F(CheckpointFiles, WhatConfigAsksForAndIsNotUnderstoodIsRefusedByName) {
   EXPECT_REFUSED(open_with("num_attention_heads", 3), kInvalidArgument, HasSubstr("3 heads"));
   EXPECT_REFUSED(open_with("patch_size", 3), kInvalidArgument, HasSubstr("patch_size"));
   EXPECT_REFUSED(open_with("id2label", {{"0", "a"}, {"2", "b"}}), kInvalidArgument, HasSubstr("id2label"));
-  EXPECT_REFUSED(open_with("qkv_bias", false), kInvalidArgument, HasSubstr("query.bias"));
+  EXPECT_REFUSED(open_with("qkv_bias", false), kInvalidArgument, HasSubstr("key.bias"));
   EXPECT_TRUE(open_with("image_size", {8, 8}).ok());
   EXPECT_TRUE(open_with("torch_dtype", "float16").ok());
 }

@@ -121,7 +121,7 @@ TEST_F(EngineOnTinyModels, OutputKindsTurnLogitsIntoScores) {
   const Prediction& sigmoid = (*answer)[0];
   ASSERT_EQ(sigmoid.scores.size(), 2U);
   EXPECT_EQ(sigmoid.scores[1].label, "y");
-  EXPECT_NEAR(sigmoid.scores[1].value, 1 / (1 + std::exp(-sigmoid.logits[1])), 1e-9);
+  EXPECT_NEAR(sigmoid.scores[1].value, 1 / (1 + std::exp(-static_cast<double>(sigmoid.logits[1]))), 1e-9);
   const Prediction& slice = (*answer)[1];
   ASSERT_EQ(slice.scores.size(), 2U);
   EXPECT_EQ(slice.scores[0].label, "label-1");
@@ -202,7 +202,11 @@ TEST_F(EngineOnTinyModels, WhatIsWrongInARequestIsAnsweredAtOnce) {
 
 TEST_F(EngineOnTinyModels, LogitsThatAreNoNumbersFailTheirRequestAlone) {
   Tensors tensors = classifier_tensors(1, 2);
-  tensors["classifier.weight"] = tensor_of({2, kHidden}, std::vector<float>(2 * kHidden, 3e38F));
+  // Whatever the sign of the features' sum, one of the two logits leaves float32's range.
+  std::vector<float> weights(2 * kHidden, 3e38F);
+  std::fill(weights.begin() + kHidden, weights.end(), -3e38F);
+  tensors["classifier.weight"] = tensor_of({2, kHidden}, weights);
+  tensors["classifier.bias"] = tensor_of({2}, {3.4e38F, 3.4e38F});
   add_model("overflows", classifier_config(2), tensors);
   config_.tasks = {task("a", "first"), task("bad", "overflows")};
   config_.batch_delay = std::chrono::seconds(1);
