@@ -30,8 +30,9 @@ struct NodeConfig {
   LogConfig log;
 };
 
-// `file` with `overrides` ("key.path", "value": --set) and, before those, the environment's SKELEX_NODE__A__B.
-// `environment` holds NAME=value strings as `environ` does.
+// `file` with `overrides` ("key.path", "value": --set) and, before those, the environment's SKELEX_A__B for a.b: two
+// underscores between levels, any case, "_" also for "-". `environment` holds NAME=value strings as `environ` does. A
+// list's item is named by its number or, where it has one, its `name`. Body parts: the built-in table, then the file's.
 // Errors: kInvalidArgument, a message of one or more lines, each "node.yaml:12: routes[0].tasks: no task named ...";
 //         kNotFound if the file cannot be read.
 Result<NodeConfig> read_node_config(const std::string& file,
