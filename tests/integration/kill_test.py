@@ -25,7 +25,7 @@ def test_killed_while_receiving_analysing_and_delivering(tmp_path):
     with Pacs(on_store=lambda _: time.sleep(0.02)) as pacs:
         node = Node(tmp_path / "node", pacs_port=pacs.port).start()
         room = subprocess.Popen([BIN / "skelex-modality", "--from", "XRAY1", "--to", f"SKELEX@127.0.0.1:{node.port}",
-                                 "--associations", "4", "--rate", "60", "--give-up", "300",
+                                 "--associations", "4", "--rate", "15", "--give-up", "300",
                                  "--ack-log", acknowledged_path, folder],
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
@@ -34,6 +34,7 @@ def test_killed_while_receiving_analysing_and_delivering(tmp_path):
                        "50 acknowledged, one result delivered and one waiting", 120)
             node.kill()
             at_kill = (len(acknowledged()), len(pacs.log))
+            assert at_kill[0] < STUDIES * IMAGES_EACH, "the kill came after the last image: nothing was shown of receiving"
             node.start()
             output, _ = room.communicate(timeout=600)
             assert room.returncode == 0, output

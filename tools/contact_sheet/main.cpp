@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -16,6 +17,7 @@
 #include "dicom_node/object/image_loader.h"
 #include "dicom_node/object/part10.h"
 #include "dicom_node/report/contact_sheet.h"
+#include "dicom_node/report/overlay_picture.h"
 
 namespace {
 
@@ -70,6 +72,13 @@ std::string number_line(DcmItem& number, const std::string& finding) {
   return unit == "1" || unit.empty() ? fmt::format("{} {}", what, value) : fmt::format("{} {} {}", what, value, unit);
 }
 
+double number_of(DcmItem& number) {
+  double value = 0;
+  for_each_item(number, DCM_MeasuredValueSequence,
+                [&](DcmItem& measured) { value = std::strtod(text_of(measured, DCM_NumericValue).c_str(), nullptr); });
+  return value;
+}
+
 Group read_group(DcmItem& container) {
   Group group;
   for_each_item(container, DCM_ContentSequence, [&](DcmItem& child) {
@@ -77,9 +86,14 @@ Group read_group(DcmItem& container) {
       group.finding = code_of(child, DCM_ConceptCodeSequence).second;
     }
   });
+  double highest = -1;  // Of several numbers, one per class, the highest speaks for the group.
   for_each_item(container, DCM_ContentSequence, [&](DcmItem& child) {
     const std::string type = text_of(child, DCM_ValueType);
-    if (type == "NUM") group.lines.push_back(number_line(child, group.finding));
+    if (type == "NUM") {
+      const double value = number_of(child);
+      if (value > highest) group.lines = {number_line(child, group.finding)};
+      highest = std::max(highest, value);
+    }
     if (type == "IMAGE") {
       for_each_item(child, DCM_ReferencedSOPSequence, [&](DcmItem& reference) {
         group.images.push_back(text_of(reference, DCM_ReferencedSOPInstanceUID));
@@ -174,9 +188,11 @@ int main(int argc, char** argv) {
                found->second.sc);
     auto image = node::object::load_image(path);
     if (!image.ok()) continue;
-    entries.push_back({.radiograph = node::object::make_preview(*image, 1024),
+    // The radiograph lies at the top left of the overlay, at this size.
+    const node::object::GrayImage drawn = node::object::make_preview(*image, node::report::kPictureLongSideMax);
+    entries.push_back({.radiograph = drawn,
                        .overlay = found->second.overlay,
-                       .overlay_picture = {},
+                       .overlay_picture = {0, 0, drawn.columns, drawn.rows},
                        .title = header->body_part_examined + " " + header->view_position,
                        .lines = found->second.lines});
   }
