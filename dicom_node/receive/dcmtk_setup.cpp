@@ -14,6 +14,11 @@
 #include "dicom_node/object/image_loader.h"
 
 namespace node::receive {
+namespace {
+
+constexpr Uint32 kAssociatePduBytesMax = 128 * 1024;  // Of a request or an answer; see AcceptorLimits.
+
+}  // namespace
 
 void configure_dcmtk(std::chrono::seconds socket_timeout) {
   static std::once_flag once;
@@ -24,6 +29,7 @@ void configure_dcmtk(std::chrono::seconds socket_timeout) {
     const auto seconds = static_cast<Sint32>(socket_timeout.count());
     dcmSocketSendTimeout.set(seconds);
     dcmSocketReceiveTimeout.set(seconds);
+    dcmAssociatePDUSizeLimit.set(kAssociatePduBytesMax);
     // A reverse lookup of the peer's name would hold up every other association request.
     dcmDisableGethostbyaddr.set(OFTrue);
     dcmDataDict.rdlock();  // Loads it, if it is not built in.
