@@ -104,7 +104,7 @@ int main(int argc, char** argv) {
   }
   config->report.node_version = NODE_VERSION;
   node::operate::configure_logging(config->log);
-  node::receive::configure_dcmtk();
+  node::receive::configure_dcmtk(config->receive.dimse_timeout);
 
   const node::operate::PredictorFactory open_predictor = [](const node::config::InferenceConfig& inference) {
     return node::inference::open_engine(inference, system_clock());

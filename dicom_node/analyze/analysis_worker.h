@@ -37,6 +37,7 @@ class AnalysisWorker {
   ~AnalysisWorker();  // As stop().
 
   // Claims nothing more, waits for the answers that are out and stores them, joins. May be called twice.
+  // StudyStore::stop() comes first where the worker should not wait for its next claim to time out.
   void stop();
   AnalysisStats stats() const;
 

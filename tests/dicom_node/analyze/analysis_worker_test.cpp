@@ -31,6 +31,7 @@ TEST(AnalysisWorker, AnInstanceEndsAnalysedWithItsTasksInOrder) {
   const auto uid = here.add(a_radiograph(), "1.2.3.1", "1.2.3", {"fracture", "implant"});
   auto worker = AnalysisWorker::start({}, here.spool(), here.store(), predictor);
   wait_until_ended(here.store());
+  here.store().stop();  // Its clock stands still: nothing else ends a wait for work.
   worker->stop();
   const auto instances = here.store().list_instances(storage::Uid::parse("1.2.3").value()).value();
   ASSERT_EQ(instances.size(), 1u);
@@ -49,6 +50,7 @@ TEST(AnalysisWorker, WhatCannotBeReadFailsAloneWithAReason) {
   here.add(a_radiograph(), "1.2.3.2", "1.2.3", {"fracture"});
   auto worker = AnalysisWorker::start({}, here.spool(), here.store(), predictor);
   wait_until_ended(here.store());
+  here.store().stop();  // Its clock stands still: nothing else ends a wait for work.
   worker->stop();
   const auto instances = here.store().list_instances(storage::Uid::parse("1.2.3").value()).value();
   EXPECT_EQ(instances[0].state, InstanceState::kFailed);
@@ -63,6 +65,7 @@ TEST(AnalysisWorker, TheEnginesErrorIsTheReason) {
   here.add(a_radiograph(), "1.2.3.1", "1.2.3", {"fracture"});
   auto worker = AnalysisWorker::start({}, here.spool(), here.store(), predictor);
   wait_until_ended(here.store());
+  here.store().stop();  // Its clock stands still: nothing else ends a wait for work.
   worker->stop();
   const auto instances = here.store().list_instances(storage::Uid::parse("1.2.3").value()).value();
   EXPECT_EQ(instances[0].state, InstanceState::kFailed);
@@ -77,6 +80,7 @@ TEST(AnalysisWorker, NoMoreThanInFlightMaxAreOut) {
   auto worker = AnalysisWorker::start({.load_workers = 3, .in_flight_max = 2}, here.spool(), here.store(), predictor);
   predictor.wait_for_waiting(2);
   while (here.store().stats().instances_waiting > 0) predictor.answer_all();
+  here.store().stop();  // Its clock stands still: nothing else ends a wait for work.
   worker->stop();
   EXPECT_EQ(predictor.most_waiting(), 2u);
   EXPECT_EQ(worker->stats().analysed, 6u);
@@ -88,6 +92,7 @@ TEST(AnalysisWorker, StopWaitsForWhatIsOutAndStoresIt) {
   here.add(a_radiograph(), "1.2.3.1", "1.2.3", {"fracture"});
   auto worker = AnalysisWorker::start({}, here.spool(), here.store(), predictor);
   predictor.wait_for_waiting(1);
+  here.store().stop();
   std::thread stopping([&] { worker->stop(); });
   predictor.answer_all();
   stopping.join();
