@@ -1110,6 +1110,9 @@ NodeConfig read_root(Section& root, const Context& context) {
   config.delivery.ae_title = config.report.ae_title = config.receive.ae_title;
   config.delivery.peers = config.receive.peers;
   config.report.tasks = config.inference.tasks;
+  for (const TaskConfig& task : config.inference.tasks) {
+    config.router.scopes[task.name] = {task.views, task.age_years_min, task.age_years_max};
+  }
   return config;
 }
 

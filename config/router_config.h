@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,10 +43,16 @@ struct BodyPartTable {
   std::map<std::string, std::vector<std::string>> groups;
 };
 
+struct TaskScope {  // The images that a task is meant for; on others it is not run, and the record says so.
+  std::vector<std::string> views;                   // View Position (0018,5101); empty: any.
+  std::optional<int> age_years_min, age_years_max;  // Inclusive; where one is set an unknown age is outside.
+};
+
 struct RouterConfig {
   std::vector<RouteRule> routes;
   std::vector<ForwardRule> forward;
   BodyPartTable body_parts;
+  std::map<std::string, TaskScope> scopes;  // By task; a task that is not named is for any image.
 };
 
 }  // namespace node::config

@@ -13,7 +13,8 @@ struct RouteDecision {
   std::string body_part;                // "KNEE", a term of PS3.16 Annex L; empty: unknown.
   std::string body_part_evidence;       // Which attribute said so: "Anatomic Region Sequence".
   std::vector<std::string> tasks;       // Empty: not analysed, and `reason` says why.
-  std::string reason;                   // "no rule for CR, ABDOMEN"; "body part contradictory: HAND (code), CHEST".
+  std::string reason;                   // "no rule for CR, ABDOMEN"; "out of scope: bone-age: age is unknown" (that
+                                        // task is left out, others may run).
   int priority = 0;                     // Higher is claimed first, at every stage.
   std::vector<std::string> results_to;  // Names of the destinations of the results.
   bool shadow = false;                  // Analysed, nothing sent.

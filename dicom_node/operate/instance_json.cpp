@@ -49,7 +49,7 @@ std::string instance_json(const storage::InstanceRecord& instance, const std::ve
   put(json, "path", outputs.path);
   json["sop_instance_uid"] = instance.sop_instance_uid.str();
   json["state"] = storage::to_string(instance.state);
-  put(json, "reason", instance.reason);
+  put(json, "reason", instance.reason.empty() ? instance.route.reason : instance.reason);
   put(json, "rule", instance.route.rule);
   put(json, "body_part", instance.route.body_part);
   put(json, "body_part_from", instance.route.body_part_evidence);

@@ -226,6 +226,7 @@ void add_notes(TreeWriter& tree, const Source& source, const config::TaskConfig&
   const auto note = [&](const std::string& text) { tree.text(Types::RT_contains, kQualityNote, text); };
   if (!route.body_part.empty())
     note(fmt::format("Body part {}, taken from {}", route.body_part, route.body_part_evidence));
+  if (!route.reason.empty()) note(route.reason);  // Tasks that were left out: "out of scope: ...".
   if (task.output == config::OutputKind::kAnomalyMap)
     note("The anomaly score is uncalibrated: it has no reference of healthy images");
   else if (task.output != config::OutputKind::kRegression)

@@ -296,6 +296,20 @@ std::string no_rule_reason(const Facts& facts) {
   return reason + ", body part unknown: \"" + facts.part.unrecognised + "\"";
 }
 
+// Empty if the task is meant for this image; else why not: "bone-age: age is unknown".
+std::string why_out_of_scope(const std::string& task, const config::TaskScope& scope, const Facts& facts,
+                             int age_years) {
+  if (!scope.views.empty() && !contains(scope.views, facts.view)) {
+    return task + ": view is " + (facts.view.empty() ? "unknown" : facts.view) + ", not " + join(scope.views, " or ");
+  }
+  if (!scope.age_years_min && !scope.age_years_max) return "";
+  if (age_years < 0) return task + ": age is unknown";
+  if (age_years < scope.age_years_min.value_or(0) || age_years > scope.age_years_max.value_or(age_years)) {
+    return task + ": age is outside its limits";
+  }
+  return "";
+}
+
 }  // namespace
 
 struct Router::Rules {
@@ -368,7 +382,18 @@ RouteDecision Router::route(const InstanceHeader& header, std::string_view from)
     decision.reason = "FOR PROCESSING";
   }
   if (decision.reason.empty() && rule->tasks.empty()) decision.reason = "rule " + rule->name + " has no tasks";
-  if (decision.reason.empty()) decision.tasks = rule->tasks;
+  if (!decision.reason.empty()) return decision;
+  for (const std::string& task : rule->tasks) {
+    const auto scope = rules_->config.scopes.find(task);
+    const std::string outside = scope == rules_->config.scopes.end()
+                                    ? std::string()
+                                    : why_out_of_scope(task, scope->second, facts, header.age_years);
+    if (outside.empty()) {
+      decision.tasks.push_back(task);
+    } else {
+      decision.reason += (decision.reason.empty() ? "out of scope: " : "; ") + outside;
+    }
+  }
   return decision;
 }
 

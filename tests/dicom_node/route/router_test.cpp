@@ -446,6 +446,28 @@ TEST_F(RouterTest, ColourIsNotTheRoutersMatter) {
   EXPECT_EQ(route(header).rule, "knee");
 }
 
+TEST_F(RouterTest, ATaskOutOfItsScopeIsLeftOutAndSaid) {
+  config_.scopes["knee-oa"] = {{"AP", "PA"}, {}, {}};
+  InstanceHeader header = radiograph_of("KNEE");
+  header.view_position = "LL";
+  EXPECT_THAT(route(header).tasks, ElementsAre("anomaly"));
+  EXPECT_EQ(route(header).reason, "out of scope: knee-oa: view is LL, not AP or PA");
+  header.view_position = "PA";
+  EXPECT_THAT(route(header).tasks, ElementsAre("knee-oa", "anomaly"));
+  EXPECT_EQ(route(header).reason, "");
+}
+
+TEST_F(RouterTest, AnUnknownAgeIsOutsideAnyLimit) {
+  config_.scopes["knee-oa"] = config_.scopes["anomaly"] = {{}, {}, 18};
+  InstanceHeader header = radiograph_of("KNEE");
+  EXPECT_THAT(route(header).tasks, IsEmpty());
+  EXPECT_EQ(route(header).reason, "out of scope: knee-oa: age is unknown; anomaly: age is unknown");
+  header.age_years = 18;
+  EXPECT_THAT(route(header).tasks, ElementsAre("knee-oa", "anomaly"));
+  header.age_years = 19;
+  EXPECT_THAT(route(header).tasks, IsEmpty());
+}
+
 // --- Forwarding ------------------------------------------------------------------------------------------------------
 
 TEST_F(RouterTest, EveryForwardRuleThatMatchesCountsButNothingGoesBack) {
