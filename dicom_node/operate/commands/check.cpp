@@ -70,6 +70,18 @@ void check_store(const config::NodeConfig& config, Findings& findings) {
   }
 }
 
+// Keys of the surface that this version reads and does not act on: said, not ignored.
+void say_what_is_not_applied(const config::NodeConfig& config, Findings& findings) {
+  findings.note("storage.retention: not applied by this version: nothing is ever deleted, so watch the disk");
+  for (const config::PeerConfig& peer : config.receive.peers) {
+    if (!peer.whole_study_per_association) continue;
+    findings.note(
+        fmt::format("peers.{}.whole_study_per_association: not applied by this version: its studies are closed "
+                    "after study_quiet_period",
+                    peer.name));
+  }
+}
+
 void check_peers(const config::NodeConfig& config, Findings& findings) {
   for (const config::PeerConfig& peer : config.delivery.peers) {
     if (peer.port == 0) {
@@ -119,6 +131,7 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
                                 info.precision, info.device, info.model_digest));
     }
   }
+  say_what_is_not_applied(config, findings);
   check_store(config, findings);
   check_peers(config, findings);
   return findings.failed() ? 1 : 0;
