@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -75,6 +76,7 @@ int main(int argc, char** argv) {
   studies->add_option("--state", state, "open, closed, finished, not_routed or failed");
   CLI::App* show = studies->add_subcommand("show", "One study's instances, a JSON line each");
   show->add_option("UID", study, "Study Instance UID")->required();
+  show->fallthrough();
 
   bool parked = false;
   CLI::App* deliveries = listing(configured(app.add_subcommand("deliveries", "Lists what is due, sent and parked")));
@@ -109,13 +111,22 @@ int main(int argc, char** argv) {
   const node::operate::PredictorFactory open_predictor = [](const node::config::InferenceConfig& inference) {
     return node::inference::open_engine(inference, system_clock());
   };
-  if (*serve) return node::operate::serve(*config, open_predictor);
-  if (*check) return node::operate::check(*config, open_predictor);
-  if (*models) return node::operate::models(*config, open_predictor, json);
-  if (*predict) return node::operate::predict(*config, open_predictor, out, paths);
-  if (*route) return node::operate::route(*config, paths, json);
-  if (*show) return node::operate::show_study(*config, study);
-  if (*studies) return node::operate::list_studies(*config, state, json);
-  if (*deliveries) return node::operate::list_deliveries(*config, parked, json);
-  return 2;
+  const auto run = [&] {
+    if (*serve) return node::operate::serve(*config, open_predictor);
+    if (*check) return node::operate::check(*config, open_predictor);
+    if (*models) return node::operate::models(*config, open_predictor, json);
+    if (*predict) return node::operate::predict(*config, open_predictor, out, paths);
+    if (*route) return node::operate::route(*config, paths, json);
+    if (*show) return node::operate::show_study(*config, study);
+    if (*studies) return node::operate::list_studies(*config, state, json);
+    return node::operate::list_deliveries(*config, parked, json);
+  };
+  try {
+    const int status = run();
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+    fmt::print(stderr, "skelex-node: standard output cannot be written: results are lost\n");
+  } catch (const std::system_error& error) {  // fmt throws where the reader of a pipe has gone, or a disk is full.
+    fmt::print(stderr, "skelex-node: {}\n", error.what());
+  }
+  return 1;
 }

@@ -2,9 +2,12 @@
 
 # step NAME COMMAND REMEDY: runs the shell function or command COMMAND.
 step() {
-  local name=$1 command=$2 remedy=$3 began=$SECONDS code=0
+  local name=$1 command=$2 remedy=$3 began=$SECONDS code
   printf '==> %s\n' "$name"
-  ( set -euo pipefail; $command ) || code=$?
+  set +e  # Not `( ... ) || code=$?`: before a || bash ignores the -e inside, and a failing line would go unnoticed.
+  ( set -euo pipefail; $command )
+  code=$?
+  set -e
   if [ $code != 0 ]; then
     printf '!!! %s failed (exit status %d) after %d s. What to do: %s\n' "$name" $code $((SECONDS - began)) "$remedy" >&2
     exit 1

@@ -115,6 +115,12 @@ def compare(lines, tasks, directory_of, scratch):
                 expected = models[finding["task"]](model_input(directory_of[finding["task"]], grey)).logits[0]
             difference = numpy.abs(numpy.array(finding["logits"]) - expected.numpy()).max()
             assert difference <= LOGIT_TOLERANCE, (path, finding["task"], finding["logits"], expected)
+            # The label of each probability is the checkpoint's own, in the order of its logits.
+            names = models[finding["task"]].config.id2label
+            expected = expected.sigmoid() if len(expected) == 1 else expected.softmax(0)
+            for index, probability in enumerate(expected.tolist()):
+                if not names[index].startswith("LABEL_"):
+                    assert abs(finding["probabilities"][names[index]] - probability) < 1e-4, (path, finding)
             worst, compared = max(worst, float(difference)), compared + 1
     return worst, compared
 

@@ -28,6 +28,11 @@ int list_studies(const config::NodeConfig& config, const std::string& state, boo
 int show_study(const config::NodeConfig& config, const std::string& study_instance_uid);
 int list_deliveries(const config::NodeConfig& config, bool parked_only, bool json);
 
+// Of a failure to load what the configuration names: 2 where the configuration is wrong, else 1.
+inline int exit_status(const Status& status) {
+  return status.code() == StatusCode::kInvalidArgument || status.code() == StatusCode::kNotFound ? 2 : 1;
+}
+
 // A file, or what is below a folder, in path order.
 struct InputPath {
   std::string path;

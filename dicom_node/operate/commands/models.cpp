@@ -10,7 +10,7 @@ int models(const config::NodeConfig& config, const PredictorFactory& open_predic
   auto predictor = open_predictor(config.inference);
   if (!predictor.ok()) {
     fmt::print(stderr, "skelex-node: {}\n", predictor.status().message());
-    return 1;
+    return exit_status(predictor.status());
   }
   for (const config::ModelConfig& model : config.inference.models) {
     nlohmann::ordered_json entry = {{"model", model.name}, {"path", model.path}, {"tasks", nlohmann::json::array()}};

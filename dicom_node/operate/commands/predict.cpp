@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -68,21 +70,28 @@ Result<report::ReportedImage> read_image(const std::string& path, const route::R
   return report::ReportedImage{std::move(record), path, {}};
 }
 
-// The time that all objects bear: SOURCE_DATE_EPOCH, so that a build can be repeated, or the clock.
-WallTime time_of_objects() {
-  if (const char* epoch = std::getenv("SOURCE_DATE_EPOCH")) {
-    return WallTime(std::chrono::seconds(std::strtoll(epoch, nullptr, 10)));
+// The time that all objects bear: SOURCE_DATE_EPOCH, so that a run can be repeated, or the clock.
+// Errors: kInvalidArgument: not a number of seconds from 1970 to 9999, which is what a DICOM date (DA) can hold.
+Result<WallTime> time_of_objects() {
+  const char* epoch = std::getenv("SOURCE_DATE_EPOCH");
+  if (epoch == nullptr) return SystemClock().now();
+  constexpr std::int64_t kYear10000 = 253'402'300'800;
+  std::int64_t seconds = -1;
+  const char* end = epoch + std::strlen(epoch);
+  const auto [parsed, error] = std::from_chars(epoch, end, seconds);
+  if (error != std::errc() || parsed != end || seconds < 0 || seconds >= kYear10000 - 86'400) {
+    return invalid_argument("SOURCE_DATE_EPOCH: wants seconds since 1970, before the year 10000");
   }
-  return SystemClock().now();
+  return WallTime(std::chrono::seconds(seconds));
 }
 
 class Run {
  public:
-  Run(const config::NodeConfig& config, inference::Predictor& predictor, std::string out)
+  Run(const config::NodeConfig& config, inference::Predictor& predictor, std::string out, WallTime time)
       : config_(config), predictor_(predictor), out_(std::move(out)) {
     context_.config = config.report;
     context_.kind_prefix = "predict-";
-    context_.time = time_of_objects();
+    context_.time = time;
     context_.stamp = fmt::format("{}", context_.time.time_since_epoch().count());
     context_.revision = *context_.stamp;
     // There is no store that holds a UID of this installation: the AE title stands for it.
@@ -182,7 +191,12 @@ class Run {
   report::ResultContext context_;
 };
 
-// The same instance under two paths makes one result, for the first.
+std::string bytes_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+// The same instance under two paths makes one result, for the first; another content under its UID is an error.
 void set_aside_repeats(std::vector<Work>& works) {
   std::map<std::string, std::string> first_path;
   for (Work& work : works) {
@@ -190,8 +204,9 @@ void set_aside_repeats(std::vector<Work>& works) {
     const auto [found, fresh] = first_path.emplace(work.image->record.sop_instance_uid.str(), work.input.path);
     if (fresh) continue;
     work.image.reset();
-    work.problem = "the same SOP Instance UID as " + found->second;
-    work.input.named = false;
+    const bool same = bytes_of(work.input.path) == bytes_of(found->second);
+    work.problem = (same ? "the same file as " : "other content under the SOP Instance UID of ") + found->second;
+    work.input.named = !same;  // The same once more is no failure.
   }
 }
 
@@ -201,7 +216,8 @@ int predict(const config::NodeConfig& config, const PredictorFactory& open_predi
             const std::vector<std::string>& paths) {
   auto router = route::Router::create(config.router, task_names(config.inference));
   auto inputs = expand_paths(paths);
-  for (const Status& status : {router.status(), inputs.status()}) {
+  const auto time = time_of_objects();
+  for (const Status& status : {router.status(), inputs.status(), time.status()}) {
     if (status.ok()) continue;
     fmt::print(stderr, "skelex-node: {}\n", status.message());
     return 2;
@@ -209,7 +225,7 @@ int predict(const config::NodeConfig& config, const PredictorFactory& open_predi
   auto predictor = open_predictor(config.inference);
   if (!predictor.ok()) {
     fmt::print(stderr, "skelex-node: {}\n", predictor.status().message());
-    return 1;
+    return exit_status(predictor.status());
   }
 
   std::vector<Work> works;
@@ -232,7 +248,7 @@ int predict(const config::NodeConfig& config, const PredictorFactory& open_predi
     for (Work& work : study) order.push_back(&work);
   }
 
-  Run run(config, **predictor, out);
+  Run run(config, **predictor, out, *time);
   const std::size_t ahead = static_cast<std::size_t>(
       config.inference.in_flight_max > 0 ? config.inference.in_flight_max : 2 * config.inference.batch_rows_max);
   const bool progress = isatty(STDERR_FILENO) == 1;

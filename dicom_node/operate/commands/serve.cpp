@@ -31,11 +31,12 @@ int serve(const config::NodeConfig& config, const PredictorFactory& open_predict
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);  // A terminal that closes does not stop a node; there is nothing to reload yet.
 
   auto predictor = open_predictor(config.inference);
   if (!predictor.ok()) {
     fmt::print(stderr, "skelex-node: {}\n", predictor.status().message());
-    return predictor.status().code() == StatusCode::kInvalidArgument ? 2 : 1;
+    return exit_status(predictor.status());
   }
   SystemClock clock;
   auto node = Node::start(config, clock, storage::posix_file_system(), **predictor);
