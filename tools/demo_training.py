@@ -33,9 +33,9 @@ class DataError(Exception):
 class Recipe:
     """How long to train. The defaults make the committed checkpoints."""
 
-    mae_epochs: int = 50
-    fracture_epochs: int = 20
-    shared_epochs: int = 20
+    mae_epochs: int = 60
+    fracture_epochs: int = 6
+    shared_epochs: int = 6
     limit: int = 0  # use only so many images of each split; 0: all
     bootstrap: int = 2000
     passes: int = 8  # masked passes of the anomaly map
