@@ -120,7 +120,7 @@ TEST_F(NodeConfigTest, ReadsTheDemo) {
   ASSERT_TRUE(config.ok()) << config.status().message();
   EXPECT_EQ(config->inference.models.size(), 4u);
   EXPECT_EQ(config->inference.models[0].path, kSource + "/config/demo/demo-skelex");
-  EXPECT_EQ(config->storage.directory, kSource + "/build/demo/store");
+  EXPECT_EQ(config->storage.directory, kSource + "/build/trial/store");
   EXPECT_EQ(config->receive.peers[0].study_quiet_period, seconds(2));
   for (const RouteRule& rule : config->router.routes) {
     EXPECT_THAT(rule.tasks, ElementsAre("anomaly", "fracture", "implant", "region")) << rule.name;
