@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -10,28 +11,46 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "inference/engine.h"
+#include "inference/npy.h"
 
 namespace {
 
-using node::inference::AnalysisRequest;
-using node::inference::Predictor;
+using namespace node;
+using namespace node::inference;
 using Seconds = std::chrono::duration<double>;
 
 constexpr char kUsage[] =
-    "usage: skelex-bench --model DIR [--batch 1,8] [--precision auto,float32,bfloat16] [--threads N]\n"
-    "                    [--device auto|cpu|cuda|cuda:N] [--passes N] [--seconds S]\n"
-    "Prints one JSON object. A classifier is timed on whole images; a masked autoencoder on anomaly maps of N "
-    "passes.\n";
+    R"(usage: skelex-bench --model DIR [options]
+Times one checkpoint and prints one JSON object with a run for each precision and batch.
+  --model DIR            a HuggingFace directory
+  --batch 1,8            images that are submitted at once and travel as one batch
+  --precision auto       auto, float32, bfloat16, or several with commas
+  --threads N            CPU threads; 0, the default: one per core
+  --device auto          auto, cpu, cuda, cuda:N
+  --seconds 5            how long each run is timed, after one batch that is not
+  --map                  anomaly maps of a masked autoencoder, instead of a classifier's logits
+    --mode partition     partition or random
+    --passes 8           masked passes of a map
+  --images FILE.npy      uint8 [N, rows, columns], taken in turn; default: 8 images of noise. Like any radiograph each is
+                         stretched to its whole range first: where 0 and 255 both occur, that changes nothing.
+  --outputs FILE.npy     writes what the images give, float32: logits [N, labels], or maps [N, S, S] whose masks are
+                         drawn from seed i for image i (the recipe is in inference/masks.h). One batch and precision.
+Latency is of a whole batch: from before its first image is submitted until its last is answered.
+"output_mean_abs" is the mean of the absolute values of all outputs, a checksum to compare implementations by.
+)";
 
 struct Options {
-  std::string model, device = "auto";
+  std::string model, device = "auto", images, outputs;
   std::vector<int> batches{1, 8};
   std::vector<std::string> precisions{"auto"};
   int threads = 0, passes = 8;
   double seconds = 5;
+  bool map = false;
+  config::MaskMode mode = config::MaskMode::kPartition;
 };
 
 std::vector<std::string> split(const std::string& text) {
@@ -48,60 +67,128 @@ bool to_int(const std::string& text, int min, int max, int& value) {
   return !text.empty() && *end == '\0' && number >= min && number <= max;
 }
 
-bool parse(int argc, char** argv, Options& options) {
-  for (int i = 1; i < argc; i += 2) {
-    const std::string name = argv[i];
-    if (i + 1 == argc) return false;
-    const std::string value = argv[i + 1];
-    bool good = true;
-    if (name == "--model") {
-      options.model = value;
-    } else if (name == "--device") {
-      options.device = value;
-    } else if (name == "--batch") {
-      options.batches.clear();
-      for (const std::string& part : split(value)) good &= to_int(part, 1, 1024, options.batches.emplace_back());
-    } else if (name == "--precision") {
-      options.precisions = split(value);
-      for (const std::string& part : options.precisions) {
-        good &= part == "auto" || part == "float32" || part == "bfloat16";
-      }
-    } else if (name == "--threads") {
-      good = to_int(value, 0, 4096, options.threads);
-    } else if (name == "--passes") {
-      good = to_int(value, 1, 64, options.passes);
-    } else if (name == "--seconds") {
-      char* end = nullptr;
-      options.seconds = std::strtod(value.c_str(), &end);
-      good = !value.empty() && *end == '\0' && options.seconds > 0;
-    } else {
-      good = false;
+bool parse_value(const std::string& name, const std::string& value, Options& options) {
+  if (name == "--model") {
+    options.model = value;
+  } else if (name == "--device") {
+    options.device = value;
+  } else if (name == "--images") {
+    options.images = value;
+  } else if (name == "--outputs") {
+    options.outputs = value;
+  } else if (name == "--batch") {
+    options.batches.clear();
+    for (const std::string& part : split(value)) {
+      if (!to_int(part, 1, 1024, options.batches.emplace_back())) return false;
     }
-    if (!good) return false;
+  } else if (name == "--precision") {
+    options.precisions = split(value);
+    return std::all_of(options.precisions.begin(), options.precisions.end(),
+                       [](const std::string& one) { return one == "auto" || one == "float32" || one == "bfloat16"; });
+  } else if (name == "--threads") {
+    return to_int(value, 0, 4096, options.threads);
+  } else if (name == "--passes") {
+    return to_int(value, 1, 64, options.passes);
+  } else if (name == "--mode") {
+    options.mode = value == "random" ? config::MaskMode::kRandom : config::MaskMode::kPartition;
+    return value == "random" || value == "partition";
+  } else if (name == "--seconds") {
+    char* end = nullptr;
+    options.seconds = std::strtod(value.c_str(), &end);
+    return !value.empty() && *end == '\0' && options.seconds > 0;
+  } else {
+    return false;
   }
-  return !options.model.empty() && !options.batches.empty() && !options.precisions.empty();
+  return true;
 }
 
-// One batch: all its images at once; seconds until the last is answered, or below zero if one failed.
-double time_batch(Predictor& predictor, int images, std::uint64_t seed, std::string& failure) {
-  AnalysisRequest request;
-  request.image.rows = request.image.columns = 256;
-  request.image.pixels.resize(256 * 256);
-  for (std::size_t i = 0; i < request.image.pixels.size(); ++i) {
-    request.image.pixels[i] = static_cast<float>((i * 2654435761u + seed) % 4096);
+bool parse(int argc, char** argv, Options& options) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string name = argv[i];
+    if (name == "--map") {
+      options.map = true;
+    } else if (++i == argc || !parse_value(name, argv[i], options)) {
+      return false;
+    }
   }
-  request.tasks = {"bench"};
-  request.seed = seed;
-  std::vector<std::promise<node::Status>> answers(static_cast<std::size_t>(images));
-  const auto start = std::chrono::steady_clock::now();
-  for (std::promise<node::Status>& answer : answers) {
-    predictor.submit(request, [&answer](auto result) { answer.set_value(result.status()); });
+  const std::size_t runs = options.batches.size() * options.precisions.size();
+  return !options.model.empty() && runs > 0 && (options.outputs.empty() || runs == 1);
+}
+
+// Eight images of noise, in whose outputs every part of a network shows.
+std::vector<GreyImage> noise_images() {
+  std::vector<GreyImage> images(8);
+  std::uint32_t state = 1;
+  for (GreyImage& image : images) {
+    image.rows = image.columns = 256;
+    image.pixels.resize(256 * 256);
+    for (std::uint8_t& pixel : image.pixels)
+      pixel = static_cast<std::uint8_t>((state = state * 1664525 + 1013904223) >> 24);
   }
-  for (std::promise<node::Status>& answer : answers) {
-    const node::Status status = answer.get_future().get();
-    if (!status.ok()) failure = status.message();
+  return images;
+}
+
+using Answer = Result<std::vector<Prediction>>;
+
+// Submits the images `first` and on as one batch, each seeded with its number.
+std::vector<Answer> run_batch(Predictor& predictor, const std::vector<GreyImage>& images, std::size_t first,
+                              std::size_t count) {
+  std::vector<AnalysisRequest> requests(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t number = (first + i) % images.size();
+    const GreyImage& image = images[number];
+    requests[i].image = {image.rows, image.columns, {image.pixels.begin(), image.pixels.end()}};
+    requests[i].tasks = {"bench"};
+    requests[i].seed = number;
   }
-  return Seconds(std::chrono::steady_clock::now() - start).count();
+  std::vector<std::promise<Answer>> promises(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    predictor.submit(std::move(requests[i]),
+                     [&promise = promises[i]](Answer answer) { promise.set_value(std::move(answer)); });
+  }
+  std::vector<Answer> answers;
+  for (std::promise<Answer>& promise : promises) answers.push_back(promise.get_future().get());
+  return answers;
+}
+
+Status first_failure(const std::vector<Answer>& answers) {
+  for (const Answer& answer : answers) NODE_RETURN_IF_ERROR(answer.status());
+  return ok_status();
+}
+
+// Of each image once, in batches of `batch`.
+Status collect_outputs(Predictor& predictor, const std::vector<GreyImage>& images, std::size_t batch,
+                       const std::string& path, double& mean_abs) {
+  std::vector<float> all;
+  std::vector<std::int64_t> shape{static_cast<std::int64_t>(images.size())};
+  for (std::size_t first = 0; first < images.size(); first += batch) {
+    const std::vector<Answer> answers = run_batch(predictor, images, first, batch);
+    NODE_RETURN_IF_ERROR(first_failure(answers));
+    for (std::size_t i = 0; i < std::min(batch, images.size() - first); ++i) {
+      const Prediction& prediction = answers[i]->front();
+      const std::vector<float>& values = prediction.map.size > 0 ? prediction.map.values : prediction.logits;
+      all.insert(all.end(), values.begin(), values.end());
+      if (shape.size() > 1) continue;
+      shape.push_back(prediction.map.size > 0 ? prediction.map.size : static_cast<std::int64_t>(values.size()));
+      if (prediction.map.size > 0) shape.push_back(prediction.map.size);
+    }
+  }
+  mean_abs = 0;
+  for (const float value : all) mean_abs += std::abs(static_cast<double>(value)) / static_cast<double>(all.size());
+  return path.empty() ? ok_status() : write_npy_floats(path, shape, all);
+}
+
+// The time of each batch.
+Result<std::vector<double>> time_batches(Predictor& predictor, const std::vector<GreyImage>& images, std::size_t batch,
+                                         double seconds) {
+  std::vector<double> times;
+  for (double spent = 0; times.empty() || spent < seconds; spent += times.back()) {
+    const auto start = std::chrono::steady_clock::now();
+    const std::vector<Answer> answers = run_batch(predictor, images, times.size() * batch, batch);
+    times.push_back(Seconds(std::chrono::steady_clock::now() - start).count());
+    NODE_RETURN_IF_ERROR(first_failure(answers));
+  }
+  return times;
 }
 
 double quantile(std::vector<double> values, double q) {
@@ -109,78 +196,75 @@ double quantile(std::vector<double> values, double q) {
   return values[static_cast<std::size_t>(q * static_cast<double>(values.size() - 1) + 0.5)];
 }
 
-node::config::InferenceConfig configuration(const Options& options, const std::string& precision, int batch, bool map) {
-  node::config::InferenceConfig config;
+config::InferenceConfig configuration(const Options& options, const std::string& precision, int batch) {
+  config::InferenceConfig config;
   config.device = options.device;
   config.threads = options.threads;
   config.batch_delay = std::chrono::seconds(10);  // Never waited for: a batch is submitted whole.
-  config.batch_rows_max = map ? batch * options.passes : batch;
-  node::config::ModelConfig model;
+  config.batch_rows_max = options.map ? batch * options.passes : batch;
+  config::ModelConfig model;
   model.name = "model";
   model.path = options.model;
   if (precision != "auto") {
-    model.precision = precision == "bfloat16" ? node::config::Precision::kBfloat16 : node::config::Precision::kFloat32;
+    model.precision = precision == "bfloat16" ? config::Precision::kBfloat16 : config::Precision::kFloat32;
   }
   config.models = {model};
-  node::config::TaskConfig task;
+  config::TaskConfig task;
   task.name = "bench";
   task.model = "model";
-  task.output = map ? node::config::OutputKind::kAnomalyMap : node::config::OutputKind::kSigmoid;
+  task.output = options.map ? config::OutputKind::kAnomalyMap : config::OutputKind::kSigmoid;
   task.passes = options.passes;
-  task.mode = options.passes % 4 == 0 ? node::config::MaskMode::kPartition : node::config::MaskMode::kRandom;
+  task.mode = options.mode;
   config.tasks = {task};
   return config;
 }
 
-int run(const Options& options) {
-  nlohmann::json output{{"model", options.model}, {"runs", nlohmann::json::array()}};
-  node::SystemClock clock;
-  for (const std::string& precision : options.precisions) {
-    for (const int batch : options.batches) {
-      const auto start = std::chrono::steady_clock::now();
-      bool map = false;
-      auto predictor = node::inference::open_engine(configuration(options, precision, batch, map), clock);
-      if (!predictor.ok() && predictor.status().code() == node::StatusCode::kInvalidArgument) {
-        map = true;  // No classifier: a masked autoencoder, or an error that comes again.
-        predictor = node::inference::open_engine(configuration(options, precision, batch, map), clock);
-      }
-      if (!predictor.ok()) {
-        std::fprintf(stderr, "skelex-bench: %s\n", predictor.status().message().c_str());
-        return 1;
-      }
-      const double load_seconds = Seconds(std::chrono::steady_clock::now() - start).count();
+Status measure(const Options& options, const std::vector<GreyImage>& images, const std::string& precision, int batch,
+               nlohmann::json& output) {
+  SystemClock clock;
+  const auto start = std::chrono::steady_clock::now();
+  NODE_ASSIGN_OR_RETURN(const std::unique_ptr<Predictor> predictor,
+                        open_engine(configuration(options, precision, batch), clock));
+  const double load_seconds = Seconds(std::chrono::steady_clock::now() - start).count();
+  const auto rows = static_cast<std::size_t>(batch);
+  NODE_ASSIGN_OR_RETURN(const std::vector<double> warm_up, time_batches(*predictor, images, rows, 0));
+  NODE_ASSIGN_OR_RETURN(const std::vector<double> times, time_batches(*predictor, images, rows, options.seconds));
+  double mean_abs = 0;
+  NODE_RETURN_IF_ERROR(collect_outputs(*predictor, images, rows, options.outputs, mean_abs));
 
-      std::string failure;
-      const double warm_up_seconds = time_batch(**predictor, batch, 0, failure);
-      std::vector<double> times;
-      for (double spent = 0; failure.empty() && (times.empty() || spent < options.seconds); spent += times.back()) {
-        times.push_back(time_batch(**predictor, batch, times.size() + 1, failure));
-      }
-      if (!failure.empty()) {
-        std::fprintf(stderr, "skelex-bench: %s\n", failure.c_str());
-        return 1;
-      }
-      double total = 0;
-      for (const double time : times) total += time;
-      const node::inference::TaskInfo info = (*predictor)->tasks().front();
-      output["model_version"] = info.model_version;
-      output["parameters"] = info.parameters;
-      output["runs"].push_back({{"kind", map ? "anomaly_map" : "classification"},
-                                {"batch", batch},
-                                {"passes", map ? options.passes : 1},
-                                {"precision", info.precision},
-                                {"device", info.device},
-                                {"threads", options.threads},
-                                {"load_seconds", load_seconds},
-                                {"warm_up_seconds", warm_up_seconds},
-                                {"batches", times.size()},
-                                {"images_per_second", batch * static_cast<double>(times.size()) / total},
-                                {"latency_p50_seconds", quantile(times, 0.5)},
-                                {"latency_p95_seconds", quantile(times, 0.95)}});
-    }
+  double total = 0;
+  for (const double time : times) total += time;
+  const TaskInfo info = predictor->tasks().front();
+  output["model_version"] = info.model_version;
+  output["parameters"] = info.parameters;
+  output["runs"].push_back({{"kind", options.map ? "anomaly_map" : "classification"},
+                            {"batch", batch},
+                            {"passes", options.map ? options.passes : 1},
+                            {"precision", info.precision},
+                            {"device", info.device},
+                            {"threads", options.threads},
+                            {"load_seconds", load_seconds},
+                            {"warm_up_seconds", warm_up.front()},
+                            {"batches", times.size()},
+                            {"images_per_second", batch * static_cast<double>(times.size()) / total},
+                            {"latency_p50_seconds", quantile(times, 0.5)},
+                            {"latency_p95_seconds", quantile(times, 0.95)},
+                            {"latency_p99_seconds", quantile(times, 0.99)},
+                            {"output_mean_abs", mean_abs}});
+  return ok_status();
+}
+
+Status run(const Options& options) {
+  nlohmann::json output{{"model", options.model}, {"runs", nlohmann::json::array()}};
+  std::vector<GreyImage> images = noise_images();
+  if (!options.images.empty()) {
+    NODE_ASSIGN_OR_RETURN(images, read_npy_images(options.images));
+  }
+  for (const std::string& precision : options.precisions) {
+    for (const int batch : options.batches) NODE_RETURN_IF_ERROR(measure(options, images, precision, batch, output));
   }
   std::printf("%s\n", output.dump(2).c_str());
-  return 0;
+  return ok_status();
 }
 
 }  // namespace
@@ -200,5 +284,7 @@ int main(int argc, char** argv) {
     std::fputs(kUsage, stderr);
     return 2;
   }
-  return run(options);
+  const Status status = run(options);
+  if (!status.ok()) std::fprintf(stderr, "skelex-bench: %s\n", status.message().c_str());
+  return status.ok() ? 0 : 1;
 }
