@@ -1,5 +1,6 @@
 #include "config/node_config.h"
 
+#include <arpa/inet.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -674,9 +675,17 @@ struct Context {
   }
 };
 
+bool is_address(const std::string& text) {
+  in6_addr scratch{};
+  return inet_pton(AF_INET, text.c_str(), &scratch) == 1 || inet_pton(AF_INET6, text.c_str(), &scratch) == 1;
+}
+
 void read_node(Section node, ReceiveConfig& receive) {
   node.ae_title("ae_title", receive.ae_title);
-  node.text("bind", receive.bind);
+  if (node.text("bind", receive.bind) && !is_address(receive.bind)) {
+    node.wrong("bind",
+               "is " + in_quotes(receive.bind) + "; an IP address of this machine is wanted, or 0.0.0.0 for all");
+  }
   node.integer("port", receive.port, 1, 65535);
   node.integer("associations_max", receive.associations_max, 1, 1000);
   node.integer("associations_per_host_max", receive.associations_per_host_max, 1, 1000);
@@ -1038,7 +1047,7 @@ void read_results(Section results, const Names& names, ReportConfig& config) {
   }
 }
 
-bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
+bool is_loopback(const std::string& address) { return address == "::1" || address.starts_with("127."); }
 
 void read_http(Section http, const Context& context, HttpConfig& config) {
   std::string bind;
@@ -1053,7 +1062,7 @@ void read_http(Section http, const Context& context, HttpConfig& config) {
       const auto parsed = std::from_chars(bind.data() + colon + 1, end, port);
       if (parsed.ec != std::errc() || parsed.ptr != end) port = 0;
     }
-    if (host.empty() || (!bracketed && host.find(':') != std::string::npos) || port < 1 || port > 65535) {
+    if (!is_address(host) || bracketed != (host.find(':') != std::string::npos) || port < 1 || port > 65535) {
       http.wrong("bind", "is " + in_quotes(bind) +
                              "; an address and a port from 1 to 65535 are wanted: 127.0.0.1:8043, [::1]:8043");
     } else {
