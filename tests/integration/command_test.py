@@ -78,6 +78,16 @@ def test_predict_writes_a_line_and_objects_for_every_image(tmp_path):
     assert named.returncode == 1 and json.loads(named.stdout)["state"] == "failed"
 
 
+def test_predict_fails_for_a_damaged_dicom_file_in_a_folder(tmp_path):
+    whole = sorted(p for p in RADIOGRAPHS.rglob("*.dcm"))[0].read_bytes()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "cut.dcm").write_bytes(whole[:400])
+    done = run("predict", "--config", DEMO, "--out", tmp_path / "out", tmp_path / "in")
+    assert done.returncode == 1
+    line = json.loads(done.stdout)
+    assert line["state"] == "failed" and line["reason"]
+
+
 def test_predict_makes_the_same_bytes_twice(tmp_path):
     image = sorted(p for p in RADIOGRAPHS.rglob("*.dcm"))[0]
     outputs = []

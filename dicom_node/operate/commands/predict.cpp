@@ -12,6 +12,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <string_view>
 
 #include "dicom_node/node.h"
 #include "dicom_node/object/finding_record.h"
@@ -32,7 +33,8 @@ using storage::InstanceState;
 // One path on its way: what it is, what was found, what was written.
 struct Work {
   InputPath input;
-  std::string problem;  // Why it is no instance at all.
+  std::string problem;  // Why it is no instance at all, and whether that is a failure: else it is skipped.
+  bool failed = false;
   std::optional<report::ReportedImage> image;
   std::future<Result<std::vector<Prediction>>> answer;  // Valid while a request is out.
   std::vector<std::string> rendering;
@@ -50,6 +52,13 @@ std::vector<std::vector<Work>> group_by_study(std::vector<Work> works) {
     groups[found->second].push_back(std::move(work));
   }
   return groups;
+}
+
+// Says of itself that it is DICOM (PS3.10 7.1): then being unreadable is a failure, wherever the file was found.
+bool claims_to_be_dicom(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  char magic[4] = {};
+  return file.seekg(128) && file.read(magic, sizeof magic) && std::string_view(magic, sizeof magic) == "DICM";
 }
 
 Result<report::ReportedImage> read_image(const std::string& path, const route::Router& router) {
@@ -206,7 +215,7 @@ void set_aside_repeats(std::vector<Work>& works) {
     work.image.reset();
     const bool same = bytes_of(work.input.path) == bytes_of(found->second);
     work.problem = (same ? "the same file as " : "other content under the SOP Instance UID of ") + found->second;
-    work.input.named = !same;  // The same once more is no failure.
+    work.failed = !same;
   }
 }
 
@@ -238,6 +247,7 @@ int predict(const config::NodeConfig& config, const PredictorFactory& open_predi
       work.image = std::move(image).value();
     } else {
       work.problem = image.status().message();
+      work.failed = work.input.named || claims_to_be_dicom(work.input.path);
     }
     works.push_back(std::move(work));
   }
@@ -275,8 +285,8 @@ int predict(const config::NodeConfig& config, const PredictorFactory& open_predi
     }
     for (const Work& work : study) {
       if (!work.image) {
-        failed |= work.input.named;
-        fmt::print("{}\n", file_json(work.input.path, work.input.named ? "failed" : "skipped", work.problem));
+        failed |= work.failed;
+        fmt::print("{}\n", file_json(work.input.path, work.failed ? "failed" : "skipped", work.problem));
       } else {
         failed |= work.image->record.state == InstanceState::kFailed;
         fmt::print("{}\n", instance_json(work.image->record, config.inference.tasks, work.outputs));
