@@ -1,9 +1,10 @@
 """A PACS that sends every changed study back to the node comes to rest."""
 import copy
+import queue
 import subprocess
 import threading
 
-import pydicom
+import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
@@ -51,3 +52,31 @@ def test_everything_sent_back_in_every_form_comes_to_rest(tmp_path):
             assert [s["revision"] for s in study_now] == [1], (form, study_now)
             assert all(s["state"] == "finished" and s["conflicts"] == 0 and s["instances"] == 2 for s in study_now), form
         assert [(e.sop_instance, e.content_sha256) for e in pacs.log] == before
+
+
+@pytest.mark.parametrize("form", ["as received", "implicit", "jpeg", "archived"])
+def test_a_pacs_that_returns_the_whole_study_at_every_store_comes_to_rest(tmp_path, form):
+    study = fresh_uid()
+    sources = [small_image("KNEE", study, seed) for seed in range(2)]
+    for source in sources:
+        source.save_as(tmp_path / f"{source.SOPInstanceUID}.dcm", enforce_file_format=True)
+    changes, statuses = queue.Queue(), []
+
+    def return_study(node, pacs):
+        while changes.get() is not None:
+            held = [*sources, *[entry.dataset for entry in list(pacs.log)]]
+            files = [returned(d, tmp_path / f"return-{len(statuses)}-{i}.dcm", form) for i, d in enumerate(held)]
+            statuses.append(modality(node, *files, calling="PACS", check=False).returncode)
+
+    with Pacs(on_store=changes.put) as pacs, Node(tmp_path / "node", pacs_port=pacs.port) as node:
+        pacs_returns = threading.Thread(target=return_study, args=(node, pacs))
+        pacs_returns.start()
+        try:
+            modality(node, *[tmp_path / f"{s.SOPInstanceUID}.dcm" for s in sources])
+            wait_until(lambda: pacs.reports() and len(statuses) == len(pacs.log) and node.at_rest(), "rest")
+        finally:
+            changes.put(None)
+            pacs_returns.join()
+        assert statuses == [0] * 3  # Two overlays and one report were stored, and each store returned the study.
+        assert [s["revision"] for s in node.studies()] == [1]
+        assert len(pacs.reports()) == 1 and len(pacs.overlays()) == 2
