@@ -2,9 +2,12 @@
 import subprocess
 
 import highdicom
+import numpy as np
 import pydicom
 import pytest
 import yaml
+from PIL import Image
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 from harness import DEMO, RADIOGRAPHS, Node, Pacs, fresh_uid, modality, radiograph, send, small_image, wait_until
 
@@ -37,6 +40,40 @@ def test_every_radiograph_has_one_overlay_and_a_place_in_one_report(delivered, s
             for series in study.ReferencedSeriesSequence:
                 evidence |= {str(item.ReferencedSOPInstanceUID) for item in series.ReferencedSOPSequence}
     assert evidence == set(sources) | {str(d.SOPInstanceUID) for d in pacs.overlays()}
+
+
+def likeness(overlay, source):
+    """Correlation of an overlay's picture with a radiograph, both made small; the map over it changes colours, not shapes."""
+    shown = apply_voi_lut(apply_modality_lut(source.pixel_array, source), source).astype(float)
+    if source.PhotometricInterpretation == "MONOCHROME1":
+        shown = -shown
+    scale = min(1, 2048 / max(shown.shape))
+    rows, columns = (max(1, round(side * scale)) for side in shown.shape)
+    if overlay.Rows < rows or overlay.Columns < columns:
+        return -1  # No place for it.
+    picture = overlay.pixel_array[:rows, :columns].astype(float).sum(2)
+    small = [np.asarray(Image.fromarray(image.astype(np.float32)).resize((48, 48), Image.Resampling.BOX))
+             for image in (picture, shown)]
+    return np.corrcoef(small[0].ravel(), small[1].ravel())[0, 1]
+
+
+def test_an_overlay_shows_the_image_that_it_names(delivered, tmp_path):
+    """Among the images of its study, the overlay is most like the one in its Source Image Sequence."""
+    _, pacs = delivered
+    images = []
+    for path in sorted(RADIOGRAPHS.rglob("*.dcm")):
+        subprocess.run(["dcmdjpeg", path, tmp_path / path.name], check=True)  # Leaves what is not compressed as it is.
+        images.append(pydicom.dcmread(tmp_path / path.name))
+    told_apart = 0
+    for overlay in pacs.overlays():
+        study = [d for d in images if d.StudyInstanceUID == overlay.StudyInstanceUID]
+        if len(study) < 2:
+            continue
+        named = str(overlay.SourceImageSequence[0].ReferencedSOPInstanceUID)
+        likest = max(study, key=lambda source: likeness(overlay, source))
+        assert str(likest.SOPInstanceUID) == named
+        told_apart += 1
+    assert told_apart >= 11
 
 
 def test_overlays_are_delivered_before_the_report_of_their_study(delivered):
