@@ -12,7 +12,7 @@ namespace {
 // Numbers of states are those of the enums in study_store.h. Each partial index holds only what one kind of claim looks
 // for, in the order in which it is handed out, so that claiming costs the same with a thousand rows and with a million.
 // `waits`, `blocked` and `delayed` say what would otherwise be a search: each is kept by one function of the store.
-constexpr std::array<const char*, 1> kMigrations = {R"sql(
+constexpr std::array<const char*, 2> kMigrations = {R"sql(
 CREATE TABLE study(
   id INTEGER PRIMARY KEY,
   uid TEXT NOT NULL UNIQUE,
@@ -119,6 +119,12 @@ CREATE INDEX delivery_by_state ON delivery(state);
 CREATE INDEX delivery_by_study ON delivery(study_id, destination, state);
 CREATE INDEX delivery_due ON delivery(destination, priority DESC, id) WHERE state = 0 AND blocked = 0 AND delayed = 0;
 CREATE INDEX delivery_delayed ON delivery(destination, due_at) WHERE state = 0 AND delayed = 1;
+)sql",
+                                                      R"sql(
+ALTER TABLE delivery ADD COLUMN released_at INTEGER;  -- By a person; NULL: never.
+DROP INDEX delivery_due;
+CREATE INDEX delivery_due ON delivery(destination, attempts > 2, priority DESC, id)
+  WHERE state = 0 AND blocked = 0 AND delayed = 0;
 )sql"};
 
 constexpr std::int64_t kKnownVersion = kMigrations.size();

@@ -85,6 +85,10 @@ class ReadOnlyStudyStore : public SqliteStudyReader {
     return refused();
   }
   Status finish_delivery(ClaimToken, const DeliveryOutcome&) override { return refused(); }
+  Status postpone_deliveries(const std::string&, const std::vector<ClaimToken>&, std::chrono::milliseconds,
+                             const std::string&) override {
+    return refused();
+  }
   Status release_delivery(std::int64_t) override { return refused(); }
   Status retry_study(const Uid&) override { return refused(); }
   Status health() override { return refused(); }

@@ -188,16 +188,19 @@ Status SqliteStudyStore::claim(const std::string& channel, milliseconds wait_max
   while (!wakeups_.stopped()) {
     const std::uint64_t seen = wakeups_.counter(channel);
     Look looked;
-    NODE_RETURN_IF_ERROR(writer_.run(Durability::kProcess, [&](Transaction& transaction) -> Status {
+    Status done = writer_.run(Durability::kProcess, [&](Transaction& transaction) -> Status {
       NODE_ASSIGN_OR_RETURN(looked, look(transaction));
       return ok_status();
-    }));
-    if (looked.found || clock_.steady_now() >= deadline) break;
+    });
+    // Of a database that another process locks: a claim answers kUnavailable only to say that the store has stopped.
+    if (done.code() == StatusCode::kUnavailable) done = internal_error(done.message());
+    NODE_RETURN_IF_ERROR(done);
+    if (looked.found || clock_.steady_now() >= deadline) return ok_status();
     SteadyTime wake = deadline;
     if (looked.next_due) wake = std::min(wake, steady_origin_ + milliseconds(*looked.next_due - due_origin_));
     wakeups_.wait(channel, seen, wake);
   }
-  return ok_status();
+  return unavailable("the store has stopped");
 }
 
 // --- analyze ----------------------------------------------------------------------------------------------------

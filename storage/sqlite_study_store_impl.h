@@ -54,6 +54,8 @@ class SqliteStudyStore : public SqliteStudyReader {
   Result<std::vector<ClaimedDelivery>> claim_due_deliveries(const std::string& destination, int max,
                                                             std::chrono::milliseconds wait_max) override;
   Status finish_delivery(ClaimToken token, const DeliveryOutcome& outcome) override;
+  Status postpone_deliveries(const std::string& destination, const std::vector<ClaimToken>& tokens,
+                             std::chrono::milliseconds retry_in, const std::string& text) override;
   Status release_delivery(std::int64_t id) override;
   Status retry_study(const Uid& study_instance_uid) override;
   StoreStats stats() override;
@@ -111,7 +113,8 @@ class SqliteStudyStore : public SqliteStudyReader {
   Wakeups wakeups_;
   // Touched by the writer thread only.
   Claims instance_claims_, study_claims_, delivery_claims_;
-  std::map<std::int64_t, std::int64_t> study_not_before_;  // From release_study(): study -> due.
+  std::map<std::int64_t, std::int64_t> study_not_before_;       // From release_study(): study -> due.
+  std::map<std::string, std::int64_t> destination_not_before_;  // From postpone_deliveries(): destination -> due.
   std::optional<std::int64_t> suspect_;                    // Last instance that was claimed to be alone.
   bool others_wait_ = false;                               // For all instance claims to end, for its sake.
   GroupCommit writer_;                                     // Last: its thread ends before what it uses.

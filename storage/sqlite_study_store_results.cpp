@@ -165,6 +165,10 @@ Result<std::vector<ClaimedDelivery>> SqliteStudyStore::claim_due_deliveries(cons
 Result<Look> SqliteStudyStore::look_for_deliveries(Transaction& transaction, const std::string& destination, int max,
                                                    std::vector<ClaimedDelivery>& claimed) {
   Database& database = transaction.database;
+  if (const auto pause = destination_not_before_.find(destination); pause != destination_not_before_.end()) {
+    if (pause->second > due_now()) return Look{.found = false, .next_due = pause->second};
+    destination_not_before_.erase(pause);
+  }
   NODE_RETURN_IF_ERROR(Query(database,
                              "UPDATE delivery SET delayed = 0 WHERE state = 0 AND delayed = 1 AND destination = ? "
                              "AND due_at <= ?",
@@ -174,9 +178,9 @@ Result<Look> SqliteStudyStore::look_for_deliveries(Transaction& transaction, con
              "SELECT d.id, d.stage, s.uid, coalesce(r.uid, i.sop_instance_uid), coalesce(r.sop_class_uid, "
              "i.sop_class_uid), coalesce(r.transfer_syntax_uid, i.transfer_syntax_uid), coalesce(r.file_key, "
              "i.file_key), coalesce(r.file_bytes, i.file_bytes), coalesce(r.file_sha256, i.file_sha256), d.attempts, "
-             "d.priority FROM delivery d JOIN study s ON s.id = d.study_id LEFT JOIN instance i ON i.id = "
+             "d.priority, coalesce(d.released_at, d.created_at) FROM delivery d JOIN study s ON s.id = d.study_id LEFT JOIN instance i ON i.id = "
              "d.instance_id LEFT JOIN result r ON r.id = d.result_id WHERE d.state = 0 AND d.blocked = 0 AND "
-             "d.delayed = 0 AND d.destination = ? ORDER BY d.priority DESC, d.id",
+             "d.delayed = 0 AND d.destination = ? ORDER BY d.attempts > 2, d.priority DESC, d.id",
              destination);
   while (static_cast<int>(claimed.size()) < max && rows.next()) {
     const std::int64_t id = rows.integer();
@@ -196,6 +200,7 @@ Result<Look> SqliteStudyStore::look_for_deliveries(Transaction& transaction, con
     delivery.file.sha256_hex = rows.text();
     delivery.attempts = rows.small();
     delivery.priority = rows.small();
+    delivery.pending_for = milliseconds(std::max<std::int64_t>(due_now() - rows.integer(), 0));
     delivery.token = delivery_claims_.take(transaction, id);
     claimed.push_back(std::move(delivery));
   }
@@ -232,21 +237,45 @@ Status SqliteStudyStore::finish_delivery(ClaimToken token, const DeliveryOutcome
   });
 }
 
+Status SqliteStudyStore::postpone_deliveries(const std::string& destination, const std::vector<ClaimToken>& tokens,
+                                             milliseconds retry_in, const std::string& text) {
+  return writer_.run(Durability::kProcess, [&](Transaction& transaction) -> Status {
+    for (const ClaimToken token : tokens) {
+      const auto id = delivery_claims_.find(token);
+      if (!id) continue;
+      if (!text.empty()) {
+        NODE_RETURN_IF_ERROR(Query(transaction.database,
+                                   "UPDATE delivery SET peer_status = NULL, text = ?2 WHERE id = ?1", *id, text)
+                                 .run());
+      }
+      delivery_claims_.drop(transaction, *id);
+    }
+    destination_not_before_[destination] = due_now() + retry_in.count();  // Needs no undoing: it costs time only.
+    signal_on_commit(transaction, deliveries_at(destination));
+    return ok_status();
+  });
+}
+
 Status SqliteStudyStore::release_delivery(std::int64_t id) {
   return writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
     const std::string name = "release delivery " + std::to_string(id);
-    Query row(transaction.database, "SELECT state, study_id, destination FROM delivery WHERE id = ?", id);
+    Query row(transaction.database,
+              "SELECT d.state, d.study_id, d.destination, coalesce(r.purged_at, i.purged_at) FROM delivery d "
+              "LEFT JOIN instance i ON i.id = d.instance_id LEFT JOIN result r ON r.id = d.result_id WHERE d.id = ?",
+              id);
     if (!row.next()) return row.status().ok() ? not_found(name + ": no such delivery") : row.status();
     if (static_cast<DeliveryState>(row.integer()) != DeliveryState::kParked) {
       return invalid_argument(name + ": it is not parked");
     }
     const std::int64_t study = row.integer();
     const std::string destination = row.text();
+    if (row.integer_or_null()) return invalid_argument(name + ": its object was deleted, there is nothing to send");
     NODE_RETURN_IF_ERROR(Query(transaction.database,
-                               "UPDATE delivery SET state = 0, attempts = 0, delayed = 0, delay_ms = 0, due_at = ?2 "
-                               "WHERE id = ?1",
+                               "UPDATE delivery SET state = 0, attempts = 0, delayed = 0, delay_ms = 0, due_at = ?2, "
+                               "released_at = ?2 WHERE id = ?1",
                                id, due_now())
                              .run());
+    destination_not_before_.erase(destination);  // A person asks for it now; without a commit it costs an attempt only.
     signal_on_commit(transaction, deliveries_at(destination));
     return refresh_blocked(transaction, study, destination);
   });

@@ -4,7 +4,8 @@
 //            or what was sent returns OK, that survives power loss (marked [synced]); after a crash the rest is as if
 //            the call had not been made. Every call may be repeated with the same arguments after an unknown outcome.
 // Threads:   every method may be called from any thread; claim_ methods block for at most `wait_max` and return what
-//            there is, possibly nothing; stop() makes them return at once. All writers share group commits.
+//            there is, possibly nothing; after stop() they answer kUnavailable at once, and for no other reason. All
+//            writers share group commits.
 // Claims:    are no promise: they live in the memory of the process that owns the store, and a restart voids them. A
 //            finishing call shows its claim's token; a token that is no longer held changes nothing: kNotFound.
 // Time:      the store's own clock decides what is due and writes every time.
@@ -144,8 +145,9 @@ struct ClaimedDelivery {
   Uid sop_instance_uid;
   std::string sop_class_uid{}, transfer_syntax_uid{};
   StoredFile file{};
-  int attempts = 0;  // Before this one.
+  int attempts = 0;  // Before this one: how often it was offered to the peer.
   int priority = 0;
+  std::chrono::milliseconds pending_for{0};  // Since it was recorded, or last released by a person.
 };
 
 struct DeliveryOutcome {
@@ -224,12 +226,18 @@ class StudyStore {
   virtual Status release_study(ClaimToken token, std::chrono::milliseconds retry_in) = 0;
 
   // --- deliver ------------------------------------------------------------------------------------------------
-  // Up to `max` deliveries that are due at `destination`, most urgent first, then oldest; see DeliveryStage.
+  // Up to `max` deliveries that are due at `destination`, most urgent first, then oldest; see DeliveryStage. One that was
+  // offered three times lets the others go first, so that what a peer stumbles over holds up nothing else.
   virtual Result<std::vector<ClaimedDelivery>> claim_due_deliveries(const std::string& destination, int max,
                                                                     std::chrono::milliseconds wait_max) = 0;
   virtual Status finish_delivery(ClaimToken token, const DeliveryOutcome& outcome) = 0;  // [synced]
-  // PARKED to PENDING, due now, its attempts counted anew. Errors: kNotFound (no such id), kInvalidArgument (not
-  // parked). [synced]
+  // The destination could not be reached: gives the claims back, no attempt is counted, and `text`, unless empty, is kept
+  // as the reason. This process offers nothing at `destination` before `retry_in` has passed or a person has released a
+  // delivery there. Tokens that are no longer held change nothing.
+  virtual Status postpone_deliveries(const std::string& destination, const std::vector<ClaimToken>& tokens,
+                                     std::chrono::milliseconds retry_in, const std::string& text) = 0;
+  // PARKED to PENDING, due now, its attempts and its time counted anew. Errors: kNotFound (no such id),
+  // kInvalidArgument (not parked, or its object is deleted). [synced]
   virtual Status release_delivery(std::int64_t id) = 0;
 
   // --- operate ------------------------------------------------------------------------------------------------
@@ -249,7 +257,7 @@ class StudyStore {
   // Errors: the reason why the store cannot take a write now.
   virtual Status health() = 0;
 
-  // Wakes every waiter; from then on claim_ methods return nothing and others still work. May be called twice.
+  // Wakes every waiter; from then on claim_ methods answer kUnavailable and others still work. May be called twice.
   virtual void stop() = 0;
 };
 

@@ -192,23 +192,16 @@ struct ReportWorker::Impl {
     while (!is_stopping()) {
       const Result<std::optional<storage::ReadyStudy>> ready = store.claim_ready_study(kClaimWait);
       if (!ready.ok()) {
+        if (ready.status().code() == StatusCode::kUnavailable) return;  // The store has stopped.
         // The store is in trouble; health() says so to whoever asks. Do not ask it again at once.
-        if (ready.status().code() != StatusCode::kUnavailable)
-          spdlog::error("event=report_claim_failed reason=\"{}\"", ready.status().message());
+        spdlog::error("event=report_claim_failed reason=\"{}\"", ready.status().message());
         pause();
       } else if (ready->has_value()) {
         handle(**ready);
-      } else {
-        pause_briefly();
       }
     }
   }
 
-  // A store that is being stopped answers at once with nothing.
-  void pause_briefly() {
-    MutexLock lock(mutex);
-    if (!stopping) wake.wait_for(lock, std::chrono::milliseconds(20));
-  }
   void pause() {
     MutexLock lock(mutex);
     if (!stopping) wake.wait_for(lock, std::chrono::seconds(1));

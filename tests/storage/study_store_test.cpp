@@ -617,6 +617,61 @@ TEST_P(StudyStoreContract, TheOutcomeOfADeliveryIsWrittenDown) {
   EXPECT_EQ(summary(1).deliveries_done, 1);
 }
 
+TEST_P(StudyStoreContract, APostponedDestinationOffersNothingUntilItsTimeAndCountsNoAttempt) {
+  finish_one(1);
+  finish_one(2);
+  add(image(3, 1));
+  const auto first = claim_deliveries("pacs", 1);
+  ASSERT_THAT(uids(first), ElementsAre("1.2.9.1.1"));
+  ASSERT_TRUE(store_->postpone_deliveries("pacs", {first[0].token, 4711}, seconds(60), "refused").ok());
+  EXPECT_THAT(claim_deliveries(), IsEmpty()) << "the second study waits as well: the destination is down";
+  EXPECT_EQ(store_->finish_delivery(first[0].token, {}).code(), StatusCode::kNotFound) << "the claim was given back";
+  EXPECT_EQ(store_->list_deliveries(DeliveryState::kPending, 3, 1)->at(0).text, "") << "2.8 was not claimed";
+  clock_.advance(seconds(59));
+  EXPECT_THAT(claim_deliveries(), IsEmpty());
+  auto waiting =
+      std::async(std::launch::async, [&] { return store_->claim_due_deliveries("pacs", 100, std::chrono::hours(1)); });
+  clock_.advance(seconds(1));
+  const auto again = *waiting.get();
+  EXPECT_THAT(uids(again), ElementsAre("1.2.9.1.1", "1.2.9.2.1"));
+  EXPECT_EQ(again[0].attempts, 0);
+  EXPECT_EQ(again[0].pending_for, seconds(70)) << "10 s more than 60 s: the second study's quiet period";
+  ASSERT_TRUE(store_->postpone_deliveries("pacs", {again[0].token}, seconds(60), "").ok());
+  restart();
+  EXPECT_THAT(claim_deliveries(), SizeIs(2)) << "a new process asks for itself";
+  const auto listed = *store_->list_deliveries(DeliveryState::kPending, 0, 10);
+  EXPECT_EQ(listed.back().text + listed[listed.size() - 2].text, "refused");
+}
+
+TEST_P(StudyStoreContract, AReleaseByAPersonEndsThePauseAndCountsAnew) {
+  finish_one(1);
+  finish_one(2);
+  const auto overlays = claim_deliveries();
+  ASSERT_THAT(overlays, SizeIs(2));
+  ASSERT_TRUE(store_->finish_delivery(overlays[0].token, {DeliveryState::kParked, kNoWait, 0xA900, "no"}).ok());
+  ASSERT_TRUE(store_->postpone_deliveries("pacs", {overlays[1].token}, seconds(300), "down").ok());
+  clock_.advance(seconds(100));
+  ASSERT_TRUE(store_->release_delivery(overlays[0].id).ok());
+  const auto now = claim_deliveries();
+  EXPECT_THAT(uids(now), ElementsAre("1.2.9.1.1", "1.2.9.2.1"));
+  EXPECT_EQ(now[0].pending_for, seconds(0));
+  EXPECT_EQ(now[0].attempts, 0);
+  EXPECT_EQ(now[1].pending_for, seconds(100));
+}
+
+TEST_P(StudyStoreContract, ADeliveryThatWasOfferedThreeTimesLetsOthersGoFirst) {
+  add(image(1, 1, 100)), add(image(2, 1, 0));
+  analyse_all();
+  clock_.advance(seconds(10));
+  for (auto ready = claim_study(); ready; ready = claim_study()) report(*ready);
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    const auto urgent = claim_deliveries("pacs", 1);
+    ASSERT_THAT(uids(urgent), ElementsAre("1.2.9.1.1")) << "urgent is first, attempt " << attempt;
+    ASSERT_TRUE(store_->finish_delivery(urgent[0].token, {DeliveryState::kPending, kNoWait, {}, "aborted"}).ok());
+  }
+  EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.9.2.1", "1.2.9.1.1"));
+}
+
 TEST_P(StudyStoreContract, ARetryOfADeliverySurvivesARestartAndAClockThatJumpsBack) {
   finish_one(1);
   const auto overlay = claim_deliveries();
@@ -669,13 +724,14 @@ TEST_P(StudyStoreContract, StopWakesEveryWaiterAndLeavesTheRestWorking) {
   auto deliveries =
       std::async(std::launch::async, [&] { return store_->claim_due_deliveries("pacs", 1, std::chrono::hours(1)); });
   store_->stop();
-  EXPECT_THAT(*instances.get(), IsEmpty());
-  EXPECT_FALSE(*study.get());
-  EXPECT_THAT(*deliveries.get(), IsEmpty());
+  EXPECT_EQ(instances.get().status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ(study.get().status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ(deliveries.get().status().code(), StatusCode::kUnavailable);
   store_->stop();
   EXPECT_TRUE(store_->finish_instance(claims[0].token, predictions()).ok());
   EXPECT_TRUE(add(image(1, 1)));
-  EXPECT_THAT(claim_instances(), IsEmpty());
+  EXPECT_EQ(store_->claim_instances(1, kNoWait).status().code(), StatusCode::kUnavailable)
+      << "whoever gets nothing asks again at once, for ever";
 }
 
 // --- operate ----------------------------------------------------------------------------------------------------

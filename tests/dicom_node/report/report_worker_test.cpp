@@ -75,6 +75,10 @@ class ScriptedStore : public storage::StudyStore {
     return none();
   }
   Status finish_delivery(storage::ClaimToken, const storage::DeliveryOutcome&) override { return none(); }
+  Status postpone_deliveries(const std::string&, const std::vector<storage::ClaimToken>&, std::chrono::milliseconds,
+                             const std::string&) override {
+    return none();
+  }
   Status release_delivery(std::int64_t) override { return none(); }
   Result<std::vector<storage::StudySummary>> list_studies(std::optional<storage::StudyState>, int, int) override {
     return none();
