@@ -12,7 +12,7 @@ namespace {
 // Numbers of states are those of the enums in study_store.h. Each partial index holds only what one kind of claim looks
 // for, in the order in which it is handed out, so that claiming costs the same with a thousand rows and with a million.
 // `waits`, `blocked` and `delayed` say what would otherwise be a search: each is kept by one function of the store.
-constexpr std::array<const char*, 2> kMigrations = {R"sql(
+constexpr std::array<const char*, 3> kMigrations = {R"sql(
 CREATE TABLE study(
   id INTEGER PRIMARY KEY,
   uid TEXT NOT NULL UNIQUE,
@@ -120,11 +120,37 @@ CREATE INDEX delivery_by_study ON delivery(study_id, destination, state);
 CREATE INDEX delivery_due ON delivery(destination, priority DESC, id) WHERE state = 0 AND blocked = 0 AND delayed = 0;
 CREATE INDEX delivery_delayed ON delivery(destination, due_at) WHERE state = 0 AND delayed = 1;
 )sql",
-                                                      R"sql(
+                                                    R"sql(
 ALTER TABLE delivery ADD COLUMN released_at INTEGER;  -- By a person; NULL: never.
 DROP INDEX delivery_due;
 CREATE INDEX delivery_due ON delivery(destination, attempts > 2, priority DESC, id)
   WHERE state = 0 AND blocked = 0 AND delayed = 0;
+)sql",
+                                                    // When a study closes and when it may be purged; urgency by
+                                                    // waiting: 600000 ms make up for one step of priority.
+                                                    R"sql(
+ALTER TABLE study ADD COLUMN open_since INTEGER NOT NULL DEFAULT 0;    -- Of this revision.
+ALTER TABLE study ADD COLUMN quiet_due_at INTEGER NOT NULL DEFAULT 0;  -- close_due_at, if nothing holds it open.
+ALTER TABLE study ADD COLUMN holds INTEGER NOT NULL DEFAULT 0;         -- Associations of this process that carry it.
+ALTER TABLE study ADD COLUMN rest_since INTEGER;                       -- Ended, with nothing due or parked. NULL: not.
+ALTER TABLE study ADD COLUMN originals INTEGER NOT NULL DEFAULT 1;     -- 1: a file of an instance may be PRESENT.
+ALTER TABLE study ADD COLUMN results INTEGER NOT NULL DEFAULT 0;       -- 1: a file of a result may be PRESENT.
+UPDATE study SET open_since = opened_at, quiet_due_at = close_due_at,
+  results = EXISTS (SELECT 1 FROM result WHERE study_id = study.id);
+UPDATE study SET rest_since = max(coalesce(finished_at, closed_at, last_instance_at),
+    coalesce((SELECT max(delivered_at) FROM delivery WHERE study_id = study.id), 0))
+  WHERE state IN (2, 3, 4) AND NOT EXISTS (SELECT 1 FROM delivery WHERE study_id = study.id AND state IN (0, 2));
+CREATE INDEX study_held ON study(id) WHERE holds > 0;
+CREATE INDEX study_originals_at_rest ON study(rest_since, id) WHERE originals = 1 AND rest_since IS NOT NULL;
+CREATE INDEX study_results_at_rest ON study(rest_since, id) WHERE results = 1 AND rest_since IS NOT NULL;
+CREATE INDEX study_with_conflict ON instance(study_id) WHERE state = 4;
+DROP INDEX study_ready;
+CREATE INDEX study_ready ON study(closed_at - priority * 600000, id) WHERE state = 1 AND waits = 0;
+DROP INDEX instance_waiting;
+CREATE INDEX instance_waiting ON instance(received_at - priority * 600000, id) WHERE state = 0;
+DROP INDEX instance_suspect;
+CREATE INDEX instance_suspect ON instance(attempts, received_at - priority * 600000, id)
+  WHERE state = 0 AND attempts > 0;
 )sql"};
 
 constexpr std::int64_t kKnownVersion = kMigrations.size();

@@ -81,7 +81,7 @@ const std::string kSelectInstance =
     "SELECT i.id, i.sop_instance_uid, i.version, s.uid, i.series_instance_uid, i.sop_class_uid, "
     "i.transfer_syntax_uid, i.modality, i.accession_number, i.peer, i.file_key, i.file_bytes, i.file_sha256, i.rule, "
     "i.body_part, i.body_part_evidence, i.tasks, i.route_reason, i.priority, i.results_to, i.shadow, i.forward_to, "
-    "i.reportable, i.state, i.reason, i.attempts, i.received_at, i.predicted_at "
+    "i.reportable, i.state, i.reason, i.attempts, i.received_at, i.predicted_at, i.purged_at "
     "FROM instance i JOIN study s ON s.id = i.study_id ";
 
 Result<InstanceRecord> read_instance(Query& row) {
@@ -115,6 +115,7 @@ Result<InstanceRecord> read_instance(Query& row) {
   record.attempts = row.small();
   record.received_at = from_ms(row.integer());
   record.predicted_at = optional_time(row.integer_or_null());
+  record.purged_at = optional_time(row.integer_or_null());
   return record;
 }
 
@@ -198,7 +199,7 @@ std::string join_lines(const std::vector<std::string>& lines) {
 
 Result<std::optional<HeldInstance>> find_instance(Database& database, const Uid& sop_instance_uid) {
   Query row(database,
-            "SELECT version, header_digest, file_key, file_bytes, file_sha256 FROM instance "
+            "SELECT version, header_digest, file_key, file_bytes, file_sha256, purged_at IS NOT NULL FROM instance "
             "WHERE sop_instance_uid = ? AND current = 1",
             sop_instance_uid.str());
   if (!row.next()) {
@@ -209,6 +210,7 @@ Result<std::optional<HeldInstance>> find_instance(Database& database, const Uid&
   held.version = row.small();
   held.header_digest = row.text();
   held.file = read_file(row);
+  held.purged = row.boolean();
   return std::optional(std::move(held));
 }
 
@@ -261,10 +263,11 @@ Result<std::vector<ResultRecord>> list_results(Database& database, std::int64_t 
   return records;
 }
 
-Result<std::vector<StudySummary>> list_studies(Database& database, std::optional<StudyState> state, int offset,
-                                               int limit) {
+namespace {
+
+Result<std::vector<StudySummary>> list_studies_where(Database& database, const std::string& where, int offset,
+                                                     int limit) {
   std::vector<StudySummary> studies;
-  const std::string where = state ? "WHERE state = " + std::to_string(static_cast<int>(*state)) + " " : "";
   Query rows(database, kSelectStudy + where + "ORDER BY id DESC LIMIT ? OFFSET ?", limit, offset);
   while (rows.next()) {
     NODE_ASSIGN_OR_RETURN(StudySummary study, read_study(database, rows));
@@ -272,6 +275,18 @@ Result<std::vector<StudySummary>> list_studies(Database& database, std::optional
   }
   NODE_RETURN_IF_ERROR(rows.status());
   return studies;
+}
+
+}  // namespace
+
+Result<std::vector<StudySummary>> list_studies(Database& database, std::optional<StudyState> state, int offset,
+                                               int limit) {
+  const std::string where = state ? "WHERE state = " + std::to_string(static_cast<int>(*state)) + " " : "";
+  return list_studies_where(database, where, offset, limit);
+}
+
+Result<std::vector<StudySummary>> list_conflicts(Database& database, int offset, int limit) {
+  return list_studies_where(database, "WHERE id IN (SELECT study_id FROM instance WHERE state = 4) ", offset, limit);
 }
 
 Result<StudySummary> find_study(Database& database, const Uid& study_instance_uid) {

@@ -25,6 +25,7 @@ Result<std::vector<InstanceRecord>> list_instances(Database& database, const Uid
 Result<std::vector<ResultRecord>> list_results(Database& database, std::int64_t study_id);
 Result<std::vector<StudySummary>> list_studies(Database& database, std::optional<StudyState> state, int offset,
                                                int limit);
+Result<std::vector<StudySummary>> list_conflicts(Database& database, int offset, int limit);
 Result<StudySummary> find_study(Database& database, const Uid& study_instance_uid);
 Result<std::vector<DeliveryRecord>> list_deliveries(Database& database, std::optional<DeliveryState> state, int offset,
                                                     int limit);

@@ -34,6 +34,11 @@ Result<std::vector<StudySummary>> SqliteStudyReader::list_studies(std::optional<
   return queries::list_studies(*listings_, state, offset, limit);
 }
 
+Result<std::vector<StudySummary>> SqliteStudyReader::list_conflicts(int offset, int limit) {
+  MutexLock lock(listings_mutex_);
+  return queries::list_conflicts(*listings_, offset, limit);
+}
+
 Result<StudySummary> SqliteStudyReader::find_study(const Uid& study_instance_uid) {
   MutexLock lock(listings_mutex_);
   return queries::find_study(*listings_, study_instance_uid);
@@ -70,6 +75,7 @@ class ReadOnlyStudyStore : public SqliteStudyReader {
   }
 
   Result<AddResult> add_instance(const NewInstance&, Arrival, int) override { return refused(); }
+  Status end_association(std::uint64_t, bool) override { return refused(); }
   Result<std::vector<ClaimedInstance>> claim_instances(int, std::chrono::milliseconds) override { return refused(); }
   Status finish_instance(ClaimToken, const std::vector<StoredPrediction>&) override { return refused(); }
   Status end_instance(ClaimToken, InstanceState, const std::string&) override { return refused(); }
@@ -91,6 +97,7 @@ class ReadOnlyStudyStore : public SqliteStudyReader {
   }
   Status release_delivery(std::int64_t) override { return refused(); }
   Status retry_study(const Uid&) override { return refused(); }
+  Result<PurgedFiles> purge(const PurgeLimits&, int) override { return refused(); }
   Status health() override { return refused(); }
   void stop() override {}
 

@@ -28,6 +28,7 @@ class SqliteStudyReader : public StudyStore {
   Result<std::optional<HeldInstance>> find_instance(const Uid& sop_instance_uid) override;
   Result<bool> is_own_result(const Uid& sop_instance_uid) override;
   Result<std::vector<StudySummary>> list_studies(std::optional<StudyState> state, int offset, int limit) override;
+  Result<std::vector<StudySummary>> list_conflicts(int offset, int limit) override;
   Result<StudySummary> find_study(const Uid& study_instance_uid) override;
   Result<std::vector<InstanceRecord>> list_instances(const Uid& study_instance_uid) override;
   Result<std::vector<DeliveryRecord>> list_deliveries(std::optional<DeliveryState> state, int offset,

@@ -28,10 +28,17 @@ Result<std::unique_ptr<StudyStore>> SqliteStudyStore::open(const config::Storage
     NODE_RETURN_IF_ERROR(Query(*database, "PRAGMA synchronous = FULL").run());
     NODE_RETURN_IF_ERROR(migrate_schema(*database));
     const std::int64_t now = to_ms(clock.now());
+    // What an association of the last process held open gets a quiet period to be sent again.
     NODE_RETURN_IF_ERROR(Query(*database,
-                               "UPDATE study SET close_due_at = ?1 + quiet_ms "
-                               "WHERE state = 0 AND close_due_at > ?1 + quiet_ms",
+                               "UPDATE study SET quiet_due_at = ?1 + quiet_ms "
+                               "WHERE state = 0 AND (holds > 0 OR quiet_due_at > ?1 + quiet_ms)",
                                now)
+                             .run());
+    NODE_RETURN_IF_ERROR(Query(*database, "UPDATE study SET holds = 0 WHERE holds > 0").run());
+    NODE_RETURN_IF_ERROR(Query(*database,
+                               "UPDATE study SET open_since = min(open_since, ?1), "
+                               "close_due_at = min(quiet_due_at, min(open_since, ?1) + ?2) WHERE state = 0",
+                               now, static_cast<std::int64_t>(config.study_open_max.count()))
                              .run());
     return Query(*database,
                  "UPDATE delivery SET due_at = ?1 + delay_ms "
@@ -75,12 +82,13 @@ Result<AddResult> SqliteStudyStore::add_instance(const NewInstance& instance, Ar
     // A new study begins OPEN; one that holds no reportable image when its quiet period is over ends as NOT_ROUTED.
     NODE_RETURN_IF_ERROR(Query(database,
                                "INSERT INTO study(uid, accession_number, state, priority, quiet_ms, opened_at, "
-                               "last_instance_at, close_due_at) VALUES (?1, ?2, 0, ?3, ?4, ?5, ?5, ?6) "
+                               "last_instance_at, open_since, quiet_due_at, close_due_at) "
+                               "VALUES (?1, ?2, 0, ?3, ?4, ?5, ?5, ?6, ?6 + ?4, ?6 + min(?4, ?7)) "
                                "ON CONFLICT(uid) DO UPDATE SET last_instance_at = excluded.last_instance_at, "
-                               "priority = max(priority, excluded.priority)",
+                               "priority = max(priority, excluded.priority), originals = 1, rest_since = NULL",
                                instance.study_instance_uid.str(), instance.accession_number, instance.route.priority,
-                               static_cast<std::int64_t>(instance.study_quiet_period.count()), now(),
-                               due_now() + instance.study_quiet_period.count())
+                               static_cast<std::int64_t>(instance.study_quiet_period.count()), now(), due_now(),
+                               open_max_ms_)
                              .run());
     Query found(database, "SELECT id FROM study WHERE uid = ?", instance.study_instance_uid.str());
     if (!found.next()) return found.status().ok() ? internal_error("the study has no row") : found.status();
@@ -102,8 +110,12 @@ Result<AddResult> SqliteStudyStore::add_instance(const NewInstance& instance, Ar
     }
     NODE_RETURN_IF_ERROR(
         insert_instance(transaction, instance, arrival, study, arrival == Arrival::kConflict ? version : version + 1));
-    if (opens) NODE_RETURN_IF_ERROR(open_study(transaction, study, instance.study_quiet_period.count()));
+    if (opens) {
+      NODE_RETURN_IF_ERROR(hold_open(transaction, instance.association, study));
+      NODE_RETURN_IF_ERROR(open_study(transaction, study, instance.study_quiet_period.count()));
+    }
     NODE_RETURN_IF_ERROR(refresh_waits(transaction, study));
+    NODE_RETURN_IF_ERROR(refresh_rest(transaction, study));
     signal_on_commit(transaction, kStudies);
     return ok_status();
   });
@@ -159,13 +171,51 @@ Status SqliteStudyStore::supersede(Transaction& transaction, std::int64_t row, i
 
 // Makes a study take instances (again) until `quiet_ms` from now. What ended is not taken up again: it gets the next
 // revision. What is CLOSED keeps its revision, because nothing of it has left the node; a report being made is void.
+// Nor does it begin a new span of study_open_max: a study that never falls quiet is reported all the same.
 Status SqliteStudyStore::open_study(Transaction& transaction, std::int64_t study, std::int64_t quiet_ms) {
   study_claims_.drop(transaction, study);
+  NODE_RETURN_IF_ERROR(Query(transaction.database,
+                             "UPDATE study SET revision = revision + (state IN (2, 4)), "
+                             "open_since = CASE WHEN state IN (0, 1) THEN open_since ELSE ?3 END, state = 0, "
+                             "reason = '', closed_at = NULL, finished_at = NULL, rest_since = NULL, quiet_ms = ?2, "
+                             "quiet_due_at = ?3 + ?2 WHERE id = ?1",
+                             study, quiet_ms, due_now())
+                           .run());
+  return refresh_close_due(transaction, study);
+}
+
+// Keeps study.close_due_at.
+Status SqliteStudyStore::refresh_close_due(Transaction& transaction, std::int64_t study) {
   return Query(transaction.database,
-               "UPDATE study SET revision = revision + (state IN (2, 4)), state = 0, reason = '', closed_at = NULL, "
-               "finished_at = NULL, quiet_ms = ?2, close_due_at = ?3 WHERE id = ?1",
-               study, quiet_ms, due_now() + quiet_ms)
+               "UPDATE study SET close_due_at = CASE WHEN holds > 0 THEN open_since + ?2 "
+               "ELSE min(quiet_due_at, open_since + ?2) END WHERE id = ?1",
+               study, open_max_ms_)
       .run();
+}
+
+Status SqliteStudyStore::hold_open(Transaction& transaction, std::uint64_t association, std::int64_t study) {
+  if (association == 0 || !associations_[association].insert(study).second) return ok_status();
+  transaction.on_rollback([this, association, study] { associations_[association].erase(study); });
+  return Query(transaction.database, "UPDATE study SET holds = holds + 1 WHERE id = ?", study).run();
+}
+
+Status SqliteStudyStore::end_association(std::uint64_t association, bool whole_study) {
+  return writer_.run(Durability::kProcess, [&](Transaction& transaction) -> Status {
+    const auto carried = associations_.find(association);
+    if (carried == associations_.end()) return ok_status();
+    for (const std::int64_t study : carried->second) {
+      NODE_RETURN_IF_ERROR(Query(transaction.database,
+                                 "UPDATE study SET holds = max(holds - 1, 0), quiet_due_at = CASE WHEN holds > 1 THEN "
+                                 "quiet_due_at WHEN ?3 THEN ?2 ELSE ?2 + quiet_ms END WHERE id = ?1",
+                                 study, due_now(), whole_study)
+                               .run());
+      NODE_RETURN_IF_ERROR(refresh_close_due(transaction, study));
+    }
+    transaction.on_rollback([this, association, studies = carried->second] { associations_[association] = studies; });
+    associations_.erase(carried);
+    signal_on_commit(transaction, kStudies);
+    return ok_status();
+  });
 }
 
 // Keeps study.waits: whether an instance of the study is RECEIVED.
@@ -227,7 +277,7 @@ Result<Look> SqliteStudyStore::look_for_instances(Transaction& transaction, int 
   {
     Query rows(database,
                "SELECT id, attempts FROM instance WHERE state = 0 AND attempts > 0 "
-               "ORDER BY attempts, priority DESC, received_at, id");
+               "ORDER BY attempts, received_at - priority * 600000, id");
     while (rows.next()) {
       const std::int64_t row = rows.integer();
       if (!instance_claims_.holds(row)) suspects.push_back(row);
@@ -253,7 +303,7 @@ Result<Look> SqliteStudyStore::look_for_instances(Transaction& transaction, int 
 
   std::vector<std::int64_t> rows_to_take;
   {
-    Query rows(database, "SELECT id FROM instance WHERE state = 0 ORDER BY priority DESC, received_at, id");
+    Query rows(database, "SELECT id FROM instance WHERE state = 0 ORDER BY received_at - priority * 600000, id");
     while (static_cast<int>(rows_to_take.size()) < max && rows.next()) {
       const std::int64_t row = rows.integer();
       if (!instance_claims_.holds(row)) rows_to_take.push_back(row);
@@ -344,9 +394,17 @@ Status SqliteStudyStore::retry_study(const Uid& study_instance_uid) {
       return not_found("retry study " + study_instance_uid.str() + ": no such study");
     }
     const std::int64_t study = row.integer();
+    Query kept(database,
+               "SELECT count(*), count(*) FILTER (WHERE purged_at IS NULL) FROM instance "
+               "WHERE study_id = ? AND current = 1",
+               study);
+    if (!kept.next()) return kept.status();
+    if (kept.integer() > 0 && kept.integer() == 0) {
+      return invalid_argument("retry study " + study_instance_uid.str() + ": its images were deleted by retention");
+    }
     Query instances(database,
                     "UPDATE instance SET state = 0, reason = '', attempts = 0, version = version + 1 "
-                    "WHERE study_id = ? AND current = 1 AND tasks != '' RETURNING id",
+                    "WHERE study_id = ? AND current = 1 AND tasks != '' AND purged_at IS NULL RETURNING id",
                     study);
     while (instances.next()) drop_instance_claim(transaction, instances.integer());
     NODE_RETURN_IF_ERROR(instances.status());

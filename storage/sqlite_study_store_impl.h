@@ -2,13 +2,14 @@
 //
 // One writer (GroupCommit) makes every change and every claim; what is claimed lives in Claims; a claim that finds
 // nothing sleeps in Wakeups. receive, analyze and operate are in sqlite_study_store.cpp, report and deliver in
-// sqlite_study_store_results.cpp.
+// sqlite_study_store_results.cpp, retention in sqlite_study_store_retention.cpp.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,7 @@ class SqliteStudyStore : public SqliteStudyReader {
   ~SqliteStudyStore() override { stop(); }
 
   Result<AddResult> add_instance(const NewInstance& instance, Arrival arrival, int seen_version) override;
+  Status end_association(std::uint64_t association, bool whole_study) override;
   Result<std::vector<ClaimedInstance>> claim_instances(int max, std::chrono::milliseconds wait_max) override;
   Status finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions) override;
   Status end_instance(ClaimToken token, InstanceState state, const std::string& reason) override;
@@ -58,6 +60,7 @@ class SqliteStudyStore : public SqliteStudyReader {
                              std::chrono::milliseconds retry_in, const std::string& text) override;
   Status release_delivery(std::int64_t id) override;
   Status retry_study(const Uid& study_instance_uid) override;
+  Result<PurgedFiles> purge(const PurgeLimits& limits, int files_max) override;
   StoreStats stats() override;
   Status health() override { return writer_.health(); }
   void stop() override { wakeups_.stop(); }
@@ -68,6 +71,7 @@ class SqliteStudyStore : public SqliteStudyReader {
       : SqliteStudyReader(std::move(readers)),
         clock_(clock),
         attempts_max_(config.analysis_attempts_max),
+        open_max_ms_(config.study_open_max.count()),
         due_origin_(queries::to_ms(clock.now())),
         steady_origin_(clock.steady_now()),
         lock_(std::move(lock)),
@@ -94,7 +98,12 @@ class SqliteStudyStore : public SqliteStudyReader {
                          int version);
   Status supersede(Transaction& transaction, std::int64_t row, int version);
   Status open_study(Transaction& transaction, std::int64_t study, std::int64_t quiet_ms);
+  Status refresh_close_due(Transaction& transaction, std::int64_t study);
+  Status hold_open(Transaction& transaction, std::uint64_t association, std::int64_t study);
   Status refresh_waits(Transaction& transaction, std::int64_t study);
+  Status refresh_rest(Transaction& transaction, std::int64_t study);
+  Result<std::vector<StoredFile>> purge_study(Transaction& transaction, bool originals, std::int64_t study,
+                                              int files_max);
   Status refresh_blocked(Transaction& transaction, std::int64_t study, const std::string& destination);
   Result<Look> look_for_instances(Transaction& transaction, int max, std::vector<ClaimedInstance>& claimed);
   Result<Look> look_for_study(Transaction& transaction, std::optional<ReadyStudy>& ready);
@@ -107,17 +116,19 @@ class SqliteStudyStore : public SqliteStudyReader {
 
   Clock& clock_;
   const int attempts_max_;
+  const std::int64_t open_max_ms_;
   const std::int64_t due_origin_;
   const SteadyTime steady_origin_;
   const std::unique_ptr<DirectoryLock> lock_;
   Wakeups wakeups_;
   // Touched by the writer thread only.
   Claims instance_claims_, study_claims_, delivery_claims_;
-  std::map<std::int64_t, std::int64_t> study_not_before_;       // From release_study(): study -> due.
-  std::map<std::string, std::int64_t> destination_not_before_;  // From postpone_deliveries(): destination -> due.
-  std::optional<std::int64_t> suspect_;                    // Last instance that was claimed to be alone.
-  bool others_wait_ = false;                               // For all instance claims to end, for its sake.
-  GroupCommit writer_;                                     // Last: its thread ends before what it uses.
+  std::map<std::uint64_t, std::set<std::int64_t>> associations_;  // The studies that each holds open.
+  std::map<std::int64_t, std::int64_t> study_not_before_;         // From release_study(): study -> due.
+  std::map<std::string, std::int64_t> destination_not_before_;    // From postpone_deliveries(): destination -> due.
+  std::optional<std::int64_t> suspect_;                           // Last instance that was claimed to be alone.
+  bool others_wait_ = false;                                      // For all instance claims to end, for its sake.
+  GroupCommit writer_;                                            // Last: its thread ends before what it uses.
 };
 
 }  // namespace node::storage

@@ -21,17 +21,25 @@ Result<std::optional<ReadyStudy>> SqliteStudyStore::claim_ready_study(millisecon
 Result<Look> SqliteStudyStore::look_for_study(Transaction& transaction, std::optional<ReadyStudy>& ready) {
   Database& database = transaction.database;
   Look look;
-  NODE_RETURN_IF_ERROR(Query(database,
-                             "UPDATE study SET closed_at = ?1, state = CASE WHEN EXISTS (SELECT 1 FROM instance "
-                             "WHERE study_id = study.id AND current = 1 AND reportable = 1) THEN 1 ELSE 3 END "
-                             "WHERE state = 0 AND close_due_at <= ?2",
-                             now(), due_now())
-                           .run());
+  std::vector<std::int64_t> not_routed;
+  {
+    Query closed(database,
+                 "UPDATE study SET closed_at = ?1, state = CASE WHEN EXISTS (SELECT 1 FROM instance "
+                 "WHERE study_id = study.id AND current = 1 AND reportable = 1) THEN 1 ELSE 3 END "
+                 "WHERE state = 0 AND close_due_at <= ?2 RETURNING id, state",
+                 now(), due_now());
+    while (closed.next()) {
+      const std::int64_t row = closed.integer();
+      if (static_cast<StudyState>(closed.integer()) == StudyState::kNotRouted) not_routed.push_back(row);
+    }
+    NODE_RETURN_IF_ERROR(closed.status());
+  }
+  for (const std::int64_t row : not_routed) NODE_RETURN_IF_ERROR(refresh_rest(transaction, row));
   std::int64_t study = 0;
   {
     Query rows(database,
-               "SELECT id FROM study INDEXED BY study_ready WHERE state = 1 AND waits = 0 ORDER BY priority DESC, "
-               "closed_at, id");
+               "SELECT id FROM study INDEXED BY study_ready WHERE state = 1 AND waits = 0 "
+               "ORDER BY closed_at - priority * 600000, id");
     while (study == 0 && rows.next()) {
       const std::int64_t row = rows.integer();
       if (study_claims_.holds(row)) continue;
@@ -107,9 +115,10 @@ Status SqliteStudyStore::finish_study(ClaimToken token, const std::vector<Result
       NODE_RETURN_IF_ERROR(refresh_blocked(transaction, *study, delivery.destination));
     }
     NODE_RETURN_IF_ERROR(
-        Query(database, "UPDATE study SET state = 2, finished_at = ?2 WHERE id = ?1", *study, now()).run());
+        Query(database, "UPDATE study SET state = 2, finished_at = ?2, results = 1 WHERE id = ?1", *study, now())
+            .run());
     study_claims_.drop(transaction, *study);
-    return ok_status();
+    return refresh_rest(transaction, *study);
   });
 }
 
@@ -120,7 +129,7 @@ Status SqliteStudyStore::fail_study(ClaimToken token, const std::string& reason)
     NODE_RETURN_IF_ERROR(
         Query(transaction.database, "UPDATE study SET state = 4, reason = ?2 WHERE id = ?1", *study, reason).run());
     study_claims_.drop(transaction, *study);
-    return ok_status();
+    return refresh_rest(transaction, *study);
   });
 }
 
@@ -178,7 +187,8 @@ Result<Look> SqliteStudyStore::look_for_deliveries(Transaction& transaction, con
              "SELECT d.id, d.stage, s.uid, coalesce(r.uid, i.sop_instance_uid), coalesce(r.sop_class_uid, "
              "i.sop_class_uid), coalesce(r.transfer_syntax_uid, i.transfer_syntax_uid), coalesce(r.file_key, "
              "i.file_key), coalesce(r.file_bytes, i.file_bytes), coalesce(r.file_sha256, i.file_sha256), d.attempts, "
-             "d.priority, coalesce(d.released_at, d.created_at) FROM delivery d JOIN study s ON s.id = d.study_id LEFT JOIN instance i ON i.id = "
+             "d.priority, coalesce(d.released_at, d.created_at) FROM delivery d JOIN study s ON s.id = d.study_id LEFT "
+             "JOIN instance i ON i.id = "
              "d.instance_id LEFT JOIN result r ON r.id = d.result_id WHERE d.state = 0 AND d.blocked = 0 AND "
              "d.delayed = 0 AND d.destination = ? ORDER BY d.attempts > 2, d.priority DESC, d.id",
              destination);
@@ -233,6 +243,7 @@ Status SqliteStudyStore::finish_delivery(ClaimToken token, const DeliveryOutcome
     NODE_RETURN_IF_ERROR(row.run());
     delivery_claims_.drop(transaction, *id);
     if (pending) signal_on_commit(transaction, deliveries_at(destination));
+    NODE_RETURN_IF_ERROR(refresh_rest(transaction, study));
     return refresh_blocked(transaction, study, destination);
   });
 }
@@ -244,9 +255,9 @@ Status SqliteStudyStore::postpone_deliveries(const std::string& destination, con
       const auto id = delivery_claims_.find(token);
       if (!id) continue;
       if (!text.empty()) {
-        NODE_RETURN_IF_ERROR(Query(transaction.database,
-                                   "UPDATE delivery SET peer_status = NULL, text = ?2 WHERE id = ?1", *id, text)
-                                 .run());
+        NODE_RETURN_IF_ERROR(
+            Query(transaction.database, "UPDATE delivery SET peer_status = NULL, text = ?2 WHERE id = ?1", *id, text)
+                .run());
       }
       delivery_claims_.drop(transaction, *id);
     }

@@ -64,12 +64,14 @@ struct NewInstance {
   RouteDecision route{};
   bool reportable = false;  // Opens a report of its study: has tasks, or skipped images are reported.
   std::chrono::milliseconds study_quiet_period{10'000};
+  std::uint64_t association = 0;  // That carries it, by a number of this process; 0: none. See end_association().
 };
 
 struct HeldInstance {  // The newest version held under a SOP Instance UID, for the comparison on a resend.
   int version = 0;
   std::string header_digest{};
   StoredFile file{};
+  bool purged = false;  // Retention deleted the file.
 };
 
 struct AddResult {
@@ -99,6 +101,7 @@ struct InstanceRecord {
   int attempts = 0;
   WallTime received_at{};
   std::optional<WallTime> predicted_at{};
+  std::optional<WallTime> purged_at{};          // When retention deleted the file.
   std::vector<StoredPrediction> predictions{};  // In the order of route.tasks; filled where the method says so.
 };
 
@@ -185,6 +188,16 @@ struct StoreStats {
   std::int64_t writes = 0, commits = 0;  // Calls marked [synced] since the start, and the transactions they shared.
 };
 
+// How long what is at rest is kept; nothing: for ever. A study is at rest since it ended and everything due for it was
+// delivered; a delivery that is pending or parked holds its originals and its results.
+struct PurgeLimits {
+  std::optional<std::chrono::milliseconds> originals_kept{}, results_kept{};
+};
+
+struct PurgedFiles {
+  std::vector<StoredFile> originals{}, results{};
+};
+
 class StudyStore {
  public:
   virtual ~StudyStore() = default;
@@ -200,12 +213,17 @@ class StudyStore {
   // Records the instance, its route, its study's (re)opening and one PENDING delivery of the original per
   // route.forward_to. `seen_version`: what find_instance() said, 0 for nothing. [synced]
   virtual Result<AddResult> add_instance(const NewInstance& instance, Arrival arrival, int seen_version) = 0;
+  // The association carries nothing more. Until then it held every study open that it brought a reportable instance of,
+  // but not beyond StorageConfig::study_open_max; from now on the quiet period counts, or, if its sender says that it
+  // was the `whole_study`, the study closes at once. An association that brought nothing is no error.
+  virtual Status end_association(std::uint64_t association, bool whole_study) = 0;
 
   // --- analyze ------------------------------------------------------------------------------------------------
-  // Up to `max` instances in state RECEIVED, most urgent first, then oldest. Each claim counts an attempt before it
-  // returns (survives SIGKILL, need not survive power loss); an instance that was claimed three times without an end
-  // becomes FAILED ("took the process down 3 times") instead of being returned. An instance whose claim was lost with
-  // its process is offered alone, with no other claim out: so only the guilty one is counted three times.
+  // Up to `max` instances in state RECEIVED, most urgent first, then oldest; ten minutes of waiting make up for one
+  // step of priority, so that nothing waits for ever. Each claim counts an attempt before it returns (survives SIGKILL,
+  // need not survive power loss); an instance that was claimed three times without an end becomes FAILED ("took the
+  // process down 3 times") instead of being returned. An instance whose claim was lost with its process is offered
+  // alone, with no other claim out: so only the guilty one is counted three times.
   virtual Result<std::vector<ClaimedInstance>> claim_instances(int max, std::chrono::milliseconds wait_max) = 0;
   virtual Status finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions) = 0;  // [synced]
   // SKIPPED or FAILED with a reason. [synced]
@@ -215,7 +233,7 @@ class StudyStore {
 
   // --- report -------------------------------------------------------------------------------------------------
   // Closes what is due to be closed (closed_at is written once per revision), then claims the most urgent study that
-  // is CLOSED with every instance ended.
+  // is CLOSED with every instance ended; waiting counts as for instances.
   virtual Result<std::optional<ReadyStudy>> claim_ready_study(std::chrono::milliseconds wait_max) = 0;
   // Records results and one PENDING delivery per object and destination; the study is FINISHED. A result whose UID is
   // known already is left as it is. Before it nothing has left the node; after it nothing is redone. [synced]
@@ -226,14 +244,14 @@ class StudyStore {
   virtual Status release_study(ClaimToken token, std::chrono::milliseconds retry_in) = 0;
 
   // --- deliver ------------------------------------------------------------------------------------------------
-  // Up to `max` deliveries that are due at `destination`, most urgent first, then oldest; see DeliveryStage. One that was
-  // offered three times lets the others go first, so that what a peer stumbles over holds up nothing else.
+  // Up to `max` deliveries that are due at `destination`, most urgent first, then oldest; see DeliveryStage. One that
+  // was offered three times lets the others go first, so that what a peer stumbles over holds up nothing else.
   virtual Result<std::vector<ClaimedDelivery>> claim_due_deliveries(const std::string& destination, int max,
                                                                     std::chrono::milliseconds wait_max) = 0;
   virtual Status finish_delivery(ClaimToken token, const DeliveryOutcome& outcome) = 0;  // [synced]
-  // The destination could not be reached: gives the claims back, no attempt is counted, and `text`, unless empty, is kept
-  // as the reason. This process offers nothing at `destination` before `retry_in` has passed or a person has released a
-  // delivery there. Tokens that are no longer held change nothing.
+  // The destination could not be reached: gives the claims back, no attempt is counted, and `text`, unless empty, is
+  // kept as the reason. This process offers nothing at `destination` before `retry_in` has passed or a person has
+  // released a delivery there. Tokens that are no longer held change nothing.
   virtual Status postpone_deliveries(const std::string& destination, const std::vector<ClaimToken>& tokens,
                                      std::chrono::milliseconds retry_in, const std::string& text) = 0;
   // PARKED to PENDING, due now, its attempts and its time counted anew. Errors: kNotFound (no such id),
@@ -243,14 +261,20 @@ class StudyStore {
   // --- operate ------------------------------------------------------------------------------------------------
   // Newest first. `state` empty: all.
   virtual Result<std::vector<StudySummary>> list_studies(std::optional<StudyState> state, int offset, int limit) = 0;
+  // Those that hold an object kept aside as a conflict, newest first.
+  virtual Result<std::vector<StudySummary>> list_conflicts(int offset, int limit) = 0;
   virtual Result<StudySummary> find_study(const Uid& study_instance_uid) = 0;  // Errors: kNotFound.
   // All versions in order of arrival, with predictions.
   virtual Result<std::vector<InstanceRecord>> list_instances(const Uid& study_instance_uid) = 0;
   virtual Result<std::vector<DeliveryRecord>> list_deliveries(std::optional<DeliveryState> state, int offset,
                                                               int limit) = 0;
   // Opens the next revision of a study's report, its instances to be analysed again, each as its next version, so that
-  // their image objects get UIDs of their own. Errors: kNotFound. [synced]
+  // their image objects get UIDs of their own; what was purged keeps what was found. Errors: kNotFound;
+  // kInvalidArgument: all its images were purged. [synced]
   virtual Status retry_study(const Uid& study_instance_uid) = 0;
+  // Marks up to `files_max` files as PURGED, of the studies that are at rest longest, first; the caller deletes them.
+  // Their rows stay, so that a resend is still known. [synced]
+  virtual Result<PurgedFiles> purge(const PurgeLimits& limits, int files_max) = 0;
   // Keys of all files that a row says are PRESENT: originals and results. For the invariants at start.
   virtual Result<std::vector<StoredFile>> known_files() = 0;
   virtual StoreStats stats() = 0;

@@ -126,25 +126,6 @@ TEST_F(SqliteStudyStoreTest, ASecondNodeOnTheDirectoryIsRefusedByName) {
   EXPECT_TRUE(add(image(1, 1))) << "a lock ends with its holder";
 }
 
-TEST_F(SqliteStudyStoreTest, ANewerSchemaIsRefusedByBothVersions) {
-  store_.reset();
-  std::string known;
-  {
-    auto raw = Database::open(database(), Database::Mode::kReadWrite);
-    Query version(**raw, "SELECT value FROM meta WHERE key = 'schema_version'");
-    ASSERT_TRUE(version.next());
-    known = version.text();
-    ASSERT_TRUE(version.run().ok());
-    ASSERT_TRUE((*raw)->execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'").ok());
-  }
-  for (const auto& refused : {open_sqlite_study_store(config(), clock_).status(),
-                              open_sqlite_study_store_read_only(config(), clock_).status()}) {
-    EXPECT_EQ(refused.code(), StatusCode::kDataLoss);
-    EXPECT_THAT(refused.message(), HasSubstr("schema version 99"));
-    EXPECT_THAT(refused.message(), HasSubstr("knows up to " + known));
-  }
-}
-
 TEST_F(SqliteStudyStoreTest, ADamagedDatabaseIsDataLoss) {
   store_.reset();
   for (const char* ending : {"-wal", "-shm"}) std::filesystem::remove(database().string() + ending);
@@ -195,11 +176,16 @@ TEST_F(SqliteStudyStoreTest, ClaimsReadAnIndexInItsOrder) {
   auto raw = Database::open(database(), Database::Mode::kReadOnly);
   ASSERT_TRUE(raw.ok());
   for (const char* claim :
-       {"SELECT id FROM instance WHERE state = 0 ORDER BY priority DESC, received_at, id",
+       {"SELECT id FROM instance WHERE state = 0 ORDER BY received_at - priority * 600000, id",
         "SELECT id, attempts FROM instance WHERE state = 0 AND attempts > 0 "
-        "ORDER BY attempts, priority DESC, received_at, id",
-        "SELECT id FROM study INDEXED BY study_ready WHERE state = 1 AND waits = 0 ORDER BY priority DESC, closed_at, "
-        "id",
+        "ORDER BY attempts, received_at - priority * 600000, id",
+        "SELECT id FROM study INDEXED BY study_ready WHERE state = 1 AND waits = 0 "
+        "ORDER BY closed_at - priority * 600000, id",
+        "SELECT id FROM study WHERE holds > 0",
+        "SELECT rest_since, id FROM study WHERE originals = 1 AND rest_since IS NOT NULL AND rest_since <= 9 "
+        "ORDER BY rest_since, id LIMIT 1",
+        "SELECT rest_since, id FROM study WHERE results = 1 AND rest_since IS NOT NULL AND rest_since <= 9 "
+        "ORDER BY rest_since, id LIMIT 1",
         "SELECT min(close_due_at) FROM study WHERE state = 0",
         "SELECT d.id FROM delivery d WHERE d.state = 0 AND d.blocked = 0 AND d.delayed = 0 AND d.destination = 'x' "
         "ORDER BY d.attempts > 2, d.priority DESC, d.id",

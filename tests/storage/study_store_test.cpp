@@ -27,6 +27,23 @@ class StudyStoreContract : public StudyStoreFixture, public testing::WithParamIn
     return GetParam().open(config, clock_);
   }
 
+  static NewInstance over(std::uint64_t association, NewInstance instance) {
+    instance.association = association;
+    return instance;
+  }
+  void deliver_all(const std::string& destination = "pacs") {
+    for (auto claims = claim_deliveries(destination); !claims.empty(); claims = claim_deliveries(destination)) {
+      for (const auto& claim : claims) EXPECT_TRUE(store_->finish_delivery(claim.token, {}).ok());
+    }
+  }
+  std::vector<std::string> purged(const PurgeLimits& limits, int files_max = 100) {
+    const auto purged = store_->purge(limits, files_max);
+    EXPECT_TRUE(purged.ok()) << purged.status().message();
+    std::vector<std::string> keys;
+    for (const auto& file : purged->originals) keys.push_back(file.key);
+    for (const auto& file : purged->results) keys.push_back(file.key);
+    return keys;
+  }
   static std::vector<std::string> uids(const std::vector<ClaimedInstance>& claims) {
     std::vector<std::string> found;
     for (const auto& claim : claims) found.push_back(claim.instance.sop_instance_uid.str());
@@ -125,6 +142,11 @@ TEST_P(StudyStoreContract, AConflictIsKeptAsideAndChangesNothingElse) {
   EXPECT_EQ(summary(1).conflicts, 1);
   EXPECT_EQ(summary(1).instances, 1);
   EXPECT_EQ(store_->stats().conflicts, 1);
+  add(unrouted(2, 1));
+  ASSERT_THAT(*store_->list_conflicts(0, 10), SizeIs(1));
+  EXPECT_EQ((*store_->list_conflicts(0, 10))[0].study_instance_uid, "1.2.1");
+  EXPECT_THAT(*store_->list_conflicts(1, 10), IsEmpty());
+  EXPECT_EQ(instances(1)[1].state, InstanceState::kConflict);
   EXPECT_THAT(claim_instances(), IsEmpty());
   EXPECT_THAT(claim_deliveries("archive"), IsEmpty());
   EXPECT_EQ((*store_->find_instance(other.sop_instance_uid))->file.key, image(1, 1).file.key);
@@ -153,6 +175,16 @@ TEST_P(StudyStoreContract, InstancesAreClaimedByUrgencyThenAge) {
   EXPECT_THAT(uids(claim_instances(2)), ElementsAre("1.2.2.1", "1.2.1.1"));
   EXPECT_THAT(uids(claim_instances(2)), ElementsAre("1.2.1.2", "1.2.1.3"));
   EXPECT_THAT(claim_instances(), IsEmpty());
+}
+
+TEST_P(StudyStoreContract, LongWaitingRaisesUrgencySoThatNothingWaitsForEver) {
+  add(image(1, 1, 0));
+  clock_.advance(std::chrono::minutes(29));
+  add(image(2, 1, 3));
+  EXPECT_THAT(uids(claim_instances(1)), ElementsAre("1.2.2.1")) << "three steps are worth half an hour";
+  clock_.advance(std::chrono::minutes(2));
+  add(image(3, 1, 3));
+  EXPECT_THAT(uids(claim_instances(2)), ElementsAre("1.2.1.1", "1.2.3.1"));
 }
 
 TEST_P(StudyStoreContract, PredictionsAreKeptInTheOrderOfTheTasks) {
@@ -525,6 +557,166 @@ TEST_P(StudyStoreContract, AWallClockThatJumpsBackAnHourDelaysNothing) {
   clock_.set_wall(clock_.now() - std::chrono::hours(1));
   restart();
   EXPECT_TRUE(close_and_claim()) << "and not across a restart either";
+}
+
+// --- when a study closes ------------------------------------------------------------------------------------------
+
+TEST_P(StudyStoreContract, AnAssociationHoldsItsStudyOpenAndTheQuietPeriodCountsFromItsEnd) {
+  add(over(7, image(1, 1)));
+  add(over(8, image(1, 2)));
+  add(image(2, 1));
+  analyse_all();
+  clock_.advance(seconds(60));
+  EXPECT_EQ(claim_study()->study_instance_uid, uid("1.2.2")) << "another study is not held";
+  ASSERT_TRUE(store_->end_association(7, false).ok());
+  clock_.advance(seconds(60));
+  EXPECT_FALSE(claim_study()) << "the other association carries it too";
+  ASSERT_TRUE(store_->end_association(8, false).ok());
+  clock_.advance(seconds(9));
+  EXPECT_FALSE(claim_study());
+  ASSERT_TRUE(store_->end_association(8, false).ok()) << "twice changes nothing";
+  ASSERT_TRUE(store_->end_association(9, true).ok()) << "one that brought nothing";
+  clock_.advance(seconds(1));
+  EXPECT_TRUE(claim_study());
+}
+
+TEST_P(StudyStoreContract, AWholeStudyClosesAtTheEndOfTheLastAssociationThatCarriesIt) {
+  add(over(7, image(1, 1)));
+  add(over(8, image(1, 2)));
+  analyse_all();
+  ASSERT_TRUE(store_->end_association(7, true).ok());
+  EXPECT_FALSE(claim_study());
+  auto waiting = std::async(std::launch::async, [&] { return store_->claim_ready_study(std::chrono::hours(1)); });
+  ASSERT_TRUE(store_->end_association(8, true).ok());
+  EXPECT_TRUE(*waiting.get()) << "at once, and who waits is woken";
+}
+
+TEST_P(StudyStoreContract, WhatIsNotReportedHoldsNoStudyOpen) {
+  add(image(1, 1));
+  add(over(7, unrouted(1, 2)));
+  analyse_all();
+  EXPECT_TRUE(close_and_claim());
+}
+
+TEST_P(StudyStoreContract, AStudyIsClosedAfterStudyOpenMaxAtTheLatest) {
+  add(over(7, image(1, 1)));  // Held open for ever.
+  for (int number = 1; number <= 7; ++number) {
+    NewInstance given = image(2, number);  // Never quiet.
+    given.study_quiet_period = std::chrono::minutes(10);
+    add(given);
+    analyse_all();
+    EXPECT_FALSE(claim_study()) << number;
+    clock_.advance(std::chrono::minutes(9));  // The default of study_open_max is an hour.
+  }
+  EXPECT_TRUE(claim_study());
+  EXPECT_TRUE(claim_study());
+  EXPECT_EQ(summary(1).state, StudyState::kClosed);
+  EXPECT_EQ(summary(2).state, StudyState::kClosed);
+}
+
+TEST_P(StudyStoreContract, AHeldStudyGetsAQuietPeriodAfterARestart) {
+  add(over(7, image(1, 1)));
+  analyse_all();
+  clock_.advance(seconds(60));
+  restart();
+  EXPECT_FALSE(claim_study()) << "its sender may come back";
+  ASSERT_TRUE(store_->end_association(7, true).ok()) << "a number of the last process means nothing";
+  clock_.advance(seconds(9));
+  EXPECT_FALSE(claim_study());
+  clock_.advance(seconds(1));
+  EXPECT_TRUE(claim_study());
+}
+
+// --- retention ----------------------------------------------------------------------------------------------------
+
+TEST_P(StudyStoreContract, NothingIsPurgedBeforeItsStudyIsAtRestForSoLong) {
+  NewInstance given = image(1, 1);
+  given.route.forward_to = {"archive"};
+  add(given);
+  EXPECT_THAT(purged({kNoWait, kNoWait}), IsEmpty()) << "the study is open";
+  analyse_all();
+  const auto ready = close_and_claim();
+  EXPECT_THAT(purged({kNoWait, kNoWait}), IsEmpty()) << "it is closed";
+  report(*ready);
+  EXPECT_THAT(purged({kNoWait, kNoWait}), IsEmpty()) << "its results are due";
+  deliver_all();
+  const auto original = claim_deliveries("archive");
+  ASSERT_TRUE(store_->finish_delivery(original[0].token, {DeliveryState::kParked, kNoWait, 0xA900, "no"}).ok());
+  EXPECT_THAT(purged({kNoWait, kNoWait}), IsEmpty()) << "its original is parked";
+  ASSERT_TRUE(store_->release_delivery(original[0].id).ok());
+  EXPECT_THAT(purged({kNoWait, kNoWait}), IsEmpty()) << "and due again";
+  deliver_all("archive");
+  clock_.advance(seconds(59));
+  EXPECT_THAT(purged({seconds(60), seconds(61)}), IsEmpty());
+  clock_.advance(seconds(1));
+  restart();
+  EXPECT_THAT(purged({seconds(60), seconds(61)}), ElementsAre("ab/1.2.1.1.dcm"));
+  EXPECT_THAT(purged({seconds(60), std::nullopt}), IsEmpty()) << "once";
+  EXPECT_THAT(purged({std::nullopt, seconds(60)}), ElementsAre("cd/1.2.9.1.1.dcm", "cd/1.2.8.1.1.dcm"));
+  EXPECT_THAT(*store_->known_files(), IsEmpty());
+}
+
+TEST_P(StudyStoreContract, WhatIsAtRestLongestIsPurgedFirstAndNoMoreThanAskedFor) {
+  for (int study = 1; study <= 2; ++study) {
+    finish_one(study);
+    deliver_all();
+    clock_.advance(seconds(1));
+  }
+  add(unrouted(3, 1));
+  add(unrouted(3, 2));
+  add(unrouted(3, 3));
+  EXPECT_FALSE(close_and_claim());
+  EXPECT_EQ(summary(3).state, StudyState::kNotRouted);
+  EXPECT_THAT(purged({kNoWait, kNoWait}, 2), ElementsAre("ab/1.2.1.1.dcm", "cd/1.2.9.1.1.dcm"));
+  EXPECT_THAT(purged({kNoWait, kNoWait}, 2), ElementsAre("ab/1.2.2.1.dcm", "cd/1.2.8.1.1.dcm"));
+  EXPECT_THAT(purged({kNoWait, std::nullopt}, 2), ElementsAre("ab/1.2.3.1.dcm", "ab/1.2.3.2.dcm"));
+  EXPECT_THAT(purged({kNoWait, kNoWait}, 100), ElementsAre("ab/1.2.3.3.dcm", "cd/1.2.9.2.1.dcm", "cd/1.2.8.2.1.dcm"));
+}
+
+TEST_P(StudyStoreContract, WhatIsPurgedIsStillKnown) {
+  finish_one(1);
+  deliver_all();
+  ASSERT_THAT(purged({kNoWait, kNoWait}), SizeIs(3));
+  const auto held = *store_->find_instance(uid("1.2.1.1"));
+  ASSERT_TRUE(held);
+  EXPECT_TRUE(held->purged);
+  EXPECT_EQ(held->header_digest, "digest");
+  EXPECT_TRUE(*store_->is_own_result(uid("1.2.8.1.1")));
+  EXPECT_EQ(instances(1)[0].purged_at, clock_.now());
+  EXPECT_EQ(instances(1)[0].file.sha256_hex, image(1, 1).file.sha256_hex);
+  EXPECT_THAT(instances(1)[0].predictions, SizeIs(2));
+  EXPECT_FALSE(add(image(1, 1))) << "a resend";
+  EXPECT_EQ(store_->retry_study(uid("1.2.1")).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(summary(1).state, StudyState::kFinished);
+}
+
+TEST_P(StudyStoreContract, ALateImageAfterAPurgeIsReportedWithWhatWasFoundAndStartsTheTimeAnew) {
+  finish_one(1);
+  deliver_all();
+  ASSERT_THAT(purged({kNoWait, kNoWait}), SizeIs(3));
+  add(image(1, 2));
+  EXPECT_THAT(purged({kNoWait, kNoWait}), IsEmpty());
+  analyse_all();
+  const auto ready = close_and_claim();
+  ASSERT_TRUE(ready);
+  ASSERT_THAT(ready->instances, SizeIs(2));
+  EXPECT_TRUE(ready->instances[0].purged_at);
+  EXPECT_THAT(ready->instances[0].predictions, SizeIs(2));
+  EXPECT_FALSE(ready->instances[1].purged_at);
+  report(*ready);
+  deliver_all();
+  ASSERT_TRUE(store_->retry_study(uid("1.2.1")).ok()) << "of what is there";
+  EXPECT_THAT(uids(claim_instances()), ElementsAre("1.2.1.2"));
+}
+
+TEST_P(StudyStoreContract, AConflictAndAnOlderVersionArePurgedWithTheirStudy) {
+  finish_one(1);
+  NewInstance other = image(1, 1);
+  other.file = {"ef/other.dcm", 5, std::string(64, 'c')};
+  ASSERT_TRUE(add(other, Arrival::kConflict, 1));
+  deliver_all();
+  EXPECT_THAT(purged({kNoWait, std::nullopt}), ElementsAre("ab/1.2.1.1.dcm", "ef/other.dcm"));
+  EXPECT_TRUE(store_->add_instance(other, Arrival::kConflict, 1)->known_conflict) << "it fills no disk a second time";
 }
 
 // --- deliver ----------------------------------------------------------------------------------------------------

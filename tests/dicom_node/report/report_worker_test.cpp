@@ -64,6 +64,7 @@ class ScriptedStore : public storage::StudyStore {
   Result<storage::AddResult> add_instance(const storage::NewInstance&, storage::Arrival, int) override {
     return none();
   }
+  Status end_association(std::uint64_t, bool) override { return none(); }
   Result<std::vector<storage::ClaimedInstance>> claim_instances(int, std::chrono::milliseconds) override {
     return none();
   }
@@ -83,6 +84,7 @@ class ScriptedStore : public storage::StudyStore {
   Result<std::vector<storage::StudySummary>> list_studies(std::optional<storage::StudyState>, int, int) override {
     return none();
   }
+  Result<std::vector<storage::StudySummary>> list_conflicts(int, int) override { return none(); }
   Result<storage::StudySummary> find_study(const storage::Uid&) override { return none(); }
   Result<std::vector<storage::InstanceRecord>> list_instances(const storage::Uid&) override { return none(); }
   Result<std::vector<storage::DeliveryRecord>> list_deliveries(std::optional<storage::DeliveryState>, int,
@@ -90,6 +92,7 @@ class ScriptedStore : public storage::StudyStore {
     return none();
   }
   Status retry_study(const storage::Uid&) override { return none(); }
+  Result<storage::PurgedFiles> purge(const storage::PurgeLimits&, int) override { return none(); }
   Result<std::vector<storage::StoredFile>> known_files() override { return none(); }
   storage::StoreStats stats() override { return {}; }
   Status health() override { return none(); }
