@@ -483,7 +483,7 @@ class Engine : public Predictor {
         const Task& task = items[i]->request->task(position);
         at::Tensor& logits = logits_of_heads[task.model];
         if (!logits.defined()) {
-          logits = linear(features, task.model->classifier).to(at::kCPU, at::kFloat).contiguous();
+          logits = task.model->classifier(features).to(at::kCPU, at::kFloat).contiguous();
         }
         const float* const row = logits.const_data_ptr<float>() + static_cast<std::int64_t>(i) * logits.size(1);
         Prediction prediction = prediction_for(task);

@@ -3,13 +3,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/relu.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
-#include <ATen/ops/sigmoid.h>
-#include <ATen/ops/silu.h>
 
 #include <cstring>
 #include <utility>
@@ -30,24 +25,24 @@ at::Tensor layer_norm(const at::Tensor& input, const LayerNorm& layer) {
   return at::layer_norm(input, layer.weight.sizes(), layer.weight, layer.bias, layer.eps);
 }
 
-at::Tensor activate(const at::Tensor& input, Activation activation) {
-  switch (activation) {
-    case Activation::kGelu: return at::gelu(input);
-    case Activation::kGeluTanh: return at::gelu(input, "tanh");
-    case Activation::kQuickGelu: return input * at::sigmoid(input * 1.702);
-    case Activation::kRelu: return at::relu(input);
-    case Activation::kSilu: return at::silu(input);
-  }
-  return input;
-}
-
-at::Tensor attention(const at::Tensor& input, const TransformerBlock& block, std::int64_t heads) {
+// What the first `asked` tokens of `input` take from all of them: [N, asked, H].
+at::Tensor attention(const at::Tensor& input, const TransformerBlock& block, std::int64_t heads, std::int64_t asked) {
   const std::int64_t rows = input.size(0), tokens = input.size(1), hidden = input.size(2);
   // [N, T, 3 H] -> [3, N, heads, T, H / heads]
   const at::Tensor all =
-      linear(input, block.query_key_value).view({rows, tokens, 3, heads, hidden / heads}).permute({2, 0, 3, 1, 4});
-  const at::Tensor mixed = at::scaled_dot_product_attention(all.select(0, 0), all.select(0, 1), all.select(0, 2));
-  return linear(mixed.transpose(1, 2).reshape({rows, tokens, hidden}), block.attention_output);
+      block.query_key_value(input).view({rows, tokens, 3, heads, hidden / heads}).permute({2, 0, 3, 1, 4});
+  const at::Tensor queries = all.select(0, 0).slice(2, 0, asked);
+  return at::scaled_dot_product_attention(queries, all.select(0, 1), all.select(0, 2))
+      .transpose(1, 2)
+      .reshape({rows, asked, hidden});
+}
+
+at::Tensor run_block(const at::Tensor& tokens, const TransformerBlock& block, const Transformer& transformer,
+                     std::int64_t asked) {
+  const at::Tensor mixed = attention(layer_norm(tokens, block.before), block, transformer.heads, asked);
+  const at::Tensor attended = block.attention_output.added_to(tokens.slice(1, 0, asked), mixed);
+  const at::Tensor wide = block.up.activated(layer_norm(attended, block.after), transformer.activation);
+  return block.down.added_to(attended, wide);
 }
 
 }  // namespace
@@ -60,7 +55,8 @@ at::Tensor load_tensor(const Checkpoint& checkpoint, const std::string& name, co
 }
 
 Linear load_linear(const Checkpoint& checkpoint, const std::string& name, const Placement& placement) {
-  return {load_tensor(checkpoint, name + ".weight", placement), load_tensor(checkpoint, name + ".bias", placement)};
+  return Linear(load_tensor(checkpoint, name + ".weight", placement),
+                load_tensor(checkpoint, name + ".bias", placement));
 }
 
 LayerNorm load_layer_norm(const Checkpoint& checkpoint, const std::string& name, const Placement& placement) {
@@ -85,8 +81,7 @@ Transformer load_transformer(const Checkpoint& checkpoint, const std::string& la
     TransformerBlock block;
     block.before = load_layer_norm(checkpoint, layer + "layernorm_before", placement);
     block.after = load_layer_norm(checkpoint, layer + "layernorm_after", placement);
-    block.query_key_value.weight = fused("weight");
-    if (checkpoint.network().qkv_bias) block.query_key_value.bias = fused("bias");
+    block.query_key_value = Linear(fused("weight"), checkpoint.network().qkv_bias ? fused("bias") : at::Tensor());
     block.attention_output = load_linear(checkpoint, layer + "attention.output.dense", placement);
     block.up = load_linear(checkpoint, layer + "intermediate.dense", placement);
     block.down = load_linear(checkpoint, layer + "output.dense", placement);
@@ -99,8 +94,10 @@ VisionTransformer load_vision_transformer(const Checkpoint& checkpoint, const Pl
   const NetworkConfig& network = checkpoint.network();
   VisionTransformer vit;
   vit.patch_size = network.patch_size;
-  vit.patch_projection = load_linear(checkpoint, "vit.embeddings.patch_embeddings.projection", placement);
-  vit.patch_projection.weight = vit.patch_projection.weight.reshape({network.encoder.hidden_size, -1});
+  const std::string projection = "vit.embeddings.patch_embeddings.projection.";
+  vit.patch_projection =
+      Linear(load_tensor(checkpoint, projection + "weight", placement).reshape({network.encoder.hidden_size, -1}),
+             load_tensor(checkpoint, projection + "bias", placement));
   const at::Tensor positions = load_tensor(checkpoint, "vit.embeddings.position_embeddings", placement);
   vit.cls_token = load_tensor(checkpoint, "vit.embeddings.cls_token", placement) + positions.slice(1, 0, 1);
   vit.positions = positions.slice(1, 1).contiguous();
@@ -108,13 +105,10 @@ VisionTransformer load_vision_transformer(const Checkpoint& checkpoint, const Pl
   return vit;
 }
 
-at::Tensor linear(const at::Tensor& input, const Linear& layer) { return at::linear(input, layer.weight, layer.bias); }
-
-at::Tensor run_transformer(const Transformer& transformer, at::Tensor tokens) {
-  for (const TransformerBlock& block : transformer.blocks) {
-    tokens = tokens + attention(layer_norm(tokens, block.before), block, transformer.heads);
-    const at::Tensor wide = activate(linear(layer_norm(tokens, block.after), block.up), transformer.activation);
-    tokens = tokens + linear(wide, block.down);
+at::Tensor run_transformer(const Transformer& transformer, at::Tensor tokens, std::int64_t asked) {
+  for (std::size_t i = 0; i < transformer.blocks.size(); ++i) {
+    const bool last = i + 1 == transformer.blocks.size();
+    tokens = run_block(tokens, transformer.blocks[i], transformer, last ? asked : tokens.size(1));
   }
   return layer_norm(tokens, transformer.norm);
 }
@@ -128,9 +122,9 @@ at::Tensor patchify(const at::Tensor& pixels, std::int64_t patch_size) {
 
 at::Tensor cls_features(const VisionTransformer& vit, const at::Tensor& pixels) {
   const at::Tensor patches = patchify(pixels.to(vit.positions.scalar_type()), vit.patch_size);
-  const at::Tensor tokens = linear(patches, vit.patch_projection) + vit.positions;
+  const at::Tensor tokens = vit.patch_projection(patches) + vit.positions;
   const at::Tensor cls = vit.cls_token.expand({tokens.size(0), -1, -1});
-  return run_transformer(vit.transformer, at::cat({cls, tokens}, 1)).select(1, 0);
+  return run_transformer(vit.transformer, at::cat({cls, tokens}, 1), 1).select(1, 0);
 }
 
 }  // namespace node::inference

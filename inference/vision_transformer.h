@@ -15,12 +15,9 @@
 #include <vector>
 
 #include "inference/checkpoint.h"
+#include "inference/linear.h"
 
 namespace node::inference {
-
-struct Linear {
-  at::Tensor weight, bias;  // [out, in], [out] or undefined.
-};
 
 struct LayerNorm {
   at::Tensor weight, bias;
@@ -62,8 +59,9 @@ Transformer load_transformer(const Checkpoint& checkpoint, const std::string& la
                              const TransformerConfig& config, const Placement& placement);
 VisionTransformer load_vision_transformer(const Checkpoint& checkpoint, const Placement& placement);
 
-at::Tensor linear(const at::Tensor& input, const Linear& layer);
-at::Tensor run_transformer(const Transformer& transformer, at::Tensor tokens);  // With the final norm.
+// The first `asked` tokens after the last block and the final norm, [N, asked, H]. What only the other tokens would
+// need is not computed: for the CLS token alone, most of the last block.
+at::Tensor run_transformer(const Transformer& transformer, at::Tensor tokens, std::int64_t asked);
 
 at::Tensor patchify(const at::Tensor& pixels, std::int64_t patch_size);
 // [N, H]: the CLS token after the final norm, what a classifier's head reads.
