@@ -40,7 +40,7 @@ THIRD_PARTY = [
     (r"^opencv2/", r"^dicom_node/.*\.cpp$"),
     (r"^boost/", r"^dicom_node/.*\.cpp$"),
     (r"^sqlite3\.h$", r"^storage/.*\.cpp$"),
-    (r"^yaml-cpp/", r"^config/node_config\.cpp$"),
+    (r"^yaml-cpp/", r"^config/config_tree\.cpp$"),
     (r"^openssl/", r"^(storage|inference|dicom_node)/.*\.cpp$"),
     (r"^nlohmann/", r"^(inference|dicom_node|tools)/.*\.cpp$"),
     (r"^spdlog/", r"^dicom_node/.*\.cpp$"),
