@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "inference/bench_linears.h"
 #include "inference/engine.h"
 #include "inference/npy.h"
 
@@ -39,6 +40,8 @@ Times one checkpoint and prints one JSON object with a run for each precision an
                          stretched to its whole range first: where 0 and 255 both occur, that changes nothing.
   --outputs FILE.npy     writes what the images give, float32: logits [N, labels], or maps [N, S, S] whose masks are
                          drawn from seed i for image i (the recipe is in inference/masks.h). One batch and precision.
+  --bare-linears         on a CPU, also times the matrix products of each batch by themselves, packed as the engine has
+                         them: the floor. "of_bare_linears" is their p50 over the batch's p50.
 Latency is of a whole batch: from before its first image is submitted until its last is answered.
 "output_mean_abs" is the mean of the absolute values of all outputs, a checksum to compare implementations by.
 )";
@@ -49,7 +52,7 @@ struct Options {
   std::vector<std::string> precisions{"auto"};
   int threads = 0, passes = 8;
   double seconds = 5;
-  bool map = false;
+  bool map = false, bare_linears = false;
   config::MaskMode mode = config::MaskMode::kPartition;
 };
 
@@ -107,6 +110,8 @@ bool parse(int argc, char** argv, Options& options) {
     const std::string name = argv[i];
     if (name == "--map") {
       options.map = true;
+    } else if (name == "--bare-linears") {
+      options.bare_linears = true;
     } else if (++i == argc || !parse_value(name, argv[i], options)) {
       return false;
     }
@@ -219,6 +224,17 @@ config::InferenceConfig configuration(const Options& options, const std::string&
   return config;
 }
 
+Status measure_bare_linears(const Options& options, int batch, const std::string& precision, nlohmann::json& result) {
+  NODE_ASSIGN_OR_RETURN(const BareLinears bare,
+                        bare_linears(options.model, batch, options.map ? options.passes : 0, precision == "bfloat16",
+                                     options.threads, options.seconds));
+  const double p50 = quantile(bare.seconds, 0.5);
+  result["bare_linears_p50_seconds"] = p50;
+  result["bare_linears_gflops"] = bare.flop / p50 / 1e9;
+  result["of_bare_linears"] = p50 / result["latency_p50_seconds"].get<double>();
+  return ok_status();
+}
+
 Status measure(const Options& options, const std::vector<GreyImage>& images, const std::string& precision, int batch,
                nlohmann::json& output) {
   SystemClock clock;
@@ -237,20 +253,22 @@ Status measure(const Options& options, const std::vector<GreyImage>& images, con
   const TaskInfo info = predictor->tasks().front();
   output["model_version"] = info.model_version;
   output["parameters"] = info.parameters;
-  output["runs"].push_back({{"kind", options.map ? "anomaly_map" : "classification"},
-                            {"batch", batch},
-                            {"passes", options.map ? options.passes : 1},
-                            {"precision", info.precision},
-                            {"device", info.device},
-                            {"threads", options.threads},
-                            {"load_seconds", load_seconds},
-                            {"warm_up_seconds", warm_up.front()},
-                            {"batches", times.size()},
-                            {"images_per_second", batch * static_cast<double>(times.size()) / total},
-                            {"latency_p50_seconds", quantile(times, 0.5)},
-                            {"latency_p95_seconds", quantile(times, 0.95)},
-                            {"latency_p99_seconds", quantile(times, 0.99)},
-                            {"output_mean_abs", mean_abs}});
+  nlohmann::json result{{"kind", options.map ? "anomaly_map" : "classification"},
+                        {"batch", batch},
+                        {"passes", options.map ? options.passes : 1},
+                        {"precision", info.precision},
+                        {"device", info.device},
+                        {"threads", options.threads},
+                        {"load_seconds", load_seconds},
+                        {"warm_up_seconds", warm_up.front()},
+                        {"batches", times.size()},
+                        {"images_per_second", batch * static_cast<double>(times.size()) / total},
+                        {"latency_p50_seconds", quantile(times, 0.5)},
+                        {"latency_p95_seconds", quantile(times, 0.95)},
+                        {"latency_p99_seconds", quantile(times, 0.99)},
+                        {"output_mean_abs", mean_abs}};
+  if (options.bare_linears) NODE_RETURN_IF_ERROR(measure_bare_linears(options, batch, info.precision, result));
+  output["runs"].push_back(result);
   return ok_status();
 }
 

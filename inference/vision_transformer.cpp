@@ -4,10 +4,11 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/layer_norm.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
 
 #include <cstring>
 #include <utility>
+
+#include "inference/attention.h"
 
 namespace node::inference {
 namespace {
@@ -25,21 +26,10 @@ at::Tensor layer_norm(const at::Tensor& input, const LayerNorm& layer) {
   return at::layer_norm(input, layer.weight.sizes(), layer.weight, layer.bias, layer.eps);
 }
 
-// What the first `asked` tokens of `input` take from all of them: [N, asked, H].
-at::Tensor attention(const at::Tensor& input, const TransformerBlock& block, std::int64_t heads, std::int64_t asked) {
-  const std::int64_t rows = input.size(0), tokens = input.size(1), hidden = input.size(2);
-  // [N, T, 3 H] -> [3, N, heads, T, H / heads]
-  const at::Tensor all =
-      block.query_key_value(input).view({rows, tokens, 3, heads, hidden / heads}).permute({2, 0, 3, 1, 4});
-  const at::Tensor queries = all.select(0, 0).slice(2, 0, asked);
-  return at::scaled_dot_product_attention(queries, all.select(0, 1), all.select(0, 2))
-      .transpose(1, 2)
-      .reshape({rows, asked, hidden});
-}
-
 at::Tensor run_block(const at::Tensor& tokens, const TransformerBlock& block, const Transformer& transformer,
                      std::int64_t asked) {
-  const at::Tensor mixed = attention(layer_norm(tokens, block.before), block, transformer.heads, asked);
+  const at::Tensor all = block.query_key_value(layer_norm(tokens, block.before));
+  const at::Tensor mixed = attention(all, transformer.heads, asked);
   const at::Tensor attended = block.attention_output.added_to(tokens.slice(1, 0, asked), mixed);
   const at::Tensor wide = block.up.activated(layer_norm(attended, block.after), transformer.activation);
   return block.down.added_to(attended, wide);
