@@ -1,6 +1,7 @@
 // attention: what each token takes from all tokens of its image, for each head: softmax(Q K^T / sqrt(D)) V.
 //
-// Guarantee: an image's result does not depend on the batch it travels in, to the last bit, on a CPU.
+// Guarantee: in bfloat16 on a CPU that has it natively, an image's result has the same bits whatever batch it travels
+//            in; LibTorch's own kernel, which serves the rest, differs by rounding.
 // Threads:   spreads over LibTorch's threads; called in inference mode.
 // Shapes:    query_key_value [N, T, 3 H], the three side by side, each of `heads` times D = H / heads values; the
 // result
