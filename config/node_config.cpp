@@ -99,6 +99,7 @@ void read_delivery(Section delivery, DeliveryConfig& config) {
   delivery.duration("retry_first", config.retry_first, milliseconds(10), hours(1));
   delivery.duration("retry_max", config.retry_max, milliseconds(10), hours(24));
   if (config.retry_max < config.retry_first) delivery.wrong("retry_max", "is less than retry_first");
+  delivery.duration("give_up_after", config.give_up_after, seconds(1), hours(24 * 365));
   delivery.integer("objects_per_association_max", config.objects_per_association_max, 1, 10'000);
 }
 

@@ -39,6 +39,7 @@ struct DeliveryConfig {
   std::chrono::seconds dimse_timeout{60};
   std::chrono::milliseconds retry_first{1'000};          // Doubles with every attempt, with jitter,
   std::chrono::milliseconds retry_max{300'000};          // up to this.
+  std::chrono::milliseconds give_up_after{7 * 86'400'000};  // Pending for longer, a delivery is parked for a person.
   int objects_per_association_max = 100;
   std::vector<PeerConfig> peers;
 };

@@ -123,7 +123,7 @@ CREATE INDEX delivery_delayed ON delivery(destination, due_at) WHERE state = 0 A
                                                     R"sql(
 ALTER TABLE delivery ADD COLUMN released_at INTEGER;  -- By a person; NULL: never.
 DROP INDEX delivery_due;
-CREATE INDEX delivery_due ON delivery(destination, attempts > 2, priority DESC, id)
+CREATE INDEX delivery_due ON delivery(destination, attempts > 0, priority DESC, id)
   WHERE state = 0 AND blocked = 0 AND delayed = 0;
 )sql",
                                                     // When a study closes and when it may be purged; urgency by

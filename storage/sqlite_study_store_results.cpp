@@ -190,7 +190,7 @@ Result<Look> SqliteStudyStore::look_for_deliveries(Transaction& transaction, con
              "d.priority, coalesce(d.released_at, d.created_at) FROM delivery d JOIN study s ON s.id = d.study_id LEFT "
              "JOIN instance i ON i.id = "
              "d.instance_id LEFT JOIN result r ON r.id = d.result_id WHERE d.state = 0 AND d.blocked = 0 AND "
-             "d.delayed = 0 AND d.destination = ? ORDER BY d.attempts > 2, d.priority DESC, d.id",
+             "d.delayed = 0 AND d.destination = ? ORDER BY d.attempts > 0, d.priority DESC, d.id",
              destination);
   while (static_cast<int>(claimed.size()) < max && rows.next()) {
     const std::int64_t id = rows.integer();

@@ -245,7 +245,7 @@ class StudyStore {
 
   // --- deliver ------------------------------------------------------------------------------------------------
   // Up to `max` deliveries that are due at `destination`, most urgent first, then oldest; see DeliveryStage. One that
-  // was offered three times lets the others go first, so that what a peer stumbles over holds up nothing else.
+  // was offered before lets the others go first, so that what a peer stumbles over holds up nothing else.
   virtual Result<std::vector<ClaimedDelivery>> claim_due_deliveries(const std::string& destination, int max,
                                                                     std::chrono::milliseconds wait_max) = 0;
   virtual Status finish_delivery(ClaimToken token, const DeliveryOutcome& outcome) = 0;  // [synced]

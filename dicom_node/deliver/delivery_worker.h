@@ -2,17 +2,21 @@
 //
 // Guarantee: what the peer answered is in the store before the next object is sent; an attempt whose outcome is unknown
 //            is made again with the same bytes, so nothing is lost and no object changes under its UID.
-//            Transient failures are tried again with a doubling, jittered delay; refusals that cannot succeed are
-//            parked with the peer's status and words. One stuck destination delays no other: each has its own worker.
+//            A refusal that cannot succeed is parked at once with the peer's status and words; one that may is tried
+//            again with a doubling, jittered delay, and parked once it was pending for longer than give_up_after.
+//            An object that the peer refuses or breaks off at holds up no other; a destination that is down is asked
+//            as one, not once an object, and said to be down, and up again, in one line each.
+//            One stuck destination delays no other: each has its own worker.
 // Threads:   one thread of its own, from start() to stop(). Spool and store must outlive the worker.
-// Source:    the table "Code, Means, Delivery" in README.md; PS3.4 Table B.2-1.
+// Source:    README.md beside this file; PS3.4 Table B.2-1.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "config/base/status.h"
 #include "config/peer_config.h"
@@ -24,13 +28,20 @@ namespace node::deliver {
 
 struct DeliveryStats {
   std::uint64_t delivered = 0, warnings = 0, retries = 0, parked = 0;
-  bool reachable = true;  // The last association was made.
+  std::uint64_t associations = 0;  // Asked for.
+  std::uint64_t losses = 0;        // Objects whose file is gone or has other bytes.
+  bool reachable = true;           // Not down: see README.md.
 };
+
+// Associates with the worker's destination: StoreScu::open, or what a test puts in its place.
+using OpenStoreScu = std::function<Result<std::unique_ptr<StoreScu>>(const std::vector<ObjectKind>& kinds)>;
 
 class DeliveryWorker {
  public:
   static std::unique_ptr<DeliveryWorker> start(config::DeliveryConfig config, config::PeerConfig destination,
                                                storage::Spool& spool, storage::StudyStore& store);
+  static std::unique_ptr<DeliveryWorker> start(config::DeliveryConfig config, std::string destination,
+                                               OpenStoreScu open, storage::Spool& spool, storage::StudyStore& store);
   ~DeliveryWorker();  // As stop().
 
   // Finishes the object in flight, releases the association, joins. May be called twice. StudyStore::stop() comes
@@ -49,7 +60,8 @@ class DeliveryWorker {
 // (out of resources, processing failure), or PARKED (everything that cannot succeed).
 storage::DeliveryState judge(std::uint16_t status);
 
-// Delay before attempt `attempts` + 1: doubles from retry_first up to retry_max, times a jitter in [0.5, 1).
-std::chrono::milliseconds backoff(const config::DeliveryConfig& config, int attempts, double jitter);
+// Delay after the failure number `failures` (from 1): doubles from retry_first up to retry_max, times a jitter in
+// [0.5, 1).
+std::chrono::milliseconds backoff(const config::DeliveryConfig& config, int failures, double jitter);
 
 }  // namespace node::deliver

@@ -39,15 +39,16 @@ std::string rejection_words(T_ASC_Association* association) {
   return line;
 }
 
-}  // namespace
+// A peer's text goes into lists on terminals and pages: one line, no control characters, no code page to guess.
+std::string printable(const OFString& text) {
+  std::string line;
+  for (char c : text.substr(0, 64)) line += c >= 0x20 && c < 0x7F ? c : '?';
+  return line;
+}
 
-struct StoreScu::Impl {
-  T_ASC_Network* network = nullptr;
-  T_ASC_Association* association = nullptr;
-  int dimse_timeout_s = 60;
-  bool broken = false;
-
-  ~Impl() {
+class DcmtkStoreScu : public StoreScu {
+ public:
+  ~DcmtkStoreScu() override {
     if (association != nullptr) {
       if (broken) {
         ASC_abortAssociation(association);
@@ -58,21 +59,29 @@ struct StoreScu::Impl {
     }
     if (network != nullptr) ASC_dropNetwork(&network);
   }
+
+  Result<StoreAnswer> store(const std::filesystem::path& file, const ObjectKind& kind,
+                            const std::string& sop_instance_uid) override;
+  Status echo() override;
+
+  T_ASC_Network* network = nullptr;
+  T_ASC_Association* association = nullptr;
+  int dimse_timeout_s = 60;
+  bool broken = false;
 };
 
-StoreScu::StoreScu(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-StoreScu::~StoreScu() = default;
+}  // namespace
 
 Result<std::unique_ptr<StoreScu>> StoreScu::open(const config::DeliveryConfig& config, const config::PeerConfig& peer,
                                                  const std::vector<ObjectKind>& kinds) {
-  auto impl = std::make_unique<Impl>();
-  impl->dimse_timeout_s = static_cast<int>(config.dimse_timeout.count());
+  auto scu = std::make_unique<DcmtkStoreScu>();
+  scu->dimse_timeout_s = static_cast<int>(config.dimse_timeout.count());
   const std::string address = fmt::format("{}:{}", peer.host, peer.port);
   const std::string where = fmt::format("associate with {} at {}", peer.ae_title, address);
 
   dcmConnectionTimeout.set(static_cast<Sint32>(config.connect_timeout.count()));
   OFCondition condition =
-      ASC_initializeNetwork(NET_REQUESTOR, 0, static_cast<int>(config.connect_timeout.count()), &impl->network);
+      ASC_initializeNetwork(NET_REQUESTOR, 0, static_cast<int>(config.connect_timeout.count()), &scu->network);
   if (condition.bad()) return internal_error(where + ": " + words(condition));
 
   T_ASC_Parameters* parameters = nullptr;
@@ -89,7 +98,7 @@ Result<std::unique_ptr<StoreScu>> StoreScu::open(const config::DeliveryConfig& c
   std::vector<std::string> classes;
   std::vector<ObjectKind> seen;
   for (const ObjectKind& kind : kinds) {
-    if (std::find(seen.begin(), seen.end(), kind) != seen.end() || id > 250) continue;
+    if (std::find(seen.begin(), seen.end(), kind) != seen.end() || seen.size() == kKindsMax) continue;
     seen.push_back(kind);
     const bool plain = kind.transfer_syntax_uid == UID_LittleEndianExplicitTransferSyntax ||
                        kind.transfer_syntax_uid == UID_LittleEndianImplicitTransferSyntax;
@@ -103,35 +112,35 @@ Result<std::unique_ptr<StoreScu>> StoreScu::open(const config::DeliveryConfig& c
     }
   }
 
-  condition = ASC_requestAssociation(impl->network, parameters, &impl->association);
+  condition = ASC_requestAssociation(scu->network, parameters, &scu->association);
   if (condition.bad()) {
     std::string why =
-        condition == DUL_ASSOCIATIONREJECTED ? "rejected: " + rejection_words(impl->association) : words(condition);
-    if (impl->association != nullptr) {
-      ASC_destroyAssociation(&impl->association);
+        condition == DUL_ASSOCIATIONREJECTED ? "rejected: " + rejection_words(scu->association) : words(condition);
+    if (scu->association != nullptr) {
+      ASC_destroyAssociation(&scu->association);
     } else {
       ASC_destroyAssociationParameters(&parameters);
     }
     return unavailable(where + ": " + why);
   }
-  return std::unique_ptr<StoreScu>(new StoreScu(std::move(impl)));
+  return std::unique_ptr<StoreScu>(std::move(scu));
 }
 
-Result<StoreAnswer> StoreScu::store(const std::filesystem::path& file, const ObjectKind& kind,
+Result<StoreAnswer> DcmtkStoreScu::store(const std::filesystem::path& file, const ObjectKind& kind,
                                     const std::string& sop_instance_uid) {
   const std::string what = "send " + sop_instance_uid;
   DcmFileFormat object;
   NODE_RETURN_IF_ERROR(object::load_dataset(file, object, object::Extent::kWithPixelData).within(what));
 
   T_ASC_PresentationContextID context = ASC_findAcceptedPresentationContextID(
-      impl_->association, kind.sop_class_uid.c_str(), kind.transfer_syntax_uid.c_str());
-  if (context == 0) context = ASC_findAcceptedPresentationContextID(impl_->association, kind.sop_class_uid.c_str());
+      association, kind.sop_class_uid.c_str(), kind.transfer_syntax_uid.c_str());
+  if (context == 0) context = ASC_findAcceptedPresentationContextID(association, kind.sop_class_uid.c_str());
   if (context == 0) {
     return unsupported(
         fmt::format("{}: the peer accepted no presentation context for SOP class {}", what, kind.sop_class_uid));
   }
   T_ASC_PresentationContext accepted{};
-  ASC_findAcceptedPresentationContext(impl_->association->params, context, &accepted);
+  ASC_findAcceptedPresentationContext(association->params, context, &accepted);
   const DcmXfer target(accepted.acceptedTransferSyntax);
   if (kind.transfer_syntax_uid != accepted.acceptedTransferSyntax && !is_uncompressed(kind.transfer_syntax_uid)) {
     if (object.getDataset()->chooseRepresentation(target.getXfer(), nullptr).bad() ||
@@ -142,7 +151,7 @@ Result<StoreAnswer> StoreScu::store(const std::filesystem::path& file, const Obj
   }
 
   T_DIMSE_C_StoreRQ request{};
-  request.MessageID = impl_->association->nextMsgID++;
+  request.MessageID = association->nextMsgID++;
   OFStandard::strlcpy(request.AffectedSOPClassUID, kind.sop_class_uid.c_str(), sizeof(request.AffectedSOPClassUID));
   OFStandard::strlcpy(request.AffectedSOPInstanceUID, sop_instance_uid.c_str(), sizeof(request.AffectedSOPInstanceUID));
   request.DataSetType = DIMSE_DATASET_PRESENT;
@@ -150,30 +159,30 @@ Result<StoreAnswer> StoreScu::store(const std::filesystem::path& file, const Obj
   T_DIMSE_C_StoreRSP response{};
   DcmDataset* detail = nullptr;
   const OFCondition condition =
-      DIMSE_storeUser(impl_->association, context, &request, nullptr, object.getDataset(), nullptr, nullptr,
-                      DIMSE_NONBLOCKING, impl_->dimse_timeout_s, &response, &detail);
+      DIMSE_storeUser(association, context, &request, nullptr, object.getDataset(), nullptr, nullptr,
+                      DIMSE_NONBLOCKING, dimse_timeout_s, &response, &detail);
   const std::unique_ptr<DcmDataset> owned_detail(detail);
   if (condition.bad()) {
-    impl_->broken = true;
+    broken = true;
     return unavailable(what + ": " + words(condition));
   }
   StoreAnswer answer;
   answer.status = response.DimseStatus;
   OFString comment;
   if (detail != nullptr && detail->findAndGetOFString(DCM_ErrorComment, comment).good()) {
-    answer.error_comment = comment.c_str();
+    answer.error_comment = printable(comment);
   }
   return answer;
 }
 
-Status StoreScu::echo() {
+Status DcmtkStoreScu::echo() {
   DIC_US status = 0;
   DcmDataset* detail = nullptr;
-  const OFCondition condition = DIMSE_echoUser(impl_->association, impl_->association->nextMsgID++, DIMSE_NONBLOCKING,
-                                               impl_->dimse_timeout_s, &status, &detail);
+  const OFCondition condition = DIMSE_echoUser(association, association->nextMsgID++, DIMSE_NONBLOCKING,
+                                               dimse_timeout_s, &status, &detail);
   delete detail;
   if (condition.bad()) {
-    impl_->broken = true;
+    broken = true;
     return unavailable("C-ECHO: " + words(condition));
   }
   if (status != STATUS_Success) return unavailable(fmt::format("C-ECHO: answered {:04X}H", status));

@@ -1,6 +1,6 @@
 // StoreScu: one association to one peer, over which many stored objects are sent by C-STORE.
 //
-// Guarantee: never waits without end: connecting, the association request and every answer have a deadline.
+// Guarantee: never waits without end: connecting, the association request, every answer and the release have a deadline.
 // Threads:   one thread per object; several objects may be used at the same time.
 // Source:    PS3.4 Annex B (Storage Service Class), PS3.7 9.1.1 (C-STORE), PS3.8 (association).
 #pragma once
@@ -24,30 +24,27 @@ struct ObjectKind {  // What is negotiated for one object.
 
 struct StoreAnswer {
   std::uint16_t status = 0;   // PS3.4 Table B.2-1
-  std::string error_comment;  // (0000,0902), the peer's own words; empty if it said none.
+  std::string error_comment;  // (0000,0902), the peer's own words in printable ASCII; empty if it said none.
 };
 
 class StoreScu {
  public:
-  // Associates, proposing a presentation context for each of `kinds` (at most 64).
+  static constexpr std::size_t kKindsMax = 63;  // Two presentation contexts each and one for C-ECHO, of 128: PS3.8 9.3.2.2.
+
+  // Associates, proposing presentation contexts for each of `kinds` (at most kKindsMax).
   // Errors: kUnavailable: no connection, refused or rejected; the message says which and in whose words.
   static Result<std::unique_ptr<StoreScu>> open(const config::DeliveryConfig& config, const config::PeerConfig& peer,
                                                 const std::vector<ObjectKind>& kinds);
-  ~StoreScu();  // Releases the association.
+  virtual ~StoreScu() = default;  // Releases the association.
 
   // Sends the file, in its own transfer syntax where the peer took it, else uncompressed.
   // Errors: kUnsupported: the peer took no presentation context that fits; kInvalidArgument: the file cannot be read
   //         or decoded; kUnavailable: the association broke, nothing is known of this object.
-  Result<StoreAnswer> store(const std::filesystem::path& file, const ObjectKind& kind,
-                            const std::string& sop_instance_uid);
+  virtual Result<StoreAnswer> store(const std::filesystem::path& file, const ObjectKind& kind,
+                                    const std::string& sop_instance_uid) = 0;
 
   // C-ECHO. Errors: kUnavailable.
-  Status echo();
-
- private:
-  struct Impl;
-  explicit StoreScu(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  virtual Status echo() = 0;
 };
 
 }  // namespace node::deliver

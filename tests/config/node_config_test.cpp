@@ -102,8 +102,10 @@ TEST_F(NodeConfigTest, TheExampleShowsTheDefaults) {
                sd.analysis_attempts_max));
   const DeliveryConfig &d = example->delivery, &dd = bare->delivery;
   EXPECT_EQ(
-      std::tie(d.connect_timeout, d.dimse_timeout, d.retry_first, d.retry_max, d.objects_per_association_max),
-      std::tie(dd.connect_timeout, dd.dimse_timeout, dd.retry_first, dd.retry_max, dd.objects_per_association_max));
+      std::tie(d.connect_timeout, d.dimse_timeout, d.retry_first, d.retry_max, d.give_up_after,
+               d.objects_per_association_max),
+      std::tie(dd.connect_timeout, dd.dimse_timeout, dd.retry_first, dd.retry_max, dd.give_up_after,
+               dd.objects_per_association_max));
   const InferenceConfig &i = example->inference, &id = bare->inference;
   EXPECT_EQ(std::tie(i.device, i.threads, i.batch_rows_max, i.batch_delay, i.in_flight_max),
             std::tie(id.device, id.threads, id.batch_rows_max, id.batch_delay, id.in_flight_max));
@@ -198,7 +200,7 @@ TEST_F(NodeConfigTest, TakesPathsRelativeToItsOwnFolder) {
 TEST_F(NodeConfigTest, ReadsUnitsOfTimeAndSize) {
   const auto config = read(R"(storage: {directory: s, free_bytes_min: 1.5 GiB}
 node: {acse_timeout: 2 min, dimse_timeout: 1h, object_bytes_max: 500 MB}
-delivery: {retry_first: 250 ms, retry_max: 0.5 h}
+delivery: {retry_first: 250 ms, retry_max: 0.5 h, give_up_after: 3 d}
 inference: {batch_delay: 0.02 s}
 )");
   ASSERT_TRUE(config.ok()) << config.status().message();
@@ -208,6 +210,7 @@ inference: {batch_delay: 0.02 s}
   EXPECT_EQ(config->receive.object_bytes_max, 500'000'000u);
   EXPECT_EQ(config->delivery.retry_first, milliseconds(250));
   EXPECT_EQ(config->delivery.retry_max, seconds(1800));
+  EXPECT_EQ(config->delivery.give_up_after, std::chrono::hours(72));
   EXPECT_EQ(config->inference.batch_delay, milliseconds(20));
 }
 

@@ -851,16 +851,14 @@ TEST_P(StudyStoreContract, AReleaseByAPersonEndsThePauseAndCountsAnew) {
   EXPECT_EQ(now[1].pending_for, seconds(100));
 }
 
-TEST_P(StudyStoreContract, ADeliveryThatWasOfferedThreeTimesLetsOthersGoFirst) {
+TEST_P(StudyStoreContract, ADeliveryThatWasOfferedBeforeLetsOthersGoFirst) {
   add(image(1, 1, 100)), add(image(2, 1, 0));
   analyse_all();
   clock_.advance(seconds(10));
   for (auto ready = claim_study(); ready; ready = claim_study()) report(*ready);
-  for (int attempt = 0; attempt < 3; ++attempt) {
-    const auto urgent = claim_deliveries("pacs", 1);
-    ASSERT_THAT(uids(urgent), ElementsAre("1.2.9.1.1")) << "urgent is first, attempt " << attempt;
-    ASSERT_TRUE(store_->finish_delivery(urgent[0].token, {DeliveryState::kPending, kNoWait, {}, "aborted"}).ok());
-  }
+  const auto urgent = claim_deliveries("pacs", 1);
+  ASSERT_THAT(uids(urgent), ElementsAre("1.2.9.1.1")) << "urgent is first";
+  ASSERT_TRUE(store_->finish_delivery(urgent[0].token, {DeliveryState::kPending, kNoWait, {}, "aborted"}).ok());
   EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.9.2.1", "1.2.9.1.1"));
 }
 
