@@ -34,8 +34,8 @@ class Recipe:
     """How long to train. The defaults make the committed checkpoints."""
 
     mae_epochs: int = 60
-    fracture_epochs: int = 6
-    shared_epochs: int = 6
+    fracture_epochs: int = 40
+    shared_epochs: int = 24
     limit: int = 0  # use only so many images of each split; 0: all
     bootstrap: int = 2000
     passes: int = 8  # masked passes of the anomaly map
@@ -376,6 +376,10 @@ def train_shared(radiographs: list, mae: pathlib.Path, implant: pathlib.Path, re
     first = classifier(mae, ["Implant"], "multi_label_classification")
     second = classifier(mae, REGIONS, "single_label_classification")
     second.vit = first.vit
+    # As pretrained (start_local) the class token looks at itself alone, and without the loss on patches that
+    # train_fracture has it would learn nothing from so few images. Zero, it starts as the mean of what all tokens say.
+    with torch.no_grad():
+        first.vit.embeddings.cls_token.zero_()
 
     def loss_of(index, progress):
         token = some_tokens(first.vit, data.augmented(index)[0], progress)[0]
