@@ -77,10 +77,17 @@ int main(int argc, char** argv) {
   CLI::App* show = studies->add_subcommand("show", "One study's instances, a JSON line each");
   show->add_option("UID", study, "Study Instance UID")->required();
   show->fallthrough();
+  CLI::App* retry = studies->add_subcommand("retry", "Analyses and reports a study again, as a new revision");
+  retry->add_option("UID", study, "Study Instance UID")->required();
+  retry->fallthrough();
 
   bool parked = false;
   CLI::App* deliveries = listing(configured(app.add_subcommand("deliveries", "Lists what is due, sent and parked")));
   deliveries->add_flag("--parked", parked, "Only what waits for a person");
+  std::string delivery;
+  CLI::App* release = deliveries->add_subcommand("release", "Sends a parked delivery again");
+  release->add_option("ID", delivery, "The number that the list begins with")->required();
+  release->fallthrough();
 
   try {
     app.parse(argc, argv);
@@ -118,7 +125,9 @@ int main(int argc, char** argv) {
     if (*predict) return node::operate::predict(*config, open_predictor, out, paths);
     if (*route) return node::operate::route(*config, paths, json);
     if (*show) return node::operate::show_study(*config, study);
+    if (*retry) return node::operate::retry_study(*config, study, json);
     if (*studies) return node::operate::list_studies(*config, state, json);
+    if (*release) return node::operate::release_delivery(*config, delivery, json);
     return node::operate::list_deliveries(*config, parked, json);
   };
   try {

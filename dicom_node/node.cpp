@@ -10,6 +10,7 @@
 #include "dicom_node/analyze/analysis_worker.h"
 #include "dicom_node/deliver/delivery_worker.h"
 #include "dicom_node/operate/http_server.h"
+#include "dicom_node/operate/listing_json.h"
 #include "dicom_node/receive/store_scp.h"
 #include "dicom_node/report/report_worker.h"
 #include "dicom_node/route/router.h"
@@ -95,12 +96,19 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
   impl->router = std::make_unique<route::Router>(std::move(router));
 
   Impl* self = impl.get();
+  const std::vector<inference::TaskInfo> tasks = predictor.tasks();
+  std::vector<std::string> models;
+  for (const config::ModelConfig& model : config.inference.models) {
+    models.push_back(operate::model_json(model, tasks));
+  }
   NODE_ASSIGN_OR_RETURN(
       impl->http, operate::HttpServer::open(
                       config.http, {.ready = [self] { return self->ready(); },
                                     .store = impl->store.get(),
                                     .title = fmt::format("{} on port {}", config.receive.ae_title, config.receive.port),
-                                    .version = config.report.node_version}));
+                                    .version = config.report.node_version,
+                                    .tasks = config.inference.tasks,
+                                    .models = std::move(models)}));
   for (const config::PeerConfig& peer : config.delivery.peers) {
     if (peer.port == 0) continue;  // It only sends to us.
     impl->deliveries.push_back(deliver::DeliveryWorker::start(config.delivery, peer, *impl->spool, *impl->store));

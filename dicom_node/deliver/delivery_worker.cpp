@@ -22,7 +22,7 @@ using storage::DeliveryState;
 namespace {
 
 constexpr std::chrono::seconds kClaimWait{1};
-constexpr int kBrokenMax = 2;   // Associations in a row that broke having ended nothing, before the destination is down.
+constexpr int kBrokenMax = 2;  // Associations in a row that broke having ended nothing, before the destination is down.
 constexpr int kRefusedMax = 3;  // Objects in a row that one association refuses for now, until the destination is down.
 
 ObjectKind kind_of(const ClaimedDelivery& claim) { return {claim.sop_class_uid, claim.transfer_syntax_uid}; }
@@ -31,7 +31,8 @@ ObjectKind kind_of(const ClaimedDelivery& claim) { return {claim.sop_class_uid, 
 std::string in_words(milliseconds time) {
   constexpr std::pair<std::int64_t, const char*> kUnits[] = {{86'400'000, "d"}, {3'600'000, "h"}, {60'000, "min"}};
   for (const auto& [unit_ms, name] : kUnits) {
-    if (time.count() >= unit_ms && time.count() % unit_ms == 0) return fmt::format("{} {}", time.count() / unit_ms, name);
+    if (time.count() >= unit_ms && time.count() % unit_ms == 0)
+      return fmt::format("{} {}", time.count() / unit_ms, name);
   }
   return fmt::format("{} s", static_cast<double>(time.count()) / 1000);
 }
@@ -144,17 +145,18 @@ struct DeliveryWorker::Impl {
         reached();
       } else if (++refused_in_a_row == kRefusedMax) {
         scu.reset();
-        return give_back(rest, failed(fmt::format("{} objects in a row are refused for now, the last with {}",
-                                                  kRefusedMax, status_words(outcome)),
-                                      0),
+        return give_back(rest,
+                         failed(fmt::format("{} objects in a row are refused for now, the last with {}", kRefusedMax,
+                                            status_words(outcome)),
+                                0),
                          "");
       }
     }
     if (room <= 0) scu.reset();
   }
 
-  // Sees to it that the association proposes the kinds of as many of `claims` as it can; returns how many, from the first.
-  // One that lacks a kind is released for another.
+  // Sees to it that the association proposes the kinds of as many of `claims` as it can; returns how many, from the
+  // first. One that lacks a kind is released for another.
   std::size_t propose(std::span<const ClaimedDelivery> claims) {
     std::vector<ObjectKind> wanted;
     std::size_t carried = 0;
@@ -219,8 +221,8 @@ struct DeliveryWorker::Impl {
     give_back(waiting, pause, why);
   }
 
-  // The association broke at `claim`, which is an attempt of that object. Where it had ended nothing before, nobody knows
-  // whose fault it was: the others have their turn before it, and if they fare no better, the destination pauses.
+  // The association broke at `claim`, which is an attempt of that object. Where it had ended nothing before, nobody
+  // knows whose fault it was: the others have their turn before it, and if they fare no better, the destination pauses.
   void broke(const ClaimedDelivery& claim, DeliveryOutcome outcome, std::span<const ClaimedDelivery> rest) {
     scu.reset();
     const milliseconds pause = progress ? milliseconds(0) : failed(outcome.text, kBrokenMax);
@@ -259,7 +261,8 @@ struct DeliveryWorker::Impl {
     if (++failures <= tolerated) return milliseconds(0);
     const milliseconds pause = jittered(failures - tolerated);
     if (!std::exchange(down, true)) {
-      spdlog::warn("event=destination_down destination={} retry_in_ms={} reason=\"{}\"", destination, pause.count(), why);
+      spdlog::warn("event=destination_down destination={} retry_in_ms={} reason=\"{}\"", destination, pause.count(),
+                   why);
       set_reachable(false);
     } else {
       spdlog::debug("event=destination_tried destination={} failures={} retry_in_ms={} reason=\"{}\"", destination,
@@ -277,8 +280,8 @@ struct DeliveryWorker::Impl {
 
   void finish(const ClaimedDelivery& claim, DeliveryOutcome outcome) {
     if (outcome.state == DeliveryState::kPending && is_over(claim, claim.attempts + 1)) outcome = given_up(outcome);
-    // Until it is recorded the peer may have the object and we do not know it: after a crash it would be sent again, the
-    // same bytes under the same UID.
+    // Until it is recorded the peer may have the object and we do not know it: after a crash it would be sent again,
+    // the same bytes under the same UID.
     record("delivery_not_recorded", [&] { return store.finish_delivery(claim.token, outcome); });
     if (outcome.state == DeliveryState::kDelivered) count(&DeliveryStats::delivered);
     if (outcome.state == DeliveryState::kDelivered && outcome.peer_status.value_or(0) != 0) {

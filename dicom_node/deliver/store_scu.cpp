@@ -112,7 +112,9 @@ Result<std::unique_ptr<StoreScu>> StoreScu::open(const config::DeliveryConfig& c
     }
   }
 
-  condition = ASC_requestAssociation(scu->network, parameters, &scu->association);
+  // Blocking, which is the default, it would wait for the answer for ever.
+  condition = ASC_requestAssociation(scu->network, parameters, &scu->association, nullptr, nullptr, DUL_NOBLOCK,
+                                     static_cast<int>(config.connect_timeout.count()));
   if (condition.bad()) {
     std::string why =
         condition == DUL_ASSOCIATIONREJECTED ? "rejected: " + rejection_words(scu->association) : words(condition);
@@ -127,13 +129,13 @@ Result<std::unique_ptr<StoreScu>> StoreScu::open(const config::DeliveryConfig& c
 }
 
 Result<StoreAnswer> DcmtkStoreScu::store(const std::filesystem::path& file, const ObjectKind& kind,
-                                    const std::string& sop_instance_uid) {
+                                         const std::string& sop_instance_uid) {
   const std::string what = "send " + sop_instance_uid;
   DcmFileFormat object;
   NODE_RETURN_IF_ERROR(object::load_dataset(file, object, object::Extent::kWithPixelData).within(what));
 
-  T_ASC_PresentationContextID context = ASC_findAcceptedPresentationContextID(
-      association, kind.sop_class_uid.c_str(), kind.transfer_syntax_uid.c_str());
+  T_ASC_PresentationContextID context =
+      ASC_findAcceptedPresentationContextID(association, kind.sop_class_uid.c_str(), kind.transfer_syntax_uid.c_str());
   if (context == 0) context = ASC_findAcceptedPresentationContextID(association, kind.sop_class_uid.c_str());
   if (context == 0) {
     return unsupported(
@@ -158,9 +160,8 @@ Result<StoreAnswer> DcmtkStoreScu::store(const std::filesystem::path& file, cons
   request.Priority = DIMSE_PRIORITY_MEDIUM;
   T_DIMSE_C_StoreRSP response{};
   DcmDataset* detail = nullptr;
-  const OFCondition condition =
-      DIMSE_storeUser(association, context, &request, nullptr, object.getDataset(), nullptr, nullptr,
-                      DIMSE_NONBLOCKING, dimse_timeout_s, &response, &detail);
+  const OFCondition condition = DIMSE_storeUser(association, context, &request, nullptr, object.getDataset(), nullptr,
+                                                nullptr, DIMSE_NONBLOCKING, dimse_timeout_s, &response, &detail);
   const std::unique_ptr<DcmDataset> owned_detail(detail);
   if (condition.bad()) {
     broken = true;
@@ -178,8 +179,8 @@ Result<StoreAnswer> DcmtkStoreScu::store(const std::filesystem::path& file, cons
 Status DcmtkStoreScu::echo() {
   DIC_US status = 0;
   DcmDataset* detail = nullptr;
-  const OFCondition condition = DIMSE_echoUser(association, association->nextMsgID++, DIMSE_NONBLOCKING,
-                                               dimse_timeout_s, &status, &detail);
+  const OFCondition condition =
+      DIMSE_echoUser(association, association->nextMsgID++, DIMSE_NONBLOCKING, dimse_timeout_s, &status, &detail);
   delete detail;
   if (condition.bad()) {
     broken = true;

@@ -1,8 +1,8 @@
 // StoreScu: one association to one peer, over which many stored objects are sent by C-STORE.
 //
-// Guarantee: never waits without end: connecting, the association request, every answer and the release have a deadline.
-// Threads:   one thread per object; several objects may be used at the same time.
-// Source:    PS3.4 Annex B (Storage Service Class), PS3.7 9.1.1 (C-STORE), PS3.8 (association).
+// Guarantee: never waits without end: connecting, the association request, every answer and the release have a
+// deadline. Threads:   one thread per object; several objects may be used at the same time. Source:    PS3.4 Annex B
+// (Storage Service Class), PS3.7 9.1.1 (C-STORE), PS3.8 (association).
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,8 @@ struct StoreAnswer {
 
 class StoreScu {
  public:
-  static constexpr std::size_t kKindsMax = 63;  // Two presentation contexts each and one for C-ECHO, of 128: PS3.8 9.3.2.2.
+  static constexpr std::size_t kKindsMax =
+      63;  // Two presentation contexts each and one for C-ECHO, of 128: PS3.8 9.3.2.2.
 
   // Associates, proposing presentation contexts for each of `kinds` (at most kKindsMax).
   // Errors: kUnavailable: no connection, refused or rejected; the message says which and in whose words.

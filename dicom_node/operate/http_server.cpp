@@ -1,15 +1,18 @@
 #include "dicom_node/operate/http_server.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <openssl/crypto.h>
 #include <spdlog/spdlog.h>
 
+#include <array>
 #include <boost/asio.hpp>
 #include <boost/beast.hpp>
 #include <fstream>
+#include <list>
+#include <optional>
 #include <thread>
 #include <utility>  // Before Asio 1.74, whose awaitable.hpp forgets it in C++20.
+
+#include "dicom_node/operate/listing_json.h"
 
 namespace node::operate {
 namespace {
@@ -18,177 +21,166 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
 using tcp = asio::ip::tcp;
-using Request = http::request<http::string_body>;
-using Response = http::response<http::string_body>;
 
 constexpr int kConnectionsMax = 64;
 constexpr std::uint32_t kHeaderBytesMax = 8 * 1024;
 constexpr std::uint64_t kBodyBytesMax = 64 * 1024;
 constexpr std::chrono::seconds kRequestTimeout{15};
-constexpr int kStudiesShown = 200;
+constexpr std::chrono::seconds kDrainTimeout{2};
 
-std::string escape_html(std::string_view text) {
-  std::string out;
-  for (char c : text) {
-    switch (c) {
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '&': out += "&amp;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
-    }
-  }
-  return out;
-}
-
-std::string utc(WallTime time) {
-  return fmt::format("{:%Y-%m-%d %H:%M:%S}Z",
-                     fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::time_point(time))));
-}
-
-Response answer(const Request& request, http::status status, std::string_view type, std::string body) {
-  Response response(status, request.version());
-  response.set(http::field::content_type, std::string(type));
-  response.set(http::field::cache_control, "no-store");
-  response.set("X-Content-Type-Options", "nosniff");
-  response.set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
-  response.keep_alive(request.keep_alive());
-  response.body() = request.method() == http::verb::head ? std::string() : std::move(body);
-  response.prepare_payload();
-  return response;
-}
-
-std::string studies_page(const NodeView& view) {
-  const Status ready = view.ready();
-  std::string page = fmt::format(
-      "<!doctype html><html lang=en><meta charset=utf-8><title>{0}</title><style>body{{font:16px/1.4 sans-serif;"
-      "margin:2em;color-scheme:light dark}}table{{border-collapse:collapse}}td,th{{padding:.25em .8em;text-align:left;"
-      "border-bottom:1px solid #8888}}td.uid{{font-family:monospace;font-size:.85em}}</style><h1>{0}</h1>"
-      "<p>{1} &middot; version {2}</p>",
-      escape_html(view.title), ready.ok() ? "Ready" : "<strong>Not ready:</strong> " + escape_html(ready.message()),
-      escape_html(view.version));
-  auto studies = view.store->list_studies(std::nullopt, 0, kStudiesShown);
-  if (!studies.ok()) return page + "<p>The list of studies cannot be read: " + escape_html(studies.status().message());
-  page += fmt::format("<h2>Studies, newest first{}</h2>",
-                      studies->size() == kStudiesShown ? fmt::format(" (the last {})", kStudiesShown) : "");
-  if (studies->empty()) return page + "<p>No image has been received yet.";
-  page +=
-      "<table><tr><th>Study<th>State<th>Revision<th>Images<th>Analysed<th>Skipped<th>Failed<th>Conflicts"
-      "<th>Delivered<th>Due<th>Parked<th>Last image<th>Reason";
-  for (const storage::StudySummary& study : *studies) {
-    page += fmt::format("<tr><td class=uid>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}",
-                        escape_html(study.study_instance_uid), storage::to_string(study.state), study.revision,
-                        study.instances, study.analysed, study.skipped, study.failed, study.conflicts,
-                        study.deliveries_done, study.deliveries_pending, study.deliveries_parked,
-                        utc(study.last_instance_at), escape_html(study.reason));
-  }
-  return page + "</table>";
-}
+std::string_view view_of(beast::string_view text) { return {text.data(), text.size()}; }
 
 }  // namespace
 
 struct HttpServer::Impl {
-  Impl(config::HttpConfig config_in, NodeView view_in) : config(std::move(config_in)), view(std::move(view_in)) {}
+  struct Session;
 
-  const config::HttpConfig config;
-  const NodeView view;
-  std::string token;
-  bool on_loopback = true;
-  int connections = 0;  // Touched on the io thread only; outlives the sessions that `io` holds.
+  Impl(HttpApi api_in, std::string where_in) : api(std::move(api_in)), where(std::move(where_in)) {}
+
+  const HttpApi api;
+  const std::string where;
+  // Touched on the io thread only; they outlive the sessions, which `io` and `pages` hold.
+  int connections = 0;
+  std::list<Session*> silent;  // Those whose next byte is awaited, the one silent for longest first.
   asio::io_context io{1};
+  asio::thread_pool pages{1};  // Where answers may wait for the store.
   tcp::acceptor acceptor{io};
   std::uint16_t port = 0;
   std::thread thread;
 
-  bool authorised(const Request& request) const {
-    if (on_loopback && request.method() != http::verb::post) return true;
-    const auto header = request[http::field::authorization];
-    const std::string expected = "Bearer " + token;
-    return !token.empty() && header.size() == expected.size() &&
-           CRYPTO_memcmp(header.data(), expected.data(), expected.size()) == 0;
-  }
-
-  Response handle(const Request& request) const {
-    const std::string_view path(request.target().data(), request.target().size());
-    const auto text = "text/plain; charset=utf-8";
-    if (request.method() != http::verb::get && request.method() != http::verb::head) {
-      return answer(request, http::status::method_not_allowed, text, "only GET is answered here\n");
-    }
-    if (path == "/healthz") return answer(request, http::status::ok, text, "ok\n");
-    if (!authorised(request)) {
-      return answer(request, http::status::unauthorized, text, "needs the bearer token of http.token_file\n");
-    }
-    if (path == "/readyz") {
-      const Status ready = view.ready();
-      return ready.ok() ? answer(request, http::status::ok, text, "ready\n")
-                        : answer(request, http::status::service_unavailable, text, ready.message() + "\n");
-    }
-    if (path == "/") return answer(request, http::status::ok, "text/html; charset=utf-8", studies_page(view));
-    return answer(request, http::status::not_found, text, "no such page\n");
-  }
-
   struct Session : std::enable_shared_from_this<Session> {
     Session(Impl& server_in, tcp::socket socket) : server(server_in), stream(std::move(socket)) {
       ++server.connections;
-      stream.socket().set_option(tcp::no_delay(true));
+      beast::error_code ignored;
+      stream.socket().set_option(tcp::no_delay(true), ignored);
     }
-    ~Session() { --server.connections; }
+    ~Session() {
+      if (counted) --server.connections;
+    }
+
+    void await() { place = server.silent.insert(server.silent.end(), this); }
+    void no_longer_await() {
+      if (place) server.silent.erase(*place);
+      place.reset();
+    }
 
     void read() {
       parser.emplace();
       parser->header_limit(kHeaderBytesMax);
       parser->body_limit(kBodyBytesMax);
       stream.expires_after(kRequestTimeout);
+      await();
       http::async_read(stream, buffer, *parser, [self = shared_from_this()](beast::error_code error, std::size_t) {
-        if (!error) self->write();
+        self->no_longer_await();
+        error ? self->refuse(error) : self->handle();
       });
     }
 
-    void write() {
-      response = server.handle(parser->get());
+    // What is no request of HTTP, or too long for one.
+    void refuse(beast::error_code error) {
+      if (error == http::error::body_limit) return respond({413, error_json("the body is too long") + "\n"}, false);
+      if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+        const bool in_address = parser->get().target().empty();  // The first line was not read to its end.
+        return respond(in_address ? HttpAnswer{414, error_json("the address is too long") + "\n"}
+                                  : HttpAnswer{431, error_json("the header is too long") + "\n"},
+                       false);
+      }
+      const bool malformed = error.category() == http::make_error_code(http::error::bad_method).category() &&
+                             error != http::error::end_of_stream && error != http::error::partial_message;
+      if (malformed) respond({400, error_json("no HTTP request: " + error.message()) + "\n"}, false);
+    }
+
+    void handle() {
+      const auto& request = parser->get();
+      const bool keep_alive = request.keep_alive();
+      // Alone in not waiting for the store: a node whose disk hangs still says that it lives.
+      if (request.target() == "/healthz") return respond(answer(), keep_alive);
+      asio::post(server.pages, [self = shared_from_this(), keep_alive]() mutable {
+        HttpAnswer answer = self->answer();
+        auto& io = self->server.io;
+        asio::post(io, [self = std::move(self), answer = std::move(answer), keep_alive]() mutable {
+          self->respond(std::move(answer), keep_alive);
+        });
+      });
+    }
+
+    HttpAnswer answer() const {
+      const auto& request = parser->get();
+      try {
+        return server.api.answer({.method = view_of(request.method_string()),
+                                  .target = view_of(request.target()),
+                                  .authorization = view_of(request[http::field::authorization])});
+      } catch (const std::exception& error) {  // One request that throws must not take the node down.
+        spdlog::error("event=http_failed reason=\"{}\"", error.what());
+        return {500, error_json("this request failed: see event=http_failed in the log") + "\n"};
+      }
+    }
+
+    void respond(HttpAnswer answer, bool keep_alive) {
+      const bool head = parser->is_header_done() && parser->get().method() == http::verb::head;
+      response = {};
+      response.result(static_cast<unsigned>(answer.status));
+      response.version(11);
+      response.set(http::field::content_type, answer.type);
+      response.set(http::field::cache_control, "no-store");
+      response.set("X-Content-Type-Options", "nosniff");
+      response.set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
+      if (!answer.allow.empty()) response.set(http::field::allow, answer.allow);
+      if (answer.status == 401) response.set(http::field::www_authenticate, "Bearer");
+      response.keep_alive(keep_alive);
+      response.body() = std::move(answer.body);
+      response.prepare_payload();
+      if (head) response.body().clear();  // Its length stays said.
       stream.expires_after(kRequestTimeout);
       http::async_write(stream, response, [self = shared_from_this()](beast::error_code error, std::size_t) {
         if (error) return;
         if (self->response.keep_alive()) return self->read();
         self->stream.socket().shutdown(tcp::socket::shutdown_send, error);
+        self->stream.expires_after(kDrainTimeout);
+        self->drain();
+      });
+    }
+
+    // Takes what the client still sends, so that closing does not take the answer from it.
+    void drain() {
+      await();
+      stream.async_read_some(asio::buffer(scratch), [self = shared_from_this()](beast::error_code error, std::size_t) {
+        self->no_longer_await();
+        if (!error) self->drain();
       });
     }
 
     Impl& server;
     beast::tcp_stream stream;
     beast::flat_buffer buffer{kHeaderBytesMax + kBodyBytesMax};
+    std::array<char, 4096> scratch{};
     std::optional<http::request_parser<http::string_body>> parser;
-    Response response;
+    http::response<http::string_body> response;
+    std::optional<std::list<Session*>::iterator> place;
+    bool counted = true;  // Among `connections`.
   };
 
   void accept() {
     acceptor.async_accept([this](beast::error_code error, tcp::socket socket) {
       if (error == asio::error::operation_aborted) return;
+      if (!error && connections >= kConnectionsMax && !silent.empty()) {
+        Session* oldest = silent.front();
+        oldest->no_longer_await();
+        oldest->counted = false;
+        --connections;
+        oldest->stream.close();
+      }
+      // With none silent the new one closes here: no answer is kinder than a queue without end.
       if (!error && connections < kConnectionsMax) std::make_shared<Session>(*this, std::move(socket))->read();
-      accept();  // Over the limit the socket closes here: no answer is kinder than a queue without end.
+      accept();
     });
   }
 
-  Status listen() {
+  Status listen(const asio::ip::address& address, std::uint16_t wanted) {
     beast::error_code error;
-    const auto address = asio::ip::make_address(config.bind, error);
-    const std::string where = fmt::format("http.bind {}:{}", config.bind, config.port);
-    if (error) return invalid_argument(where + ": not an IP address");
-    on_loopback = address.is_loopback();
-    if (!config.token_file.empty()) {
-      std::ifstream file(config.token_file);
-      if (!std::getline(file, token) || token.empty()) {
-        return invalid_argument("http.token_file " + config.token_file + ": cannot be read, or is empty");
-      }
-    }
-    if (!on_loopback && (token.empty() || !config.behind_proxy)) {
-      return invalid_argument(where +
-                              ": another address than loopback needs http.token_file, and http.behind_proxy: true "
-                              "as the word that a proxy does TLS");
-    }
-    acceptor.open(tcp::endpoint(address, config.port).protocol(), error);
+    acceptor.open(tcp::endpoint(address, wanted).protocol(), error);
     if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
-    if (!error) acceptor.bind(tcp::endpoint(address, config.port), error);
+    if (!error) acceptor.bind(tcp::endpoint(address, wanted), error);
     if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
     if (error) return unavailable(where + ": " + error.message());
     port = acceptor.local_endpoint().port();
@@ -196,18 +188,38 @@ struct HttpServer::Impl {
   }
 };
 
+Result<std::string> read_token(const config::HttpConfig& config) {
+  std::string token;
+  if (config.token_file.empty()) return token;
+  std::ifstream file(config.token_file);
+  std::getline(file, token);
+  while (!token.empty() && (token.back() == '\r' || token.back() == ' ')) token.pop_back();
+  if (token.empty()) return invalid_argument("http.token_file " + config.token_file + ": cannot be read, or is empty");
+  return token;
+}
+
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Result<std::unique_ptr<HttpServer>> HttpServer::open(const config::HttpConfig& config, NodeView view) {
-  auto impl = std::make_unique<Impl>(config, std::move(view));
-  NODE_RETURN_IF_ERROR(impl->listen());
+  const std::string where = fmt::format("http.bind {}:{}", config.bind, config.port);
+  beast::error_code error;
+  const auto address = asio::ip::make_address(config.bind, error);
+  if (error) return invalid_argument(where + ": not an IP address");
+  NODE_ASSIGN_OR_RETURN(std::string token, read_token(config));
+  if (!address.is_loopback() && (token.empty() || !config.behind_proxy)) {
+    return invalid_argument(where +
+                            ": another address than loopback needs http.token_file, and http.behind_proxy: true "
+                            "as the word that a proxy does TLS");
+  }
+  auto impl = std::make_unique<Impl>(HttpApi(std::move(view), std::move(token), !address.is_loopback()), where);
+  NODE_RETURN_IF_ERROR(impl->listen(address, config.port));
   impl->accept();
   Impl* self = impl.get();
   self->thread = std::thread([self] {
     try {
       self->io.run();
-    } catch (const std::exception& error) {  // A handler that throws must not take the node down.
-      spdlog::error("event=http_stopped reason=\"{}\"", error.what());
+    } catch (const std::exception& thrown) {  // A handler that throws must not take the node down.
+      spdlog::error("event=http_stopped reason=\"{}\"", thrown.what());
     }
   });
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
@@ -218,6 +230,8 @@ HttpServer::~HttpServer() { stop(); }
 void HttpServer::stop() {
   impl_->io.stop();
   if (impl_->thread.joinable()) impl_->thread.join();
+  impl_->pages.stop();
+  impl_->pages.join();
 }
 
 std::uint16_t HttpServer::port() const { return impl_->port; }

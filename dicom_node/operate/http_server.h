@@ -1,29 +1,19 @@
-// HttpServer: health, readiness and the list of studies, for a person and for a supervisor.
+// HttpServer: the sockets under HttpApi: health, readiness, the list of studies, the API.
 //
 // Guarantee: bounded in everything a client can choose: connections, header and body size, and the time of a request; a
-//            client that stalls costs one connection and not for ever. Nothing of a patient is shown.
-// Threads:   one thread of its own; handlers run on it, so they only read. What `NodeView` calls must outlive the
-// server.
+//            client that stalls costs one connection and not for ever, and the connection that is silent for longest
+//            makes room for a new one. /healthz answers also while the store does not. Nothing of a patient is shown.
+// Threads:   two of its own: one for the sockets, one for HttpApi. What `NodeView` calls must outlive the server.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <string>
 
 #include "config/base/status.h"
 #include "config/operate_config.h"
-#include "storage/study_store.h"
+#include "dicom_node/operate/http_api.h"
 
 namespace node::operate {
-
-// What the pages show, handed in as functions so that the server knows no stage.
-struct NodeView {
-  std::function<Status()> ready;  // OK, or the reason why the node takes no images or makes no results.
-  storage::StudyStore* store = nullptr;
-  std::string title;  // "SKELEX on port 11112"
-  std::string version;
-};
 
 class HttpServer {
  public:
@@ -40,5 +30,8 @@ class HttpServer {
   explicit HttpServer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// The first line of http.token_file; empty where none is configured. Errors: kInvalidArgument.
+Result<std::string> read_token(const config::HttpConfig& config);
 
 }  // namespace node::operate

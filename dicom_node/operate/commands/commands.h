@@ -27,6 +27,9 @@ int route(const config::NodeConfig& config, const std::vector<std::string>& path
 int list_studies(const config::NodeConfig& config, const std::string& state, bool json);
 int show_study(const config::NodeConfig& config, const std::string& study_instance_uid);
 int list_deliveries(const config::NodeConfig& config, bool parked_only, bool json);
+// Through the HTTP API of the node that holds the directory, else directly on the store.
+int retry_study(const config::NodeConfig& config, const std::string& study_instance_uid, bool json);
+int release_delivery(const config::NodeConfig& config, const std::string& id, bool json);
 
 // Of a failure to load what the configuration names: 2 where the configuration is wrong, else 1.
 inline int exit_status(const Status& status) {

@@ -1,22 +1,14 @@
-#include <fmt/chrono.h>
 #include <fmt/format.h>
-
-#include <nlohmann/json.hpp>
 
 #include "dicom_node/operate/commands/commands.h"
 #include "dicom_node/operate/instance_json.h"
+#include "dicom_node/operate/listing_json.h"
 #include "storage/sqlite_study_store.h"
 
 namespace node::operate {
 namespace {
 
 constexpr int kPage = 1000;
-
-std::string utc(std::optional<WallTime> time) {
-  if (!time) return "";
-  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
-                     fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::time_point(*time))));
-}
 
 int fail(const Status& status) {
   fmt::print(stderr, "skelex-node: {}\n", status.message());
@@ -26,12 +18,7 @@ int fail(const Status& status) {
 }  // namespace
 
 int list_studies(const config::NodeConfig& config, const std::string& state, bool json) {
-  std::optional<storage::StudyState> wanted;
-  for (storage::StudyState s :
-       {storage::StudyState::kOpen, storage::StudyState::kClosed, storage::StudyState::kFinished,
-        storage::StudyState::kNotRouted, storage::StudyState::kFailed}) {
-    if (state == storage::to_string(s)) wanted = s;
-  }
+  const std::optional<storage::StudyState> wanted = parse_study_state(state);
   if (!state.empty() && !wanted) {
     fmt::print(stderr, "skelex-node: --state {}: known are open, closed, finished, not_routed, failed\n", state);
     return 2;
@@ -44,22 +31,7 @@ int list_studies(const config::NodeConfig& config, const std::string& state, boo
     if (!page.ok()) return fail(page.status());
     for (const storage::StudySummary& study : *page) {
       if (json) {
-        const nlohmann::ordered_json line = {{"study_instance_uid", study.study_instance_uid},
-                                             {"state", storage::to_string(study.state)},
-                                             {"reason", study.reason},
-                                             {"revision", study.revision},
-                                             {"instances", study.instances},
-                                             {"analysed", study.analysed},
-                                             {"skipped", study.skipped},
-                                             {"failed", study.failed},
-                                             {"conflicts", study.conflicts},
-                                             {"waiting", study.waiting},
-                                             {"deliveries_pending", study.deliveries_pending},
-                                             {"deliveries_parked", study.deliveries_parked},
-                                             {"deliveries_done", study.deliveries_done},
-                                             {"last_instance_at", utc(study.last_instance_at)},
-                                             {"finished_at", utc(study.finished_at)}};
-        fmt::print("{}\n", line.dump());
+        fmt::print("{}\n", study_json(study));
       } else {
         fmt::print(
             "{}  {}  revision {}  {} images: {} analysed, {} skipped, {} failed, {} conflicts, {} waiting; "
@@ -104,18 +76,7 @@ int list_deliveries(const config::NodeConfig& config, bool parked_only, bool jso
     for (const storage::DeliveryRecord& delivery : *page) {
       const std::string peer_status = delivery.peer_status ? fmt::format("{:04X}", *delivery.peer_status) : "";
       if (json) {
-        const nlohmann::ordered_json line = {{"id", delivery.id},
-                                             {"destination", delivery.destination},
-                                             {"kind", delivery.kind},
-                                             {"sop_instance_uid", delivery.sop_instance_uid},
-                                             {"study_instance_uid", delivery.study_instance_uid},
-                                             {"state", storage::to_string(delivery.state)},
-                                             {"attempts", delivery.attempts},
-                                             {"due_at", utc(delivery.due_at)},
-                                             {"delivered_at", utc(delivery.delivered_at)},
-                                             {"peer_status", peer_status},
-                                             {"text", delivery.text}};
-        fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+        fmt::print("{}\n", delivery_json(delivery));
       } else {
         fmt::print("{}  {}  {} {} to {}  attempts {}  {}{}\n", delivery.id, storage::to_string(delivery.state),
                    delivery.kind, delivery.sop_instance_uid, delivery.destination, delivery.attempts,

@@ -1,8 +1,7 @@
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "dicom_node/operate/commands/commands.h"
+#include "dicom_node/operate/listing_json.h"
 
 namespace node::operate {
 
@@ -12,27 +11,25 @@ int models(const config::NodeConfig& config, const PredictorFactory& open_predic
     fmt::print(stderr, "skelex-node: {}\n", predictor.status().message());
     return exit_status(predictor.status());
   }
+  const std::vector<inference::TaskInfo> all = (*predictor)->tasks();
   for (const config::ModelConfig& model : config.inference.models) {
-    nlohmann::ordered_json entry = {{"model", model.name}, {"path", model.path}, {"tasks", nlohmann::json::array()}};
+    if (json) {
+      fmt::print("{}\n", model_json(model, all));
+      continue;
+    }
     std::string tasks;
-    for (const inference::TaskInfo& task : (*predictor)->tasks()) {
+    const inference::TaskInfo* any = nullptr;
+    for (const inference::TaskInfo& task : all) {
       if (task.model != model.name) continue;
-      entry["tasks"].push_back({{"task", task.task}, {"labels", task.labels}, {"unit", task.unit}});
-      entry["parameters"] = task.parameters;
-      entry["precision"] = task.precision;
-      entry["device"] = task.device;
-      entry["digest"] = task.model_digest;
+      any = &task;
       tasks += fmt::format("  task {}: {}\n", task.task,
                            task.labels.empty() ? "anomaly map" : fmt::format("{}", fmt::join(task.labels, ", ")));
     }
-    if (json) {
-      fmt::print("{}\n", entry.dump());
-    } else if (tasks.empty()) {
+    if (any == nullptr) {
       fmt::print("{}: no task uses it\n", model.name);
     } else {
-      fmt::print("{}: {:.1f} M parameters, {}, on {}, {}\n{}", model.name,
-                 entry["parameters"].get<std::int64_t>() / 1e6, entry["precision"].get<std::string>(),
-                 entry["device"].get<std::string>(), entry["digest"].get<std::string>(), tasks);
+      fmt::print("{}: {:.1f} M parameters, {}, on {}, {}\n{}", model.name, any->parameters / 1e6, any->precision,
+                 any->device, any->model_digest, tasks);
     }
   }
   return 0;

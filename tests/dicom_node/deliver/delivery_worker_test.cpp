@@ -298,8 +298,7 @@ TEST_F(DeliveryWorkerTest, WhatIsPendingForTooLongIsParkedWithTheReason) {
   EXPECT_THAT(deliveries(DeliveryState::kParked), IsEmpty());
   pass(minutes(2), seconds(5));
   EXPECT_EQ(delivery(1).state, DeliveryState::kParked);
-  EXPECT_EQ(delivery(1).text,
-            "given up after 2 h (delivery.give_up_after): associate with PACS: connection refused");
+  EXPECT_EQ(delivery(1).text, "given up after 2 h (delivery.give_up_after): associate with PACS: connection refused");
   EXPECT_EQ(delivery(2).state, DeliveryState::kPending) << "each has its own time";
   ASSERT_TRUE(here_.store().release_delivery(delivery(1).id).ok());
   pass(minutes(30), seconds(5));

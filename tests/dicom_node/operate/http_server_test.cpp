@@ -6,20 +6,29 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <future>
+#include <nlohmann/json.hpp>
 
 #include "tests/fakes/temporary_store.h"
 
 namespace node::operate {
 namespace {
 
-// One request over a socket of its own; the whole answer.
-std::string ask(std::uint16_t port, const std::string& request) {
+constexpr char kBearer[] = "Authorization: Bearer secret\r\n";
+
+int connected(std::uint16_t port) {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  return fd;
+}
+
+// One request over a socket of its own; the whole answer.
+std::string ask(std::uint16_t port, const std::string& request) {
+  const int fd = connected(port);
   EXPECT_EQ(send(fd, request.data(), request.size(), MSG_NOSIGNAL), static_cast<ssize_t>(request.size()));
   std::string answer;
   char buffer[4096];
@@ -32,14 +41,36 @@ std::string get(std::uint16_t port, const std::string& path, const std::string& 
   return ask(port, "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + "\r\n");
 }
 
+std::string post(std::uint16_t port, const std::string& path, const std::string& headers = {}) {
+  return ask(port,
+             "POST " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n" + headers + "\r\n");
+}
+
+nlohmann::json json_of(const std::string& answer) {
+  return nlohmann::json::parse(answer.substr(answer.find("\r\n\r\n") + 4));
+}
+
 class HttpServerTest : public ::testing::Test {
  protected:
   std::unique_ptr<HttpServer> open(config::HttpConfig config = {}) {
     config.port = 0;
-    auto server = HttpServer::open(
-        config, {.ready = [this] { return ready; }, .store = &here.store(), .title = "NODE <1>", .version = "0"});
+    auto server = HttpServer::open(config, view_of_node());
     EXPECT_TRUE(server.ok()) << server.status().message();
     return std::move(server).value();
+  }
+  NodeView view_of_node() {
+    return {.ready = [this] { return ready; },
+            .store = &here.store(),
+            .title = "NODE <1>",
+            .version = "0",
+            .tasks = {},
+            .models = {R"({"model":"m"})"}};
+  }
+  config::HttpConfig with_token() {
+    config::HttpConfig config;
+    config.token_file = (here.directory() / "token").string();
+    std::ofstream(config.token_file) << "secret\n";
+    return config;
   }
   fakes::TemporaryStore here;
   Status ready;
@@ -65,15 +96,175 @@ TEST_F(HttpServerTest, ThePageListsStudiesAndEscapesText) {
   EXPECT_EQ(page.find("NODE <1>"), std::string::npos);
 }
 
-TEST_F(HttpServerTest, OtherPathsAndMethodsAndRubbishAreRefused) {
-  auto server = open();
-  EXPECT_NE(get(server->port(), "/../etc/passwd").find("404"), std::string::npos);
-  EXPECT_NE(
-      ask(server->port(), "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").find("405"),
-      std::string::npos);
-  ask(server->port(), "rubbish\r\n\r\n");
-  ask(server->port(), "GET /" + std::string(100'000, 'a') + " HTTP/1.1\r\n\r\n");
+struct BadRequest {
+  std::string name, request;
+  int status;
+};
+std::ostream& operator<<(std::ostream& out, const BadRequest& bad) { return out << bad.name; }
+
+std::string request_of(const std::string& method, const std::string& target, const std::string& headers = {}) {
+  return method + " " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + "\r\n";
+}
+
+class BadRequestTest : public HttpServerTest, public ::testing::WithParamInterface<BadRequest> {};
+
+TEST_P(BadRequestTest, IsAnsweredWithItsStatusAndDisturbsNothing) {
+  here.add("bytes", "1.2.3.1", "1.2.3", {"fracture"});
+  auto server = open(with_token());
+  const std::string answer = ask(server->port(), GetParam().request);
+  EXPECT_EQ(answer.substr(0, 12), "HTTP/1.1 " + std::to_string(GetParam().status)) << answer;
   EXPECT_NE(get(server->port(), "/healthz").find("200 OK"), std::string::npos);
+  EXPECT_EQ(here.store().find_study(storage::Uid::parse("1.2.3").value())->waiting, 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadRequestTest,
+    ::testing::Values(
+        BadRequest{"Traversal", request_of("GET", "/api/studies/../../etc/passwd"), 404},
+        BadRequest{"TraversalUid", request_of("GET", "/api/studies/.."), 400},
+        BadRequest{"EncodedUid", request_of("GET", "/api/studies/%2e%2e"), 400},
+        BadRequest{"NoUid", request_of("GET", "/api/studies/"), 400},
+        BadRequest{"UidWithQuote", request_of("GET", "/api/studies/1.2'--"), 400},
+        BadRequest{"LongUid", request_of("GET", "/api/studies/1." + std::string(70, '2')), 400},
+        BadRequest{"UnknownStudy", request_of("GET", "/api/studies/1.2.4"), 404},
+        BadRequest{"UnknownPath", request_of("GET", "/api/secrets"), 404},
+        BadRequest{"LimitZero", request_of("GET", "/api/studies?limit=0"), 400},
+        BadRequest{"LimitTooLarge", request_of("GET", "/api/studies?limit=100000"), 400},
+        BadRequest{"LimitNoNumber", request_of("GET", "/api/deliveries?limit=1x"), 400},
+        BadRequest{"OffsetNegative", request_of("GET", "/api/deliveries?offset=-1"), 400},
+        BadRequest{"UnknownState", request_of("GET", "/api/studies?state=asleep"), 400},
+        BadRequest{"UnknownParameter", request_of("GET", "/api/studies?page=2"), 400},
+        BadRequest{"PostToAList", request_of("POST", "/api/studies", "Content-Length: 0\r\n"), 405},
+        BadRequest{"Delete", request_of("DELETE", "/api/studies/1.2.3"), 405},
+        BadRequest{"PostToThePage", request_of("POST", "/", "Content-Length: 0\r\n"), 405},
+        BadRequest{"GetOfAChange", request_of("GET", "/api/studies/1.2.3/retry", kBearer), 405},
+        BadRequest{"PutOfAChange", request_of("PUT", "/api/deliveries/1/release", kBearer), 405},
+        BadRequest{"NoToken", request_of("POST", "/api/studies/1.2.3/retry"), 401},
+        BadRequest{"WrongToken", request_of("POST", "/api/studies/1.2.3/retry", "Authorization: Bearer secreT\r\n"),
+                   401},
+        BadRequest{"HalfAToken", request_of("POST", "/api/studies/1.2.3/retry", "Authorization: Bearer sec\r\n"), 401},
+        BadRequest{"RetryOfAnUnknownStudy", request_of("POST", "/api/studies/1.2.4/retry", kBearer), 404},
+        BadRequest{"RetryOfNoUid", request_of("POST", "/api/studies/x/retry", kBearer), 400},
+        BadRequest{"ReleaseOfNoNumber", request_of("POST", "/api/deliveries/1x/release", kBearer), 400},
+        BadRequest{"ReleaseOfAHugeNumber", request_of("POST", "/api/deliveries/99999999999999999999/release", kBearer),
+                   400},
+        BadRequest{"ReleaseOfAnUnknown", request_of("POST", "/api/deliveries/4711/release", kBearer), 404},
+        BadRequest{"LongAddress", request_of("GET", "/" + std::string(3000, 'a')), 414},
+        BadRequest{"EndlessAddress", request_of("GET", "/" + std::string(100'000, 'a')), 414},
+        BadRequest{"LongHeader", request_of("GET", "/", "X: " + std::string(20'000, 'a') + "\r\n"), 431},
+        BadRequest{"HugeBody",
+                   request_of("POST", "/api/studies/1.2.3/retry", "Content-Length: 10000000000\r\n") +
+                       std::string(100'000, 'a'),
+                   413},
+        BadRequest{"Rubbish", "rubbish\r\n\r\n", 400}, BadRequest{"NoVersion", "GET /\r\n\r\n", 400}),
+    [](const auto& info) { return info.param.name; });
+
+TEST_F(HttpServerTest, ListsAreJsonPageByPage) {
+  for (int study = 1; study <= 3; ++study) {
+    const std::string uid = "1.2." + std::to_string(study);
+    here.add("bytes", uid + ".1", uid, {"fracture"}, {}, {"pacs"});
+  }
+  auto server = open();
+  std::vector<std::string> studies, deliveries;
+  std::string path = "/api/studies?limit=2&state=open";
+  for (int page = 0; !path.empty() && page < 5; ++page) {
+    const auto json = json_of(get(server->port(), path));
+    for (const auto& study : json["studies"]) studies.push_back(study["study_instance_uid"]);
+    EXPECT_LE(json["studies"].size(), 2u);
+    path = json.value("next", "");
+  }
+  EXPECT_EQ(studies, (std::vector<std::string>{"1.2.3", "1.2.2", "1.2.1"}));
+  EXPECT_TRUE(json_of(get(server->port(), "/api/studies?state=failed"))["studies"].empty());
+  EXPECT_EQ(json_of(get(server->port(), "/api/deliveries?limit=3"))["deliveries"].size(), 3u);
+  EXPECT_FALSE(json_of(get(server->port(), "/api/deliveries?limit=3")).contains("next")) << "the last page is full";
+  EXPECT_EQ(json_of(get(server->port(), "/api/deliveries?limit=1&offset=2"))["deliveries"][0]["sop_instance_uid"],
+            "1.2.1.1");
+  EXPECT_EQ(json_of(get(server->port(), "/api/models"))["models"][0]["model"], "m");
+}
+
+TEST_F(HttpServerTest, AStudyShowsItsInstances) {
+  here.add("bytes", "1.2.3.1", "1.2.3", {"fracture"});
+  auto server = open();
+  const auto json = json_of(get(server->port(), "/api/studies/1.2.3"));
+  EXPECT_EQ(json["study"]["state"], "open");
+  EXPECT_EQ(json["instances"][0]["sop_instance_uid"], "1.2.3.1");
+  EXPECT_EQ(json["instances"][0]["state"], "received");
+  EXPECT_EQ(json["instances"][0]["rule"], "test");
+}
+
+TEST_F(HttpServerTest, AHeadSaysTheLengthAndSendsNoBody) {
+  auto server = open();
+  const std::string answer = ask(server->port(), request_of("HEAD", "/healthz"));
+  EXPECT_NE(answer.find("Content-Length: 3"), std::string::npos) << answer;
+  EXPECT_EQ(answer.substr(answer.size() - 4), "\r\n\r\n");
+}
+
+TEST_F(HttpServerTest, AStudyIsRetriedAndAParkedDeliveryReleasedWithTheToken) {
+  here.add("bytes", "1.2.3.1", "1.2.3", {"fracture"}, {}, {"pacs"});
+  const auto claim = here.store().claim_due_deliveries("pacs", 1, std::chrono::milliseconds(0))->at(0);
+  auto server = open(with_token());
+  const std::string release = "/api/deliveries/" + std::to_string(claim.id) + "/release";
+  EXPECT_NE(post(server->port(), release, kBearer).find("HTTP/1.1 409"), std::string::npos) << "it is not parked";
+  ASSERT_TRUE(here.store()
+                  .finish_delivery(claim.token, {.state = storage::DeliveryState::kParked, .peer_status = 0xC000})
+                  .ok());
+  EXPECT_NE(post(server->port(), release).find("HTTP/1.1 401"), std::string::npos);
+  EXPECT_EQ(here.store().stats().deliveries_parked, 1);
+  const std::string released = post(server->port(), release, kBearer);
+  EXPECT_NE(released.find("HTTP/1.1 202"), std::string::npos) << released;
+  EXPECT_EQ(json_of(released)["state"], "pending");
+  EXPECT_EQ(here.store().stats().deliveries_parked, 0);
+  const std::string retried = post(server->port(), "/api/studies/1.2.3/retry", kBearer);
+  EXPECT_NE(retried.find("HTTP/1.1 202"), std::string::npos) << retried;
+  EXPECT_EQ(here.store().list_instances(storage::Uid::parse("1.2.3").value())->at(0).version, 2);
+}
+
+TEST_F(HttpServerTest, WithoutATokenFileNothingCanBeChanged) {
+  here.add("bytes", "1.2.3.1", "1.2.3", {"fracture"});
+  auto server = open();
+  for (const std::string& header : {std::string(), std::string("Authorization: Bearer \r\n"), std::string(kBearer)}) {
+    EXPECT_NE(post(server->port(), "/api/studies/1.2.3/retry", header).find("HTTP/1.1 403"), std::string::npos);
+  }
+  EXPECT_EQ(here.store().list_instances(storage::Uid::parse("1.2.3").value())->at(0).version, 1);
+}
+
+TEST_F(HttpServerTest, IdleConnectionsMakeRoomForNewOnes) {
+  auto server = open();
+  std::vector<int> idle;
+  for (int i = 0; i < 100; ++i) idle.push_back(connected(server->port()));
+  EXPECT_NE(get(server->port(), "/healthz").find("200 OK"), std::string::npos);
+  char byte = 0;
+  EXPECT_EQ(recv(idle.front(), &byte, 1, 0), 0) << "the one that was silent for longest was closed";
+  EXPECT_EQ(recv(idle.back(), &byte, 1, MSG_DONTWAIT), -1) << "the newest stays";
+  for (const int fd : idle) close(fd);
+}
+
+TEST_F(HttpServerTest, HealthAnswersWhileTheStoreDoesNot) {
+  std::promise<void> asked, unblock;
+  auto view = view_of_node();
+  view.ready = [&] {
+    asked.set_value();
+    unblock.get_future().wait();
+    return ok_status();
+  };
+  config::HttpConfig config;
+  config.port = 0;
+  auto server = HttpServer::open(config, view);
+  ASSERT_TRUE(server.ok());
+  auto stuck = std::async(std::launch::async, [&] { return get((*server)->port(), "/readyz"); });
+  asked.get_future().wait();
+  EXPECT_NE(get((*server)->port(), "/healthz").find("200 OK"), std::string::npos);
+  unblock.set_value();
+  EXPECT_NE(stuck.get().find("ready"), std::string::npos);
+}
+
+TEST_F(HttpServerTest, AStopDoesNotWaitForOpenConnections) {
+  auto server = open();
+  const int idle = connected(server->port());
+  EXPECT_NE(get(server->port(), "/healthz").find("200 OK"), std::string::npos);
+  server->stop();
+  server->stop();
+  close(idle);
 }
 
 TEST_F(HttpServerTest, AnotherAddressThanLoopbackNeedsTokenAndProxy) {

@@ -1,0 +1,32 @@
+#include "dicom_node/operate/changes.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <charconv>
+
+#include "dicom_node/operate/listing_json.h"
+
+namespace node::operate {
+
+Result<std::string> retry_study(storage::StudyStore& store, const storage::Uid& study_instance_uid) {
+  NODE_RETURN_IF_ERROR(store.retry_study(study_instance_uid));
+  NODE_ASSIGN_OR_RETURN(const storage::StudySummary study, store.find_study(study_instance_uid));
+  spdlog::info("event=study_retried study_instance_uid={} revision={}", study.study_instance_uid, study.revision);
+  return study_json(study);
+}
+
+Result<std::string> release_delivery(storage::StudyStore& store, std::int64_t id) {
+  NODE_RETURN_IF_ERROR(store.release_delivery(id));
+  spdlog::info("event=delivery_released id={}", id);
+  return fmt::format(R"({{"id":{},"state":"{}"}})", id, storage::to_string(storage::DeliveryState::kPending));
+}
+
+Result<std::int64_t> parse_delivery_id(std::string_view text) {
+  std::int64_t id = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (parsed.ec == std::errc() && parsed.ptr == text.data() + text.size() && id > 0) return id;
+  return invalid_argument("a delivery's ID is a number, as `deliveries` lists it");
+}
+
+}  // namespace node::operate

@@ -1,0 +1,23 @@
+// What a person may change in the store, for the commands and for the HTTP API. Each answers with the JSON of what it
+// changed, on one line.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "config/base/status.h"
+#include "storage/study_store.h"
+
+namespace node::operate {
+
+// Analyses and reports a study again as a new revision. Errors: kNotFound; those of the store.
+Result<std::string> retry_study(storage::StudyStore& store, const storage::Uid& study_instance_uid);
+
+// Sends a parked delivery again. Errors: kNotFound; kInvalidArgument (not parked, its object is deleted); those of the
+// store.
+Result<std::string> release_delivery(storage::StudyStore& store, std::int64_t id);
+
+// Of a delivery: digits alone. Errors: kInvalidArgument.
+Result<std::int64_t> parse_delivery_id(std::string_view text);
+
+}  // namespace node::operate

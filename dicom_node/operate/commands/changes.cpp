@@ -1,0 +1,73 @@
+// `studies retry` and `deliveries release`: through the node that holds the directory, else directly on the store.
+#include "dicom_node/operate/changes.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "dicom_node/operate/commands/commands.h"
+#include "dicom_node/operate/node_client.h"
+#include "storage/sqlite_study_store.h"
+
+namespace node::operate {
+namespace {
+
+// `apply` where no node holds the directory, else a POST to `target`. The JSON of what was changed.
+Result<std::string> change(const config::NodeConfig& config, const std::string& target,
+                           const std::function<Result<std::string>(storage::StudyStore&)>& apply) {
+  SystemClock clock;
+  // Also says that there is no store, instead of making one.
+  NODE_RETURN_IF_ERROR(storage::open_sqlite_study_store_read_only(config.storage, clock).status());
+  auto store = storage::open_sqlite_study_store(config.storage, clock);
+  if (store.ok()) return apply(**store);
+  if (store.status().code() != StatusCode::kUnavailable) return store.status();
+  Result<std::string> answer = post_to_node(config.http, target);
+  if (answer.status().code() == StatusCode::kUnavailable) {
+    return unavailable(store.status().message() + ", and " + answer.status().message());
+  }
+  return answer;
+}
+
+int wrong_call(const Status& status) {
+  fmt::print(stderr, "skelex-node: {}\n", status.message());
+  return 2;
+}
+
+int say(const Result<std::string>& done, bool json, const std::function<std::string(const nlohmann::json&)>& words) {
+  if (!done.ok()) {
+    fmt::print(stderr, "skelex-node: {}\n", done.status().message());
+    return 1;
+  }
+  const auto parsed = nlohmann::json::parse(*done, nullptr, false);
+  if (parsed.is_discarded()) {
+    fmt::print(stderr, "skelex-node: what answers at http.bind is no node: {}\n", *done);
+    return 1;
+  }
+  fmt::print("{}\n", json ? done->substr(0, done->find('\n')) : words(parsed));
+  return 0;
+}
+
+}  // namespace
+
+int retry_study(const config::NodeConfig& config, const std::string& study_instance_uid, bool json) {
+  const auto uid = storage::Uid::parse(study_instance_uid);
+  if (!uid.ok()) return wrong_call(uid.status());
+  return say(change(config, "/api/studies/" + uid->str() + "/retry",
+                    [&](storage::StudyStore& store) { return retry_study(store, *uid); }),
+             json, [&](const nlohmann::json& study) {
+               return fmt::format("study {}: revision {}, {} of {} images to be analysed again", uid->str(),
+                                  study.value("revision", 0), study.value("waiting", 0), study.value("instances", 0));
+             });
+}
+
+int release_delivery(const config::NodeConfig& config, const std::string& id_text, bool json) {
+  const auto id = parse_delivery_id(id_text);
+  if (!id.ok()) return wrong_call(id.status());
+  return say(change(config, fmt::format("/api/deliveries/{}/release", *id),
+                    [&](storage::StudyStore& store) { return release_delivery(store, *id); }),
+             json, [&](const nlohmann::json&) { return fmt::format("delivery {}: will be sent again", *id); });
+}
+
+}  // namespace node::operate

@@ -1,0 +1,292 @@
+"""Deliveries against destinations that refuse, break off, hang or are not there; and what a person may do about them."""
+import collections
+import contextlib
+import json
+import socket
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pynetdicom import evt
+
+from harness import Node, Pacs, free_port, fresh_uid, send, small_image, wait_until
+
+TOKEN = "integration-token"
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Originals are forwarded as they come, so that each image is one delivery; failures are retried soon."""
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    return {"forward": "[{match: {from: xray1}, send_to: [pacs]}]", "delivery.retry_first": "200 ms",
+            "delivery.retry_max": "1 s", "delivery.connect_timeout": "2 s", "delivery.dimse_timeout": "2 s",
+            "http.token_file": tmp_path / "token"}
+
+
+def images(count):
+    """Of a body part without a route: stored and forwarded, not analysed."""
+    study = fresh_uid()
+    return [small_image("CHEST", study, seed, side=64) for seed in range(count)]
+
+
+def answered(status, comment=None):
+    dataset = Dataset()
+    dataset.Status = status
+    if comment:
+        dataset.ErrorComment = comment
+    return dataset
+
+
+def by_object(node):
+    return {d["sop_instance_uid"]: d for d in node.deliveries()}
+
+
+def delivered(node, count):
+    return sum(d["state"] == "delivered" for d in node.deliveries()) >= count
+
+
+def command(node, *words, check=True, **changed):
+    arguments = [*node.arguments()]
+    for key, value in changed.items():
+        arguments += ["--set", f"{key.replace('__', '.')}={value}"]
+    return node.run(*words[:1], *arguments, *words[1:], check=check)
+
+
+def post(node, path, token=TOKEN):
+    request = urllib.request.Request(f"http://127.0.0.1:{node.page}{path}", method="POST",
+                                     headers={"Authorization": f"Bearer {token}"} if token else {})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def test_each_answer_decides_and_a_person_releases_what_was_parked(tmp_path, settings):
+    sent = images(5)
+    fine, coerced, later, refused, unsupported = [str(d.SOPInstanceUID) for d in sent]
+    answers = {coerced: [0xB000], later: [0xA700, 0xA700, 0x0000], refused: [answered(0xC000, "no such order")],
+               unsupported: [0x0122]}
+
+    def answer(dataset):
+        queue = answers.get(str(dataset.SOPInstanceUID), [0x0000])
+        return queue.pop(0) if len(queue) > 1 else queue[0]
+
+    with Pacs(answer=answer) as pacs:
+        node = Node(tmp_path / "node", settings, pacs_port=pacs.port).start()
+        try:
+            assert send(node, sent) == [0] * 5
+            wait_until(lambda: all(d["state"] != "pending" for d in node.deliveries()), "every delivery at an end")
+            found = by_object(node)
+            outcome = {uid: (d["state"], d["peer_status"], d["text"], d["attempts"]) for uid, d in found.items()}
+            assert outcome == {fine: ("delivered", "0000", "", 1), coerced: ("delivered", "B000", "", 1),
+                               later: ("delivered", "0000", "", 3), refused: ("parked", "C000", "no such order", 1),
+                               unsupported: ("parked", "0122", "", 1)}
+            parked = command(node, "deliveries", "--parked", "--json").stdout.splitlines()
+            assert {json.loads(line)["sop_instance_uid"] for line in parked} == {refused, unsupported}
+            assert "no such order" in command(node, "deliveries", "--parked").stdout
+            assert "no such order" not in node.log(), "a peer's words may name a patient"
+
+            # Mistakes, each in words.
+            number = str(found[refused]["id"])
+            wrong = command(node, "deliveries", "release", str(found[fine]["id"]), check=False)
+            assert wrong.returncode == 1 and "not parked" in wrong.stderr
+            unknown = command(node, "deliveries", "release", "4711", check=False)
+            assert unknown.returncode == 1 and "no such delivery" in unknown.stderr
+            assert command(node, "deliveries", "release", "soon", check=False).returncode == 2
+            (tmp_path / "other").write_text("another\n")
+            other = command(node, "deliveries", "release", number, check=False, http__token_file=tmp_path / "other")
+            assert other.returncode == 1 and "refuses the token" in other.stderr
+            none = command(node, "deliveries", "release", number, check=False, http__token_file="")
+            assert none.returncode == 1 and "http.token_file" in none.stderr
+            elsewhere = command(node, "deliveries", "release", number, check=False, http__bind="127.0.0.1:1")
+            assert elsewhere.returncode == 1 and "in use" in elsewhere.stderr and "no node answers" in elsewhere.stderr
+            assert by_object(node)[refused]["state"] == "parked"
+
+            # While the node runs, by command.
+            answers.clear()
+            said = json.loads(command(node, "deliveries", "release", number, "--json").stdout)
+            assert said == {"id": int(number), "state": "pending"}
+            wait_until(lambda: by_object(node)[refused]["state"] == "delivered", "the released one is delivered")
+
+            # While it is stopped, directly.
+            assert node.stop() == 0
+            done = command(node, "deliveries", "release", str(found[unsupported]["id"]))
+            assert "will be sent again" in done.stdout
+            assert by_object(node)[unsupported]["state"] == "pending"
+            node.start()
+            wait_until(lambda: by_object(node)[unsupported]["state"] == "delivered", "and after a start")
+        finally:
+            node.stop()
+
+
+class Hostile(Pacs):
+    """Breaks the first `times` objects it is sent, as `how` says; keeps what it acknowledged."""
+
+    def __init__(self, how, times):
+        super().__init__()
+        self.how, self.left, self.release = how, times, threading.Event()
+
+    def start(self):
+        handlers = [(evt.EVT_C_STORE, self._store)]
+        if self.how == "close":
+            handlers.append((evt.EVT_PDU_RECV, self._close_in_mid_object))
+        self._server = self._ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
+        return self
+
+    def _close_in_mid_object(self, event):
+        if self.left == 0 or type(event.pdu).__name__ != "P_DATA_TF":
+            return
+        of_command = event.pdu.presentation_data_value_items[0].presentation_data_value[0] & 1
+        if not of_command:
+            self.left -= 1
+            event.assoc.dul.socket.close()
+
+    def _store(self, event):
+        if self.how != "close" and self.left > 0:
+            self.left -= 1
+            if self.how == "abort":
+                event.assoc.abort()
+            else:
+                self.release.wait(60)  # Longer than the node waits.
+            return 0x0000
+        return super()._store(event)
+
+
+@pytest.mark.parametrize("how", ["abort", "close", "hang"])
+def test_an_object_broken_off_in_the_middle_is_sent_again_and_nothing_is_lost(tmp_path, settings, how):
+    sent = images(6)
+    with Hostile(how, times=2) as pacs, Node(tmp_path / "node", settings, pacs_port=pacs.port) as node:
+        assert send(node, sent) == [0] * 6
+        wait_until(lambda: delivered(node, 6), "all delivered")
+        pacs.release.set()
+        got = collections.Counter(entry.sop_instance for entry in list(pacs.log))
+        assert set(got) == {str(d.SOPInstanceUID) for d in sent}
+        for entry in list(pacs.log):
+            source = next(d for d in sent if d.SOPInstanceUID == entry.sop_instance)
+            assert entry.dataset.PixelData == source.PixelData
+        assert sum(d["attempts"] for d in node.deliveries()) > 6
+        assert node.stop() == 0
+
+
+def test_a_destination_that_accepts_and_says_nothing_costs_its_timeout_and_no_other_destination(tmp_path, settings):
+    sent = images(3)
+    with socket.socket() as silent, Pacs(ae_title="ARCHIVE") as archive:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        settings["peers.archive"] = f"{{ae_title: ARCHIVE, host: 127.0.0.1, port: {archive.port}}}"
+        settings["forward"] = "[{match: {from: xray1}, send_to: [pacs, archive]}]"
+        with Node(tmp_path / "node", settings, pacs_port=silent.getsockname()[1]) as node:
+            assert send(node, sent) == [0] * 3
+            wait_until(lambda: len(archive.log) == 3, "the other destination has everything")
+            wait_until(lambda: "event=destination_down destination=pacs" in node.log(), "the silent one is down")
+            assert {d["state"] for d in node.deliveries() if d["destination"] == "pacs"} == {"pending"}
+            assert "event=destination_down destination=archive" not in node.log()
+            assert node.stop() == 0
+
+
+def test_a_destination_that_is_down_is_said_once_and_gets_everything_later(tmp_path, settings):
+    settings["log.level"] = "debug"
+    sent = images(12)
+    pacs = Pacs()
+    with Node(tmp_path / "node", settings, pacs_port=pacs.port) as node:
+        assert send(node, sent) == [0] * 12
+        wait_until(lambda: node.log().count("event=destination_tried") >= 4, "it was tried some times")
+        log = node.log()
+        assert log.count("event=destination_down") == 1 and "event=destination_up" not in log
+        assert "event=delivery " not in log, "not a line an object and attempt"
+        assert {d["attempts"] for d in node.deliveries()} == {0}
+        assert any(f"127.0.0.1:{pacs.port}" in d["text"] for d in node.deliveries())
+        with pacs:
+            wait_until(lambda: delivered(node, 12), "all delivered")
+        assert node.log().count("event=destination_up") == 1
+        assert len(pacs.log) == 12, "none twice"
+
+
+def test_what_is_pending_for_too_long_is_parked_with_the_reason(tmp_path, settings):
+    settings["delivery.give_up_after"] = "3 s"
+    with Node(tmp_path / "node", settings) as node:
+        assert send(node, images(1)) == [0]
+        parked = wait_until(lambda: [d for d in node.deliveries() if d["state"] == "parked"], "given up")
+        assert parked[0]["text"].startswith("given up after 3 s (delivery.give_up_after): associate with PACS")
+
+
+@contextlib.contextmanager
+def storescp(port, folder, *options):
+    folder.mkdir(exist_ok=True)
+    process = subprocess.Popen(["storescp", "-aet", "PACS", "-od", folder, "+xa", *options, str(port)],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        def listening():
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+        wait_until(listening, "storescp listens")
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_storescp_that_refuses_then_aborts_gets_everything_once_it_behaves(tmp_path, settings):
+    sent, port = images(8), free_port()
+    with Node(tmp_path / "node", settings, pacs_port=port) as node:
+        assert send(node, sent) == [0] * 8
+        with storescp(port, tmp_path / "refused", "--refuse"):
+            wait_until(lambda: any("rejected" in d["text"].lower() for d in node.deliveries()), "its words are kept")
+        with storescp(port, tmp_path / "aborted", "--abort-during"):
+            wait_until(lambda: any(d["attempts"] > 0 for d in node.deliveries()), "an object was broken off")
+        with storescp(port, tmp_path / "kept"):
+            wait_until(lambda: delivered(node, 8), "all delivered")
+        kept = {str(pydicom.dcmread(p).SOPInstanceUID): pydicom.dcmread(p) for p in (tmp_path / "kept").iterdir()}
+        assert set(kept) == {str(d.SOPInstanceUID) for d in sent}
+        assert all(kept[str(d.SOPInstanceUID)].PixelData == d.PixelData for d in sent)
+
+
+def test_a_study_is_run_again_as_a_new_revision_running_and_stopped(tmp_path, settings):
+    settings = {**settings, "forward": "[]"}
+    image = small_image("KNEE")
+    study = str(image.StudyInstanceUID)
+    with Pacs() as pacs:
+        node = Node(tmp_path / "node", settings, pacs_port=pacs.port).start()
+        try:
+            assert send(node, [image]) == [0]
+            wait_until(lambda: node.at_rest() and len(pacs.reports()) == 1, "the first report")
+            assert post(node, f"/api/studies/{study}/retry", token=None)[0] == 401
+            assert post(node, f"/api/studies/{study}/retry", token="wrong")[0] == 401
+            assert node.studies()[0]["revision"] == 1
+            status, body = post(node, f"/api/studies/{study}/retry")
+            assert (status, body["revision"]) == (202, 2)
+            wait_until(lambda: node.at_rest() and len(pacs.reports()) == 2, "the second report")
+            assert "revision 3" in command(node, "studies", "retry", study).stdout
+            wait_until(lambda: node.at_rest() and len(pacs.reports()) == 3, "the third report")
+            assert command(node, "studies", "retry", "1.2.3.4", check=False).returncode == 1
+            assert command(node, "studies", "retry", "no-uid", check=False).returncode == 2
+            assert node.stop() == 0
+            assert json.loads(command(node, "studies", "retry", study, "--json").stdout)["revision"] == 4
+            node.start()
+            wait_until(lambda: node.at_rest() and len(pacs.reports()) == 4, "the fourth report")
+            first, *later = pacs.reports()
+            assert "PredecessorDocumentsSequence" not in first
+            assert all("PredecessorDocumentsSequence" in report for report in later)
+            overlays = [str(dataset.SOPInstanceUID) for dataset in pacs.overlays()]
+            assert len(set(overlays)) == 4, "a retry changes the time, hence the bytes: so it must change the UID"
+
+            # The API shows what the commands show.
+            shown = json.loads(node.get(f"/api/studies/{study}")[1])
+            assert shown["study"] == node.studies()[0]
+            assert shown["instances"] == node.instances(study)
+            assert json.loads(node.get("/api/deliveries?limit=1000")[1])["deliveries"] == node.deliveries()
+            models = command(node, "models", "--json").stdout.splitlines()
+            assert json.loads(node.get("/api/models")[1])["models"] == [json.loads(line) for line in models]
+        finally:
+            node.stop()
+
+
+def test_a_change_without_a_store_makes_none(tmp_path, settings):
+    node = Node(tmp_path / "node", settings)
+    assert command(node, "deliveries", "release", "1", check=False).returncode == 1
+    assert not (tmp_path / "node" / "store").exists()
