@@ -522,6 +522,7 @@ class Engine : public Predictor {
       AnomalyMap& map = prediction.map;
       const float* const values = maps.const_data_ptr<float>() + i * area;
       map.size = static_cast<std::int32_t>(maps.size(1));
+      map.patch_size = static_cast<std::int32_t>(model.network.patch_size);
       map.values.assign(values, values + area);
       double sum = 0;
       for (const float value : map.values) sum += value;

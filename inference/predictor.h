@@ -27,14 +27,25 @@ struct Score {
   std::string unit = "1";
 };
 
-struct AnomalyMap {            // Empty if the task draws none.
-  std::int32_t size = 0;       // S: the map is S x S over the whole image, aspect ratio not kept.
-  std::vector<float> values;   // [S, S] row-major mean squared error in [0, 1], 0 where never masked.
-  double score = 0;            // Mean over the map.
+struct MapReference {     // Normal images that a map is ranked among. Empty: the map is uncalibrated.
+  std::string digest;     // Of the calibration: "sha256:" and 64 hex digits.
+  std::string body_part;  // What the images show.
+  std::int64_t images = 0;
+  std::vector<double> levels;       // Percent, ascending from 0 to 100.
+  std::vector<double> patch_error;  // At each level the quantile of the mean error of a patch.
+  std::vector<double> image_score;  // The same of AnomalyMap::score.
+};
+
+struct AnomalyMap {           // Empty if the task draws none.
+  std::int32_t size = 0;      // S: the map is S x S over the whole image, aspect ratio not kept.
+  std::vector<float> values;  // [S, S] row-major mean squared error in [0, 1], 0 where never masked.
+  double score = 0;           // Mean over the map.
   std::int32_t passes = 0;
-  std::string mode;            // "partition" or "random".
-  double mask_ratio = 0;       // Share of the patches hidden in each pass.
+  std::string mode;       // "partition" or "random".
+  double mask_ratio = 0;  // Share of the patches hidden in each pass.
   std::uint64_t seed = 0;
+  std::int32_t patch_size = 0;  // P: patches are P x P of the map, the unit in which the model hides and redraws.
+  MapReference reference;       // Not the engine's work: of the task's calibration, for the request's body part.
 };
 
 struct Prediction {  // Of one task.
@@ -52,6 +63,7 @@ struct AnalysisRequest {
   std::vector<std::string> tasks;  // Heads on one backbone share its pass.
   std::uint64_t seed = 0;          // Fixes the masks of a map.
   int priority = 0;
+  std::string body_part;  // As the router names it; chooses a map's reference. Empty: not known.
 };
 
 struct TaskInfo {
@@ -69,7 +81,7 @@ struct PredictorStats {
 
 class Predictor {
  public:
-  virtual ~Predictor() = default;  // Refuses new work, finishes accepted work, joins its threads.
+  virtual ~Predictor() = default;                   // Refuses new work, finishes accepted work, joins its threads.
   virtual std::vector<TaskInfo> tasks() const = 0;  // For the router, `models`, `check` and the report.
   // Preprocesses on the caller's thread, never waits for the device. `done` is called once, from a device thread (or,
   // for a request that is refused at once, from the caller's). Predictions come in the order of `tasks`. Errors:

@@ -6,6 +6,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "dicom_node/object/map_percentiles.h"
 #include "dicom_node/object/sha256.h"
 
 namespace node::object {
@@ -31,6 +32,25 @@ double number_of(const json& value) {
   throw std::invalid_argument("no number");
 }
 
+json encode_reference(const inference::MapReference& reference) {
+  return {{"digest", reference.digest}, {"body_part", reference.body_part},     {"images", reference.images},
+          {"levels", reference.levels}, {"patch_error", reference.patch_error}, {"image_score", reference.image_score}};
+}
+
+inference::MapReference decode_reference(const json& from) {
+  inference::MapReference reference;
+  reference.digest = from.at("digest").get<std::string>();
+  reference.body_part = from.at("body_part").get<std::string>();
+  reference.images = from.at("images").get<std::int64_t>();
+  reference.levels = from.at("levels").get<std::vector<double>>();
+  reference.patch_error = from.at("patch_error").get<std::vector<double>>();
+  reference.image_score = from.at("image_score").get<std::vector<double>>();
+  if (reference.patch_error.size() != reference.levels.size() ||
+      reference.image_score.size() != reference.levels.size())
+    throw std::invalid_argument("a table without a number for each level");
+  return reference;
+}
+
 }  // namespace
 
 storage::StoredPrediction encode_finding(const FindingRecord& record) {
@@ -51,8 +71,14 @@ storage::StoredPrediction encode_finding(const FindingRecord& record) {
   stored.task = prediction.task;
   stored.model_version = prediction.model_version;
   if (!map.values.empty()) {
-    content["map"] = {{"size", map.size}, {"score", number(map.score)},           {"passes", map.passes},
-                      {"mode", map.mode}, {"mask_ratio", number(map.mask_ratio)}, {"seed", map.seed}};
+    content["map"] = {{"size", map.size},
+                      {"score", number(map.score)},
+                      {"passes", map.passes},
+                      {"mode", map.mode},
+                      {"mask_ratio", number(map.mask_ratio)},
+                      {"seed", map.seed},
+                      {"patch_size", map.patch_size}};
+    if (is_calibrated(map)) content["map"]["reference"] = encode_reference(map.reference);
     stored.blob.assign(reinterpret_cast<const char*>(map.values.data()), map.values.size() * sizeof(float));
   }
   // Names come from the configuration; one that is no UTF-8 is stored with replacement characters.
@@ -84,6 +110,8 @@ Result<FindingRecord> decode_finding(const storage::StoredPrediction& stored) {
       map.mode = from.at("mode").get<std::string>();
       map.mask_ratio = number_of(from.at("mask_ratio"));
       map.seed = from.at("seed").get<std::uint64_t>();
+      map.patch_size = from.value("patch_size", 0);  // Not in what early versions stored.
+      if (from.contains("reference")) map.reference = decode_reference(from.at("reference"));
       const auto side = static_cast<std::uint64_t>(map.size < 0 ? 0 : map.size);
       if (side == 0 || stored.blob.size() != side * side * sizeof(float)) {
         return data_loss("stored prediction of " + stored.task + ": the map has another size than it says");

@@ -141,6 +141,7 @@ TEST_F(EngineOnTinyModels, AMapNamesModePassesAndSeedAndIsItsMean) {
   const AnomalyMap& map = (*answer)[0].map;
   EXPECT_EQ(map.size, kSize);
   ASSERT_EQ(map.values.size(), 64U);
+  EXPECT_EQ(map.patch_size, kPatch);
   EXPECT_EQ(map.mode, "partition");
   EXPECT_EQ(map.passes, 8);
   EXPECT_EQ(map.seed, 7U);

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 namespace node::object {
 namespace {
@@ -23,7 +24,7 @@ FindingRecord sample() {
 
 TEST(FindingRecord, ComesBackBitForBit) {
   FindingRecord record = sample();
-  record.prediction.map = {2, {0.1F, 0.F, 1.F, 0.33333334F}, 1.0 / 3, 8, "partition", 0.75, 281474976710655u};
+  record.prediction.map = {2, {0.1F, 0.F, 1.F, 0.33333334F}, 1.0 / 3, 8, "partition", 0.75, 281474976710655u, 2, {}};
   const storage::StoredPrediction stored = encode_finding(record);
   EXPECT_EQ(stored.task, "fracture");
   EXPECT_EQ(stored.model_version, "demo@sha256:01");
@@ -50,7 +51,24 @@ TEST(FindingRecord, ComesBackBitForBit) {
   EXPECT_EQ(b.map.mode, "partition");
   EXPECT_EQ(b.map.mask_ratio, 0.75);
   EXPECT_EQ(b.map.seed, 281474976710655u);
+  EXPECT_EQ(b.map.patch_size, 2);
   EXPECT_EQ(back->rendering, record.rendering);
+}
+
+TEST(FindingRecord, KeepsWhatACalibratedMapIsRankedAmong) {
+  FindingRecord record = sample();
+  record.prediction.map = {1, {0.5F}, 0.5, 4, "random", 0.75, 1, 1, {}};
+  EXPECT_TRUE(decode_finding(encode_finding(record))->prediction.map.reference.digest.empty());
+  record.prediction.map.reference = {"sha256:ab", "KNEE", 214, {0, 100}, {0.1 + 0.2, 1.0 / 3}, {1e-300, 1}};
+  const auto stored = encode_finding(record);
+  const auto back = decode_finding(stored);
+  ASSERT_TRUE(back.ok()) << back.status().message();
+  const inference::MapReference &a = record.prediction.map.reference, &b = back->prediction.map.reference;
+  EXPECT_EQ(back->prediction.map.patch_size, 1);
+  EXPECT_EQ(std::tie(b.digest, b.body_part, b.images, b.levels, b.patch_error, b.image_score),
+            std::tie(a.digest, a.body_part, a.images, a.levels, a.patch_error, a.image_score));
+  record.prediction.map.reference.image_score.pop_back();
+  EXPECT_EQ(decode_finding(encode_finding(record)).status().code(), StatusCode::kDataLoss);
 }
 
 TEST(FindingRecord, WithoutAMapHasNoBlob) {
@@ -74,7 +92,7 @@ TEST(FindingRecord, KeepsNumbersThatAreNone) {
 
 TEST(FindingRecord, DamagedTextIsDataLoss) {
   FindingRecord record = sample();
-  record.prediction.map = {1, {0.5F}, 0.5, 4, "random", 0.75, 1};
+  record.prediction.map = {1, {0.5F}, 0.5, 4, "random", 0.75, 1, 1, {}};
   const auto good = encode_finding(record);
   auto bad = good;
   bad.content.pop_back();
