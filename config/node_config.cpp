@@ -134,7 +134,7 @@ void read_threshold(Section& section, TaskConfig& task) {
   }
 }
 
-TaskConfig read_task(const std::string& name, Section& section, const Words& models) {
+TaskConfig read_task(const std::string& name, Section& section, const Context& context, const Words& models) {
   TaskConfig task;
   task.name = name;
   section.require("model", "the name of one of models");
@@ -172,8 +172,10 @@ TaskConfig read_task(const std::string& name, Section& section, const Words& mod
                         "; a multiple of 4 is wanted for mode partition, which hides every patch equally often");
     }
     section.number("map_scale_max", task.map_scale_max, 1e-9, kAnyNumber);
+    if (section.text("calibration", task.calibration)) task.calibration = context.resolve(task.calibration);
   } else {
-    for (const char* key : {"passes", "mode", "map_scale_max"}) section.refuse(key, "is for output anomaly_map only");
+    for (const char* key : {"passes", "mode", "map_scale_max", "calibration"})
+      section.refuse(key, "is for output anomaly_map only");
     section.words("labels", task.labels, [](const std::string& label) {
       return characters(label) > 64 ? in_quotes(label) + " has more than 64 characters" : std::string();
     });
@@ -445,7 +447,7 @@ NodeConfig read_root(Section& root, const Context& context) {
   Words models;
   for (const ModelConfig& model : config.inference.models) models.push_back(model.name);
   root.each("tasks", [&](const std::string& name, Section& section) {
-    config.inference.tasks.push_back(read_task(name, section, models));
+    config.inference.tasks.push_back(read_task(name, section, context, models));
   });
   read_inference(root.section("inference"), config.inference);
   read_body_parts(root, context, config.router.body_parts);

@@ -38,6 +38,7 @@ struct TaskConfig {
   int passes = 8;                      // Anomaly map: masked passes, 1 to 64; a multiple of 4 for partition.
   MaskMode mode = MaskMode::kPartition;
   double map_scale_max = 0.1;          // Anomaly map: squared error drawn as the hottest colour. > 0.
+  std::string calibration;             // Anomaly map: a file of `skelex-node calibrate`; empty: uncalibrated.
   std::vector<std::string> views;      // View Position the task is meant for; empty: any.
   std::optional<int> age_years_min, age_years_max;  // Outside, or unknown where one is set: out of scope.
 };

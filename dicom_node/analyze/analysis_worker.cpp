@@ -91,6 +91,7 @@ struct AnalysisWorker::Impl {
     request.tasks = instance.route.tasks;
     request.seed = object::mask_seed(instance.sop_instance_uid.str());
     request.priority = instance.route.priority;
+    request.body_part = instance.route.body_part;
     {
       MutexLock lock(mutex);
       ++stats.in_flight;

@@ -221,6 +221,15 @@ TEST_F(NodeConfigTest, OneThresholdStandsForBoth) {
   EXPECT_EQ(config->inference.tasks[1].threshold_certain, 0.6);
 }
 
+TEST_F(NodeConfigTest, ACalibrationIsAPathFromTheFolderOfTheFile) {
+  const auto config = read(kBase, {{"tasks.anomaly.calibration", "normal.json"}});
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(config->inference.tasks[0].calibration, (folder_ / "normal.json").string());
+  EXPECT_EQ(config->inference.tasks[1].calibration, "");
+  EXPECT_THAT(mistakes(kBase, {{"tasks.fracture.calibration", "normal.json"}}),
+              HasSubstr("tasks.fracture.calibration: is for output anomaly_map only"));
+}
+
 // --- Mistakes: one line in the file, what the message must say -------------------------------------------------------
 
 struct MistakeCase {
