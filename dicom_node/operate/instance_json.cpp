@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "dicom_node/object/finding_record.h"
+#include "dicom_node/object/map_percentiles.h"
 #include "dicom_node/report/finding_summary.h"
 
 namespace node::operate {
@@ -18,8 +19,14 @@ void put(Json& json, const char* key, const std::string& value) {
 
 Json anomaly_json(const inference::Prediction& prediction) {
   const inference::AnomalyMap& map = prediction.map;
-  return {{"model", prediction.model}, {"score", map.score}, {"mode", map.mode},
-          {"passes", map.passes},      {"seed", map.seed},   {"calibrated", false}};
+  Json json = {{"model", prediction.model}, {"score", map.score}, {"mode", map.mode},
+               {"passes", map.passes},      {"seed", map.seed},   {"calibrated", object::is_calibrated(map)}};
+  if (object::is_calibrated(map)) {
+    json["percentile"] = object::score_percentile(map);
+    json["calibration_digest"] = map.reference.digest;
+    json["calibration_images"] = map.reference.images;
+  }
+  return json;
 }
 
 Json finding_json(const inference::Prediction& prediction, const config::TaskConfig& task) {

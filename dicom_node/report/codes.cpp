@@ -105,6 +105,7 @@ const Code kProcessingEquipment{"109102", "DCM", "Processing Equipment"};
 const Code kSourceImage{"121322", "DCM", "Source image for image processing operation"};
 const Code kProbability{"SKX-PROB", kPrivateScheme, "Probability"};
 const Code kAnomalyScore{"SKX-ANOM", kPrivateScheme, "Anomaly score"};
+const Code kAnomalyPercentile{"SKX-ANOM-PCT", kPrivateScheme, "Anomaly score percentile"};
 const Code kCertainty{"SKX-LEVEL", kPrivateScheme, "Level of certainty"};
 const Code kCertain{"SKX-CERTAIN", kPrivateScheme, "Certain"};
 const Code kDoubtful{"SKX-DOUBTFUL", kPrivateScheme, "Doubtful"};

@@ -27,7 +27,8 @@ extern const Code kPresent, kAbsent, kUndetermined;
 // Equipment and references of image objects.
 extern const Code kProcessingEquipment, kSourceImage;
 // Private.
-extern const Code kProbability, kAnomalyScore, kCertainty, kCertain, kDoubtful, kQualityNote, kNotAnalysed;
+extern const Code kProbability, kAnomalyScore, kAnomalyPercentile, kCertainty, kCertain, kDoubtful, kQualityNote,
+    kNotAnalysed;
 
 // The anatomic region of a term of Body Part Examined (PS3.16 Annex L); none: a term outside the limbs, or unknown.
 std::optional<Code> region_code(std::string_view body_part);

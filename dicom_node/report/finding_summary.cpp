@@ -6,6 +6,8 @@
 #include <cmath>
 #include <iterator>
 
+#include "dicom_node/object/map_percentiles.h"
+
 namespace node::report {
 namespace {
 
@@ -28,7 +30,27 @@ std::string probability_text(const config::TaskConfig& task, double value) {
   return level_of(task, rounded) == level_of(task, value) ? fmt::format("{:.2f}", value) : fmt::format("{:.5f}", value);
 }
 
+std::string short_digest(std::string_view digest) {
+  constexpr std::string_view kPrefix = "sha256:";
+  if (digest.substr(0, kPrefix.size()) == kPrefix) digest.remove_prefix(kPrefix.size());
+  return std::string(digest.substr(0, 8));
+}
+
+// Of how many images it is a percentile stands beside it: few images make a coarse one.
+std::string anomaly_line(const inference::AnomalyMap& map) {
+  if (!object::is_calibrated(map)) return fmt::format("Anomaly score {:.4f} (uncalibrated)", map.score);
+  return fmt::format("Anomaly score {:.4f}, percentile {} of {} normal images, {}", map.score,
+                     percentile_text(object::score_percentile(map)), map.reference.images, map.reference.body_part);
+}
+
 }  // namespace
+
+// Never rounded to 0 or 100, which would say more than the table knows.
+std::string percentile_text(double percentile) {
+  if (percentile < 0.1) return "<0.1";
+  if (percentile > 99.9) return ">99.9";
+  return fmt::format("{:.1f}", percentile);
+}
 
 std::string_view to_string(Level level) {
   switch (level) {
@@ -82,20 +104,16 @@ std::vector<std::string> finding_lines(const config::TaskConfig& task, const inf
         lines.push_back(fmt::format("{} {} {}", score.label.empty() ? task.name : score.label,
                                     short_number(score.value, 1), score.unit));
       break;
-    case OutputKind::kAnomalyMap:
-      lines.push_back(fmt::format("Anomaly score {:.4f} (uncalibrated)", prediction.map.score));
-      break;
+    case OutputKind::kAnomalyMap: lines.push_back(anomaly_line(prediction.map)); break;
   }
   return lines;
 }
 
 std::string model_line(const inference::Prediction& prediction) {
-  constexpr std::string_view kPrefix = "sha256:";
-  std::string_view digest = prediction.model_digest;
-  if (digest.substr(0, kPrefix.size()) == kPrefix) digest.remove_prefix(kPrefix.size());
-  std::string line = fmt::format("{}: {} {}", prediction.task, prediction.model, digest.substr(0, 8));
+  std::string line = fmt::format("{}: {} {}", prediction.task, prediction.model, short_digest(prediction.model_digest));
   if (prediction.map.size > 0)
     line += fmt::format(", {}, {} passes, seed {}", prediction.map.mode, prediction.map.passes, prediction.map.seed);
+  if (object::is_calibrated(prediction.map)) line += ", calibration " + short_digest(prediction.map.reference.digest);
   return line;
 }
 

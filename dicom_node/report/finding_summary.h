@@ -25,11 +25,15 @@ Level level_of(const config::TaskConfig& task, const inference::Prediction& pred
 // The label with the highest value; the first of equal ones. Errors: -1 if there are no scores.
 int leading_label(const inference::Prediction& prediction);
 
-// "Fracture 0.83 certain"; "KL 2 0.71 certain"; "Bone age 132 mo"; "Anomaly score 0.0123 (uncalibrated)".
+// "Fracture 0.83 certain"; "KL 2 0.71 certain"; "Bone age 132 mo"; "Anomaly score 0.0123 (uncalibrated)", or
+// "Anomaly score 0.0123, percentile 97.5 of 214 normal images, KNEE".
 // One line per label of a sigmoid, else one line.
 std::vector<std::string> finding_lines(const config::TaskConfig& task, const inference::Prediction& prediction);
 
-// "fracture: demo-fracture 0123abcd"; of a map also mode, passes and seed.
+// "97.5", "<0.1", ">99.9".
+std::string percentile_text(double percentile);
+
+// "fracture: demo-fracture 0123abcd"; of a map also mode, passes, seed and calibration.
 std::string model_line(const inference::Prediction& prediction);
 
 // The task that made the prediction; if the configuration has it no more, one that only bears its name.

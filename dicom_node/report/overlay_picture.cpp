@@ -7,6 +7,8 @@
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
 
+#include "dicom_node/object/map_percentiles.h"
+
 namespace node::report {
 namespace {
 
@@ -30,12 +32,41 @@ TextStyle warning_style(const Layout& layout) {
   return {.size_px = layout.text_px * 5 / 4, .bold = true, .centred = true, .colour = {0, 0, 0}};
 }
 
-const char* const kBarTitle = "Reconstruction error";
-const char* const kBarNote = "mean squared, fixed scale, uncalibrated";
+// What the colours mean: the map as shares of the colour scale, and how the bar beside it is labelled.
+struct Scale {
+  std::int32_t side = 0;      // The shares are side x side.
+  std::vector<float> shares;  // 0 to 1, row by row.
+  std::string title, note;
+  std::vector<std::pair<double, std::string>> ticks;  // Share and label, from the bottom up.
+};
 
 std::string join(const std::vector<std::string>& lines) { return fmt::format("{}", fmt::join(lines, "\n")); }
 
-Layout lay_out(const object::GrayImage& radiograph, const OverlayText& text) {
+// Errors as they are, against a fixed one.
+Scale error_scale(const inference::AnomalyMap& map, double scale_max) {
+  Scale scale{map.size, {}, "Reconstruction error", "mean squared, fixed scale, uncalibrated", {}};
+  for (const float error : map.values)
+    scale.shares.push_back(static_cast<float>(std::clamp(error / scale_max, 0.0, 1.0)));
+  constexpr int kTicks = 4;
+  for (int i = 0; i <= kTicks; ++i) {
+    const std::string label = fmt::format("{:.4g}", scale_max * i / kTicks);
+    scale.ticks.emplace_back(static_cast<double>(i) / kTicks, i == kTicks ? "\u2265 " + label : label);
+  }
+  return scale;
+}
+
+// Each patch by how rare so great an error is in normal images.
+Scale percentile_scale(const inference::AnomalyMap& map) {
+  const std::vector<double> percentiles = object::patch_percentiles(map);
+  Scale scale{map.size / map.patch_size, {}, "Percentile of normal images", "", {}};
+  for (const double percentile : percentiles) scale.shares.push_back(static_cast<float>(percentile_share(percentile)));
+  scale.note = fmt::format("patch error, {} images, {}", map.reference.images, map.reference.body_part);
+  for (const auto& [percentile, label] : {std::pair{0.0, "0"}, {90.0, "90"}, {99.0, "99"}, {99.9, "\u2265 99.9"}})
+    scale.ticks.emplace_back(percentile_share(percentile), label);
+  return scale;
+}
+
+Layout lay_out(const object::GrayImage& radiograph, const Scale& scale, const OverlayText& text) {
   Layout l;
   l.text_px = std::clamp(std::max(radiograph.rows, radiograph.columns) / 60, 16, 32);
   l.small_px = std::max(14, l.text_px * 4 / 5);
@@ -48,8 +79,8 @@ Layout lay_out(const object::GrayImage& radiograph, const OverlayText& text) {
   l.columns = std::max({kCanvasWidthMin, 24 * l.text_px, radiograph.columns + strip_min});
   const int strip = l.columns - radiograph.columns;
   const int strip_text_width = std::min(strip - 2 * l.gap, 16 * l.text_px);
-  l.bar_title_height = text_height(kBarTitle, small_style(l), strip_text_width);
-  const int note_height = text_height(kBarNote, small_style(l), strip_text_width);
+  l.bar_title_height = text_height(scale.title, small_style(l), strip_text_width);
+  const int note_height = text_height(scale.note, small_style(l), strip_text_width);
   const int bar_top = l.gap + l.bar_title_height + l.gap + l.text_px / 2;
   const int bar_height_min = 7 * l.text_px;
   const int below_bar = l.text_px / 2 + l.gap + note_height + l.gap;
@@ -68,14 +99,12 @@ Layout lay_out(const object::GrayImage& radiograph, const OverlayText& text) {
   return l;
 }
 
-// The map, as shares of the scale, at the radiograph's size.
-std::vector<float> resample(const inference::AnomalyMap& map, double scale_max, int rows, int columns) {
-  cv::Mat shares(map.size, map.size, CV_32F);
-  std::transform(map.values.begin(), map.values.end(), shares.ptr<float>(),
-                 [&](float error) { return static_cast<float>(std::clamp(error / scale_max, 0.0, 1.0)); });
+// The shares of the scale at the radiograph's size.
+std::vector<float> resample(Scale& scale, int rows, int columns) {
+  const cv::Mat shares(scale.side, scale.side, CV_32F, scale.shares.data());
   std::vector<float> out(static_cast<std::size_t>(rows) * columns);
   cv::Mat to(rows, columns, CV_32F, out.data());
-  const bool shrinks = rows < map.size && columns < map.size;
+  const bool shrinks = rows < scale.side && columns < scale.side;
   cv::resize(shares, to, to.size(), 0, 0, shrinks ? cv::INTER_AREA : cv::INTER_LINEAR);
   return out;
 }
@@ -95,20 +124,17 @@ RgbImage draw_bar(int rows, int columns) {
   return bar;
 }
 
-void draw_colour_bar(Canvas& canvas, const Layout& l, double scale_max) {
-  canvas.text(kBarTitle, small_style(l), l.bar.x, l.gap, l.bar_text.width);
+void draw_colour_bar(Canvas& canvas, const Layout& l, const Scale& scale) {
+  canvas.text(scale.title, small_style(l), l.bar.x, l.gap, l.bar_text.width);
   canvas.put(draw_bar(l.bar.height, l.bar.width), l.bar.x, l.bar.y);
   canvas.frame({l.bar.x - 1, l.bar.y - 1, l.bar.width + 2, l.bar.height + 2}, kSmallPrint);
-  constexpr int kTicks = 4;
-  for (int i = 0; i <= kTicks; ++i) {
-    const int y = l.bar.y + (l.bar.height - 1) * (kTicks - i) / kTicks;
+  for (const auto& [share, label] : scale.ticks) {
+    const int y = l.bar.y + static_cast<int>((l.bar.height - 1) * (1 - share));
     canvas.fill({l.bar.x + l.bar.width, y, l.gap / 2, 1}, kText);
-    std::string label = fmt::format("{:.4g}", scale_max * i / kTicks);
-    if (i == kTicks) label = "\u2265 " + label;
     const int height = text_height(label, body_style(l), -1);
     canvas.text(label, body_style(l), l.bar.x + l.bar.width + l.gap, y - height / 2, -1);
   }
-  canvas.text(kBarNote, small_style(l), l.bar_text.x, l.bar_text.y, l.bar_text.width);
+  canvas.text(scale.note, small_style(l), l.bar_text.x, l.bar_text.y, l.bar_text.width);
 }
 
 }  // namespace
@@ -120,6 +146,12 @@ Colour hot_colour(double share) {
     return static_cast<std::uint8_t>(std::lround(255 * std::clamp((share - from) / (to - from), 0.0, 1.0)));
   };
   return {ramp(0, kRed), ramp(kRed, kGreen), ramp(kGreen, 1)};
+}
+
+double percentile_share(double percentile) {
+  constexpr double kDecades = 3;  // 90, 99, 99.9.
+  const double rarity = 1 - percentile / 100;
+  return rarity > 0 ? std::clamp(-std::log10(rarity) / kDecades, 0.0, 1.0) : 1.0;
 }
 
 Colour blend(std::uint8_t grey, double share) {
@@ -142,9 +174,14 @@ Result<OverlayPicture> draw_overlay(const object::GrayImage& radiograph, const i
     return invalid_argument("draw overlay: the anomaly map holds a value that is no number");
   if (!(scale_max > 0)) return invalid_argument("draw overlay: the end of the colour scale is not positive");
 
+  const bool calibrated = object::is_calibrated(map);
+  if (calibrated && (map.patch_size < 1 || map.size % map.patch_size != 0))
+    return invalid_argument("draw overlay: a calibrated map that does not consist of whole patches");
+
   try {
-    const Layout l = lay_out(radiograph, text);
-    const std::vector<float> shares = resample(map, scale_max, radiograph.rows, radiograph.columns);
+    Scale scale = calibrated ? percentile_scale(map) : error_scale(map, scale_max);
+    const Layout l = lay_out(radiograph, scale, text);
+    const std::vector<float> shares = resample(scale, radiograph.rows, radiograph.columns);
     RgbImage picture{radiograph.rows, radiograph.columns, std::vector<std::uint8_t>(shares.size() * 3)};
     for (std::size_t i = 0; i < shares.size(); ++i) {
       const Colour colour = blend(radiograph.pixels[i], shares[i]);
@@ -153,7 +190,7 @@ Result<OverlayPicture> draw_overlay(const object::GrayImage& radiograph, const i
 
     Canvas canvas(l.rows, l.columns, kBackground);
     canvas.put(picture, 0, 0);
-    draw_colour_bar(canvas, l, scale_max);
+    draw_colour_bar(canvas, l, scale);
     const int inner = l.columns - 2 * l.gap;
     canvas.fill(l.warning, kWarning);
     canvas.text(text.disclaimer, warning_style(l), l.gap, l.warning.y + l.gap / 2, inner);

@@ -1,7 +1,8 @@
 // overlay picture: the radiograph with its anomaly map over it, a colour bar beside it and what was found below.
 //
-// Guarantee: the colour of an error is the same in every picture: the scale runs from 0 to the task's map_scale_max and
-//            is never stretched to an image. Nothing is drawn over the anatomy but the map. No identity is drawn.
+// Guarantee: the scale is never stretched to an image. Uncalibrated, the colour of an error is the same in every
+//            picture: the scale runs from 0 to the task's map_scale_max. Calibrated, the colour of a percentile is.
+//            Nothing is drawn over the anatomy but the map. No identity is drawn.
 // Threads:   reentrant.
 // Shapes:    the radiograph lies at the top left of the canvas, at its own size; the canvas is at least 640 wide and
 //            text at least 14 px, larger on larger pictures, because viewers shrink them to fit a screen.
@@ -36,14 +37,18 @@ struct OverlayPicture {
   Rectangle colour_bar;  // Top: the end of the scale; left: over black, right: over white.
 };
 
+// Where a percentile of normal patches lies on the scale: each third of it is ten times as rare as the one below, 90 at
+// one third, 99 at two, 99.9 and above at its end; most patches of a normal image are hardly tinted.
+double percentile_share(double percentile);
 // The colour of `share` of the scale, 0 to 1: black, red, yellow, white.
 Colour hot_colour(double share);
 // `grey` as it shows through the map where it has `share` of the scale.
 Colour blend(std::uint8_t grey, double share);
 
-// `map` covers the whole radiograph and is resampled to its aspect ratio.
-// Errors: kInvalidArgument if radiograph or map are empty, their sizes do not agree with their values, the map holds a
-//         value that is no number, or `scale_max` is not positive.
+// `map` covers the whole radiograph and is resampled to its aspect ratio. Uncalibrated, its pixels are drawn;
+// calibrated, its patches, each by the percentile of its mean error, and `scale_max` plays no part. Errors:
+// kInvalidArgument if radiograph or map are empty, their sizes do not agree with their values, the map holds a
+//         value that is no number, `scale_max` is not positive, or a calibrated map has no whole patches.
 Result<OverlayPicture> draw_overlay(const object::GrayImage& radiograph, const inference::AnomalyMap& map,
                                     double scale_max, const OverlayText& text);
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "dicom_node/object/dataset_text.h"
+#include "dicom_node/object/map_percentiles.h"
 #include "dicom_node/object/part10.h"
 #include "dicom_node/object/result_identity.h"
 #include "dicom_node/object/sha256.h"
@@ -50,6 +51,12 @@ OverlayText overlay_text(const ReportedImage& image, const ResultContext& contex
   }
   text.details.push_back("SKELEX node " + context.config.node_version);
   return text;
+}
+
+std::string scale_in_words(const inference::AnomalyMap& map, const config::TaskConfig& task) {
+  if (!object::is_calibrated(map)) return fmt::format("fixed scale 0 to {:.4g}, uncalibrated", task.map_scale_max);
+  return fmt::format("fixed scale of percentiles among the patches of {} normal images of {}, calibration {}",
+                     map.reference.images, map.reference.body_part, map.reference.digest);
 }
 
 void put_code(DcmItem& item, const DcmTagKey& sequence, const Code& code) {
@@ -189,10 +196,10 @@ Result<Overlay> make_overlay(const ReportedImage& image, const OverlayReference&
 
   const std::string derivation = fmt::format(
       "Masked reconstruction error (squared, mean of channels) of {}, {} mode, {} passes, mask ratio {:.4g}, seed {}; "
-      "colour map hot, fixed scale 0 to {:.4g}, opacity up to {:.4g}, uncalibrated; over the windowed radiograph, "
+      "colour map hot, {}, opacity up to {:.4g}; over the windowed radiograph, "
       "which lies at the top left with {} columns and {} rows, {}",
-      map->model_version, map->map.mode, map->map.passes, map->map.mask_ratio, map->map.seed, task.map_scale_max,
-      kOpacityMax, picture.picture.width, picture.picture.height,
+      map->model_version, map->map.mode, map->map.passes, map->map.mask_ratio, map->map.seed,
+      scale_in_words(map->map, task), kOpacityMax, picture.picture.width, picture.picture.height,
       unscaled ? std::string("as in the source") : fmt::format("scaled from {} columns and {} rows", columns, rows));
   result.putAndInsertString(DCM_DerivationDescription, text(derivation).c_str());
   put_pixels(result, picture.image);

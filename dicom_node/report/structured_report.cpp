@@ -14,6 +14,7 @@
 #include <set>
 
 #include "dicom_node/object/dataset_text.h"
+#include "dicom_node/object/map_percentiles.h"
 #include "dicom_node/object/part10.h"
 #include "dicom_node/object/result_identity.h"
 #include "dicom_node/object/sha256.h"
@@ -169,6 +170,7 @@ void add_algorithm(TreeWriter& tree, const object::FindingRecord& finding, const
     parameter(fmt::format("passes={}", prediction.map.passes));
     parameter(fmt::format("mask_ratio={:.4g}", prediction.map.mask_ratio));
     parameter(fmt::format("seed={}", prediction.map.seed));
+    if (object::is_calibrated(prediction.map)) parameter("calibration=" + prediction.map.reference.digest);
   }
   for (const std::string& rendering : finding.rendering) parameter("rendering " + rendering);
   tree.code(Types::RT_hasConceptMod, kAlgorithmFamily, kArtificialIntelligence);
@@ -217,17 +219,25 @@ void add_values(TreeWriter& tree, const config::TaskConfig& task, const inferenc
     case config::OutputKind::kAnomalyMap:
       tree.open_number(Types::RT_contains, kAnomalyScore, prediction.map.score, 6, unit_code("1"));
       tree.close();
+      if (!object::is_calibrated(prediction.map)) break;
+      tree.open_number(Types::RT_contains, kAnomalyPercentile, object::score_percentile(prediction.map), 1,
+                       unit_code("%"));
+      tree.close();
       break;
   }
 }
 
-void add_notes(TreeWriter& tree, const Source& source, const config::TaskConfig& task) {
+void add_notes(TreeWriter& tree, const Source& source, const config::TaskConfig& task,
+               const inference::AnomalyMap& map) {
   const storage::RouteDecision& route = source.image->record.route;
   const auto note = [&](const std::string& text) { tree.text(Types::RT_contains, kQualityNote, text); };
   if (!route.body_part.empty())
     note(fmt::format("Body part {}, taken from {}", route.body_part, route.body_part_evidence));
   if (!route.reason.empty()) note(route.reason);  // Tasks that were left out: "out of scope: ...".
-  if (task.output == config::OutputKind::kAnomalyMap)
+  if (object::is_calibrated(map))
+    note(fmt::format("The anomaly score's percentile is among {} normal images of {}", map.reference.images,
+                     map.reference.body_part));
+  else if (task.output == config::OutputKind::kAnomalyMap)
     note("The anomaly score is uncalibrated: it has no reference of healthy images");
   else if (task.output != config::OutputKind::kRegression)
     note("The probability is uncalibrated");
@@ -255,7 +265,7 @@ void add_measurement_group(TreeWriter& tree, const Source& source, const object:
   add_finding_site(tree, source);
   add_algorithm(tree, finding, task);
   add_values(tree, task, prediction);
-  add_notes(tree, source, task);
+  add_notes(tree, source, task, prediction.map);
   tree.image(Types::RT_contains, kSourceOfMeasurement, record.sop_class_uid, record.sop_instance_uid);
   for (const OverlayReference& overlay : study.overlays) {
     if (overlay.source_uid == record.sop_instance_uid.str() && overlay.task == prediction.task)

@@ -32,6 +32,24 @@ TEST(FindingSummary, WordsForAPerson) {
               ElementsAre("Anomaly score 0.0005 (uncalibrated)"));
 }
 
+TEST(FindingSummary, ACalibratedScoreIsSaidWithItsPercentileAndAmongWhat) {
+  object::FindingRecord finding = made::anomaly();  // Score 0.00051.
+  made::calibrate(finding, "KNEE");
+  EXPECT_THAT(finding_lines(made::anomaly_task(), finding.prediction),
+              ElementsAre("Anomaly score 0.0005, percentile 45.9 of 214 normal images, KNEE"));
+  EXPECT_EQ(model_line(finding.prediction),
+            "anomaly: demo-anomaly 0f1e2d3c, partition, 8 passes, seed 185372638192, calibration feedbeef");
+}
+
+TEST(FindingSummary, APercentileIsNeverRoundedToNoneOrAll) {
+  EXPECT_EQ(percentile_text(0), "<0.1");
+  EXPECT_EQ(percentile_text(0.1), "0.1");
+  EXPECT_EQ(percentile_text(97.46), "97.5");
+  EXPECT_EQ(percentile_text(99.9), "99.9");
+  EXPECT_EQ(percentile_text(99.96), ">99.9");
+  EXPECT_EQ(percentile_text(100), ">99.9");
+}
+
 TEST(FindingSummary, RoundingNeverContradictsTheLevelBesideIt) {
   EXPECT_THAT(lines(made::fracture_task(), {0.6999}), ElementsAre("Fracture 0.69990 doubtful"));
   EXPECT_THAT(lines(made::fracture_task(), {0.9999}), ElementsAre("Fracture >0.99 certain"));

@@ -93,7 +93,19 @@ inline inference::AnomalyMap patch_at(int y, int x, float error) {
   map.mode = "partition";
   map.mask_ratio = 0.75;
   map.seed = 185372638192;
+  map.patch_size = 16;
   return map;
+}
+
+// The percentiles of made::patch_at(): an error of 0 has 45, of 0.05 and more 99.9, in a straight line between.
+inline void calibrate(object::FindingRecord& finding, const std::string& body_part = "HAND") {
+  finding.prediction.map.reference = {"sha256:feedbeef" + std::string(56, '0'),
+                                      body_part,
+                                      214,
+                                      {0, 90, 99.9, 100},
+                                      {0, 0, 0.05, 0.05},
+                                      {0, 0.001, 0.01, 0.1}};
+  finding.prediction.model_version += "+cal:feedbeef00000000";
 }
 
 inline object::FindingRecord anomaly(int y = 56, int x = 168, float error = 0.1f) {

@@ -70,6 +70,80 @@ TEST(OverlayPicture, SameErrorHasSameColourInEveryPicture) {
   EXPECT_NE(b->image.at(168, 56), b->image.at(56, 168));
 }
 
+inference::AnomalyMap calibrated(const inference::AnomalyMap& map) {
+  object::FindingRecord finding = made::anomaly();
+  finding.prediction.map = map;
+  made::calibrate(finding);
+  return finding.prediction.map;
+}
+
+TEST(OverlayPicture, CalibratedSameErrorOfOneBodyPartHasSameColourInEveryPicture) {
+  // Patches of one error, in other places of pictures that differ elsewhere: a scale stretched to a picture, or one by
+  // ranks within it, would colour them differently.
+  inference::AnomalyMap a = made::patch_at(56, 168, 0.03f), b = made::patch_at(120, 40, 0.03f);
+  for (const int y : {168, 184, 200}) {
+    for (const int x : {168, 184, 200}) {
+      const inference::AnomalyMap hot = made::patch_at(y, x, 0.2f);
+      for (std::size_t i = 0; i < b.values.size(); ++i) b.values[i] = std::max(b.values[i], hot.values[i]);
+    }
+  }
+  const auto in_a = draw_overlay(grey(224, 224), calibrated(a), 0.1, text());
+  const auto in_b = draw_overlay(grey(224, 224), calibrated(b), 0.1, text());
+  ASSERT_TRUE(in_a.ok() && in_b.ok());
+  EXPECT_EQ(in_a->image.at(56, 168), in_b->image.at(120, 40));
+  EXPECT_EQ(in_b->image.at(184, 184), blend(60, 1.0)) << "above all normal patches";
+  EXPECT_NE(in_b->image.at(184, 184), in_b->image.at(120, 40));
+
+  // And all over a picture, whatever its size.
+  inference::AnomalyMap flat = a;
+  std::fill(flat.values.begin(), flat.values.end(), 0.03f);
+  const Colour wanted = blend(60, static_cast<float>(percentile_share(90 + 0.6f * 9.9)));
+  for (const auto& [rows, columns] : {std::pair{224, 224}, {300, 90}, {9, 7}}) {
+    const auto picture = draw_overlay(grey(rows, columns), calibrated(flat), 0.1, text());
+    ASSERT_TRUE(picture.ok());
+    EXPECT_EQ(picture->image.at(0, 0), wanted);
+    EXPECT_EQ(picture->image.at(rows - 1, columns / 2), wanted);
+  }
+}
+
+TEST(OverlayPicture, CalibratedColoursFollowThePercentileAndNotMapScaleMax) {
+  const inference::AnomalyMap map = calibrated(made::patch_at(56, 168, 0.03f));
+  const auto a = draw_overlay(grey(224, 224), map, 0.1, text()), b = draw_overlay(grey(224, 224), map, 0.9, text());
+  ASSERT_TRUE(a.ok() && b.ok());
+  EXPECT_EQ(a->image.pixels, b->image.pixels);
+  const double percentile = 90 + 0.03 / 0.05 * 9.9;
+  const Colour wanted = blend(60, percentile_share(percentile)), drawn = a->image.at(56, 168);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_NEAR(drawn[i], wanted[i], 12) << "between the middles of patches";
+}
+
+TEST(OverlayPicture, PercentileScaleGivesEachDecadeOfRarityAThird) {
+  EXPECT_EQ(percentile_share(0), 0);
+  EXPECT_NEAR(percentile_share(90), 1 / 3.0, 1e-9);
+  EXPECT_NEAR(percentile_share(99), 2 / 3.0, 1e-9);
+  EXPECT_NEAR(percentile_share(99.9), 1, 1e-9);
+  EXPECT_EQ(percentile_share(100), 1);
+  double before = 0;
+  for (double percentile = 0; percentile <= 100; percentile += 0.05) {
+    EXPECT_GE(percentile_share(percentile), before);
+    before = percentile_share(percentile);
+  }
+}
+
+TEST(OverlayPicture, LegendSaysWhichScaleItIs) {
+  const inference::AnomalyMap map = made::patch_at(56, 168, 0.03f);
+  const auto plain = draw_overlay(grey(300, 300), map, 0.1, text());
+  const auto ranked = draw_overlay(grey(300, 300), calibrated(map), 0.1, text());
+  ASSERT_TRUE(plain.ok() && ranked.ok());
+  const Rectangle bar = ranked->colour_bar;
+  EXPECT_EQ(ranked->image.at(bar.y, bar.x), blend(0, 1.0));
+  bool differ = false;  // Beside the bar: the numbers of the scale.
+  for (int y = bar.y; y < bar.y + bar.height; ++y) {
+    for (int x = bar.x + bar.width + 2; x < ranked->image.columns; ++x)
+      differ |= plain->image.at(y, x) != ranked->image.at(y, x);
+  }
+  EXPECT_TRUE(differ);
+}
+
 TEST(OverlayPicture, NoErrorLeavesTheRadiographUntouched) {
   object::GrayImage radiograph = grey(300, 200);
   for (std::size_t i = 0; i < radiograph.pixels.size(); ++i) radiograph.pixels[i] = static_cast<std::uint8_t>(i % 251);
@@ -160,6 +234,10 @@ TEST(OverlayPicture, RefusesWhatCannotBeDrawn) {
   EXPECT_EQ(draw_overlay(grey(10, 10), map, 0.0, text()).status().code(), StatusCode::kInvalidArgument);
   inference::AnomalyMap wrong = map;
   wrong.values.pop_back();
+  EXPECT_EQ(draw_overlay(grey(10, 10), wrong, 0.1, text()).status().code(), StatusCode::kInvalidArgument);
+  wrong = map;
+  wrong = calibrated(map);
+  wrong.patch_size = 15;
   EXPECT_EQ(draw_overlay(grey(10, 10), wrong, 0.1, text()).status().code(), StatusCode::kInvalidArgument);
   wrong = map;
   wrong.values[7] = std::numeric_limits<float>::quiet_NaN();

@@ -58,6 +58,12 @@ inference::AnomalyMap map_from(const json& j) {
       sum += error;
     }
   }
+  map.patch_size = 16;
+  if (j.contains("reference")) {
+    const json& from = j["reference"];
+    map.reference = {from.at("digest"), from.at("body_part"),   from.at("images"),
+                     from.at("levels"), from.at("patch_error"), from.at("image_score")};
+  }
   map.score = j.contains("score") ? j["score"].get<double>() : sum / (map.size * map.size);
   return map;
 }

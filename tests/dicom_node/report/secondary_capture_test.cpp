@@ -195,6 +195,23 @@ TEST(SecondaryCapture, WhatChangesTheBytesChangesTheUid) {
   EXPECT_FALSE(uids.insert(uid(image, later)).second);
 }
 
+TEST(SecondaryCapture, SaysWhetherItsColoursAreCalibratedAndHasAnotherUidThen) {
+  object::FindingRecord finding = made::anomaly();
+  Made before = make(made::image(made::kHand, {finding}), made::context());
+  EXPECT_NE(get(before.dataset(), DCM_DerivationDescription).find("fixed scale 0 to 0.1, uncalibrated"),
+            std::string::npos);
+  made::calibrate(finding);
+  Made after = make(made::image(made::kHand, {finding}), made::context());
+  const std::string words = get(after.dataset(), DCM_DerivationDescription);
+  EXPECT_NE(words.find("percentiles among the patches of 214 normal images of HAND, calibration sha256:feedbeef"),
+            std::string::npos)
+      << words;
+  EXPECT_EQ(words.find("uncalibrated"), std::string::npos);
+  EXPECT_LE(words.size(), 1024u) << "VR ST";
+  EXPECT_NE(after.overlay.object.sop_instance_uid, before.overlay.object.sop_instance_uid);
+  EXPECT_NE(after.overlay.picture.image.pixels, before.overlay.picture.image.pixels);
+}
+
 TEST(SecondaryCapture, AForeignDisclaimerKeepsTheCharacterSetTrue) {
   ResultContext context = made::context();
   context.config.tasks.back().name = "anomalie-\u00fc";

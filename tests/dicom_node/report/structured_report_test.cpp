@@ -203,6 +203,21 @@ TEST(StructuredReport, AnomalyHasItsScoreSaysItIsUncalibratedAndShowsTheOverlay)
   EXPECT_EQ(group.one("121080").value, study.overlays.at(0).sop_instance_uid.str());
 }
 
+TEST(StructuredReport, ACalibratedAnomalyHasItsPercentileInPercentAndSaysAmongWhat) {
+  object::FindingRecord finding = made::anomaly();
+  const Made uncalibrated = make_one({finding});
+  EXPECT_TRUE(uncalibrated.groups().at(0)->all("SKX-ANOM-PCT").empty());
+  made::calibrate(finding);
+  const Made sr = make_one({finding});
+  const Item& group = *sr.groups().at(0);
+  EXPECT_EQ(group.one("SKX-ANOM").value, "0.000510 1");
+  EXPECT_EQ(group.one("SKX-ANOM-PCT").value, "45.9 %");
+  EXPECT_THAT(group.values("SKX-NOTE"), testing::Contains(HasSubstr("214 normal images of HAND")));
+  EXPECT_THAT(group.values("SKX-NOTE"), testing::Not(testing::Contains(HasSubstr("uncalibrated"))));
+  EXPECT_THAT(group.values("111002"), testing::Contains(HasSubstr("calibration=sha256:feedbeef")));
+  EXPECT_NE(sr.object.sop_instance_uid, uncalibrated.object.sop_instance_uid) << "other bytes, another UID";
+}
+
 TEST(StructuredReport, SaysBodyPartAndWhatItWasTakenFrom) {
   const Made sr = make_one({made::finding(made::fracture_task(), {0.1})});
   EXPECT_THAT(sr.groups().at(0)->values("SKX-NOTE"),

@@ -51,6 +51,9 @@ def finding(rng, task):
     if task["output"] == "anomaly_map":
         record["map"] = {"mode": "partition", "passes": 8, "seed": rng.randrange(1 << 48), "peak": rng.uniform(0.02, 0.15),
                          "y": rng.uniform(40, 180), "x": rng.uniform(40, 180), "score": rng.uniform(0.001, 0.05)}
+        if rng.random() < 0.5:
+            record["map"]["reference"] = {"digest": digest, "body_part": "KNEE", "images": 214, "levels": [0, 90, 99.9, 100],
+                                          "patch_error": [0, 0.004, 0.02, 0.2], "image_score": [0, 0.01, 0.04, 0.1]}
     elif task["output"] == "regression":
         record["scores"] = [["Bone age", round(rng.uniform(1, 228), 4), "mo"]]
     else:
@@ -166,7 +169,11 @@ def check_group(group, task, record, header):
                 [c.ConceptCodeSequence[0].CodeMeaning for c in i.get("ContentSequence", [])])
                for i in content if i.ValueType == "NUM"]
     if task["output"] == "anomaly_map":
-        assert numbers == [("SKX-ANOM", pytest.approx(record["map"]["score"], abs=5e-7), "1", [])]
+        expected = [("SKX-ANOM", pytest.approx(record["map"]["score"], abs=5e-7), "1", [])]
+        if reference := record["map"].get("reference"):
+            percentile = np.interp(record["map"]["score"], reference["image_score"], reference["levels"])
+            expected.append(("SKX-ANOM-PCT", pytest.approx(percentile, abs=0.051), "%", []))
+        assert numbers == expected
         assert len(named(content, "121080")) == 1
         assert f"seed={record['map']['seed']}" in [i.TextValue for i in named(content, "111002")]
         return
