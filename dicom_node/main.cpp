@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "config/node_config.h"
+#include "dicom_node/analyze/calibrated_predictor.h"
 #include "dicom_node/operate/commands/commands.h"
 #include "dicom_node/operate/logging.h"
 #include "dicom_node/receive/dcmtk_setup.h"
@@ -68,6 +69,16 @@ int main(int argc, char** argv) {
   predict->add_option("--out", out, "Folder for the results")->required();
   predict->add_option("PATH", paths, "DICOM files or folders")->required();
 
+  std::string task;
+  std::size_t images_min = 200;
+  CLI::App* calibrate = configured(
+      app.add_subcommand("calibrate", "Makes the reference of an anomaly map from normal images, by body part"));
+  calibrate->add_option("--out", out, "File to write, for the task's key `calibration`")->required();
+  calibrate->add_option("--images-min", images_min, "Body parts with fewer images are left out (default 200)")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{1'000'000'000}));
+  calibrate->add_option("--task", task, "The task, where several draw anomaly maps");
+  calibrate->add_option("PATH", paths, "DICOM files or folders of normal images")->required();
+
   CLI::App* route = listing(configured(app.add_subcommand("route", "Explains which rule an image matches and why")));
   route->add_option("PATH", paths, "DICOM files or folders")->required();
 
@@ -115,14 +126,17 @@ int main(int argc, char** argv) {
   node::operate::configure_logging(config->log);
   node::receive::configure_dcmtk(config->receive.dimse_timeout);
 
-  const node::operate::PredictorFactory open_predictor = [](const node::config::InferenceConfig& inference) {
-    return node::inference::open_engine(inference, system_clock());
+  const node::operate::PredictorFactory open_predictor =
+      [](const node::config::InferenceConfig& inference) -> node::Result<std::unique_ptr<node::inference::Predictor>> {
+    NODE_ASSIGN_OR_RETURN(auto engine, node::inference::open_engine(inference, system_clock()));
+    return node::analyze::open_calibrated_predictor(std::move(engine), inference.tasks);
   };
   const auto run = [&] {
     if (*serve) return node::operate::serve(*config, open_predictor);
     if (*check) return node::operate::check(*config, open_predictor);
     if (*models) return node::operate::models(*config, open_predictor, json);
     if (*predict) return node::operate::predict(*config, open_predictor, out, paths);
+    if (*calibrate) return node::operate::calibrate(*config, open_predictor, out, images_min, task, paths);
     if (*route) return node::operate::route(*config, paths, json);
     if (*show) return node::operate::show_study(*config, study);
     if (*retry) return node::operate::retry_study(*config, study, json);

@@ -23,6 +23,10 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
 int models(const config::NodeConfig& config, const PredictorFactory& open_predictor, bool json);
 int predict(const config::NodeConfig& config, const PredictorFactory& open_predictor, const std::string& out,
             const std::vector<std::string>& paths);
+// Quantiles of the map task's errors over normal images, by body part, into the file `out`; a body part with fewer than
+// `images_min` images is left out. `task` may be empty where one task alone draws maps.
+int calibrate(const config::NodeConfig& config, const PredictorFactory& open_predictor, const std::string& out,
+              std::size_t images_min, const std::string& task, const std::vector<std::string>& paths);
 int route(const config::NodeConfig& config, const std::vector<std::string>& paths, bool json);
 int list_studies(const config::NodeConfig& config, const std::string& state, bool json);
 int show_study(const config::NodeConfig& config, const std::string& study_instance_uid);

@@ -8,17 +8,14 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <future>
 #include <map>
 #include <optional>
 #include <set>
-#include <string_view>
 
 #include "dicom_node/node.h"
 #include "dicom_node/object/finding_record.h"
-#include "dicom_node/object/image_loader.h"
-#include "dicom_node/object/instance_header.h"
 #include "dicom_node/object/result_identity.h"
+#include "dicom_node/operate/commands/analysed_image.h"
 #include "dicom_node/operate/commands/commands.h"
 #include "dicom_node/operate/instance_json.h"
 #include "dicom_node/report/study_objects.h"
@@ -36,8 +33,7 @@ struct Work {
   std::string problem;  // Why it is no instance at all, and whether that is a failure: else it is skipped.
   bool failed = false;
   std::optional<report::ReportedImage> image;
-  std::future<Result<std::vector<Prediction>>> answer;  // Valid while a request is out.
-  std::vector<std::string> rendering;
+  PendingAnalysis pending;  // Its answer is valid while a request is out.
   InstanceOutputs outputs;
 };
 
@@ -52,31 +48,6 @@ std::vector<std::vector<Work>> group_by_study(std::vector<Work> works) {
     groups[found->second].push_back(std::move(work));
   }
   return groups;
-}
-
-// Says of itself that it is DICOM (PS3.10 7.1): then being unreadable is a failure, wherever the file was found.
-bool claims_to_be_dicom(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  char magic[4] = {};
-  return file.seekg(128) && file.read(magic, sizeof magic) && std::string_view(magic, sizeof magic) == "DICM";
-}
-
-Result<report::ReportedImage> read_image(const std::string& path, const route::Router& router) {
-  NODE_ASSIGN_OR_RETURN(const object::InstanceHeader header, object::read_instance_header(path));
-  NODE_ASSIGN_OR_RETURN(const storage::Uid sop, storage::Uid::parse(header.sop_instance_uid));
-  NODE_ASSIGN_OR_RETURN(const storage::Uid study, storage::Uid::parse(header.study_instance_uid));
-  storage::InstanceRecord record{.sop_instance_uid = sop, .study_instance_uid = study};
-  record.series_instance_uid = header.series_instance_uid;
-  record.sop_class_uid = header.sop_class_uid;
-  record.transfer_syntax_uid = header.transfer_syntax_uid;
-  record.modality = header.modality;
-  record.accession_number = header.accession_number;
-  record.route = router.route(header, "");
-  if (record.route.tasks.empty()) {
-    record.state = InstanceState::kSkipped;
-    record.reason = record.route.reason;
-  }
-  return report::ReportedImage{std::move(record), path, {}};
 }
 
 // The time that all objects bear: SOURCE_DATE_EPOCH, so that a run can be repeated, or the clock.
@@ -107,31 +78,24 @@ class Run {
     context_.node_uid = object::derive_uid("predict-node", config.receive.ae_title, "", "", "").str();
   }
 
-  // Loads the image and asks for its tasks; the answer comes through work.answer.
+  // Loads the image and asks for its tasks; the answer comes through work.pending.
   void submit(Work& work) {
     storage::InstanceRecord& record = work.image->record;
-    auto loaded = object::load_image(work.image->file, {.render_for_processing = true});
-    if (!loaded.ok()) {
+    auto pending = submit_image(*work.image, predictor_);
+    if (!pending.ok()) {
       record.state =
-          loaded.status().code() == StatusCode::kUnsupported ? InstanceState::kSkipped : InstanceState::kFailed;
-      record.reason = loaded.status().message();
+          pending.status().code() == StatusCode::kUnsupported ? InstanceState::kSkipped : InstanceState::kFailed;
+      record.reason = pending.status().message();
       return;
     }
-    work.rendering = std::move(loaded->rendering);
-    auto promise = std::make_shared<std::promise<Result<std::vector<Prediction>>>>();
-    work.answer = promise->get_future();
-    predictor_.submit({.image = std::move(loaded->radiograph),
-                       .tasks = record.route.tasks,
-                       .seed = object::mask_seed(record.sop_instance_uid.str()),
-                       .priority = record.route.priority},
-                      [promise](Result<std::vector<Prediction>> answer) { promise->set_value(std::move(answer)); });
+    work.pending = std::move(pending).value();
   }
 
   // Waits for the answer and takes it into the record.
   void finish(Work& work) {
-    if (!work.answer.valid()) return;
+    if (!work.pending.answer.valid()) return;
     storage::InstanceRecord& record = work.image->record;
-    Result<std::vector<Prediction>> answer = work.answer.get();
+    Result<std::vector<Prediction>> answer = work.pending.answer.get();
     if (!answer.ok()) {
       record.state = InstanceState::kFailed;
       record.reason = answer.status().message();
@@ -140,7 +104,7 @@ class Run {
     record.state = InstanceState::kAnalysed;
     record.predicted_at = context_.time;
     for (Prediction& prediction : *answer) {
-      object::FindingRecord finding{std::move(prediction), work.rendering};
+      object::FindingRecord finding{std::move(prediction), work.pending.rendering};
       record.predictions.push_back(object::encode_finding(finding));
       work.image->findings.push_back(std::move(finding));
     }
@@ -247,7 +211,7 @@ int predict(const config::NodeConfig& config, const PredictorFactory& open_predi
       work.image = std::move(image).value();
     } else {
       work.problem = image.status().message();
-      work.failed = work.input.named || claims_to_be_dicom(work.input.path);
+      work.failed = unreadable_is_failure(work.input);
     }
     works.push_back(std::move(work));
   }
@@ -259,8 +223,7 @@ int predict(const config::NodeConfig& config, const PredictorFactory& open_predi
   }
 
   Run run(config, **predictor, out, *time);
-  const std::size_t ahead = static_cast<std::size_t>(
-      config.inference.in_flight_max > 0 ? config.inference.in_flight_max : 2 * config.inference.batch_rows_max);
+  const std::size_t ahead = requests_ahead(config.inference);
   const bool progress = isatty(STDERR_FILENO) == 1;
   std::size_t submitted = 0, done = 0;
   bool failed = false;
