@@ -388,6 +388,9 @@ Map minus Sobel, pixel AUROC: {_ci(anomaly['pixel_auroc_map_minus_sobel'])}. Ran
 
 {_verdict(anomaly)}
 
+[ANOMALY_MAP.md](ANOMALY_MAP.md) asks the same of the node's own maps, in both modes, with more measures
+(`tools/map_evaluation`).
+
 `metrics.json` holds all of this for machines, with versions, seed and the SHA-256 of each file.
 
 ## Making them again
