@@ -200,8 +200,8 @@ TEST_F(DeliveryWorkerTest, ARefusalThatCannotSucceedIsParkedAtOnceInThePeersWord
   EXPECT_EQ(peer_.associations(), 1);
   pass(hours(1), minutes(1));
   EXPECT_THAT(peer_.sent(), SizeIs(4)) << "what is parked waits for a person";
-  ASSERT_TRUE(here_.store().release_delivery(delivery(2).id).ok());
   peer_.answers(0x0000);
+  ASSERT_TRUE(here_.store().release_delivery(delivery(2).id).ok());
   settle();
   EXPECT_EQ(delivery(2).state, DeliveryState::kDelivered);
 }
