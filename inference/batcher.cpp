@@ -21,7 +21,7 @@ constexpr int kNiceness = 5;  // An X-ray room waits for its C-STORE, nobody wai
 
 Batcher::Batcher(int queues, Options options, Clock& clock, Run run)
     : options_(std::move(options)), clock_(clock), run_(std::move(run)), queues_(queues) {
-  assert(queues >= 1 && options_.rows_max >= 1);
+  assert(queues >= 0 && options_.rows_max >= 1);
   stats_.waiting_rows.resize(queues);
   thread_ = std::thread([this] { serve(); });
 }

@@ -50,7 +50,7 @@ class Batcher {
   using Batch = std::vector<std::unique_ptr<BatchItem>>;
   using Run = std::function<void(int queue, Batch batch)>;  // Must not throw.
 
-  // `queues`: one per model, named 0 to queues - 1 in submit() and `run`.
+  // `queues`: one per model, named 0 to queues - 1 in submit() and `run`; 0 on a node that only stores and forwards.
   Batcher(int queues, Options options, Clock& clock, Run run);
   ~Batcher();
   Batcher(const Batcher&) = delete;

@@ -292,6 +292,13 @@ TEST_F(EngineOnTinyModels, WhatCannotBeServedIsRefusedAtOpening) {
   EXPECT_THAT(gone.message(), AllOf(HasSubstr("second"), HasSubstr(config_.models[1].path)));
 }
 
+TEST_F(EngineOnTinyModels, ANodeWithoutModelsHasNoTasksAndRefusesRequests) {
+  config_.models.clear();
+  const auto predictor = open();
+  EXPECT_TRUE(predictor->tasks().empty());
+  EXPECT_EQ(submit(*predictor, request({"a"})).get().status().code(), StatusCode::kInvalidArgument);
+}
+
 TEST_F(EngineOnTinyModels, TasksTellTheirModelAndPrecision) {
   config_.tasks = {task("a", "first"), task("map", "maps", config::OutputKind::kAnomalyMap)};
   config_.models[0].precision = config::Precision::kBfloat16;
