@@ -78,6 +78,8 @@ class PosixFileSystem : public FileSystem {
       next += written;
       size_bytes -= static_cast<std::size_t>(written);
     }
+    // A hint without a promise: the disk begins now, and the sync that follows has less to wait for.
+    static_cast<void>(::sync_file_range(file.get(), 0, 0, SYNC_FILE_RANGE_WRITE));
     return ok_status();
   }
 

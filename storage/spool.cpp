@@ -19,32 +19,54 @@ namespace {
 constexpr std::string_view kHexDigits = "0123456789abcdef";
 constexpr std::string_view kSuffix = ".dcm";
 
-// Size and SHA-256 of a file as it is now.
+constexpr std::size_t kPieceBytes = 1024 * 1024;  // Written at once: an ordinary object or a part of a large one.
+
+// Size and SHA-256 of bytes as they pass.
+class Measure {
+ public:
+  Measure() : context_(EVP_MD_CTX_new()) {
+    good_ = context_ != nullptr && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1;
+  }
+  void add(const void* data, std::size_t size_bytes) {
+    size_bytes_ += size_bytes;
+    good_ = good_ && EVP_DigestUpdate(context_.get(), data, size_bytes) == 1;
+  }
+  Result<StoredFile> finish() {
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned int digest_bytes = 0;
+    if (!good_ || EVP_DigestFinal_ex(context_.get(), digest.data(), &digest_bytes) != 1) {
+      return internal_error("SHA-256 failed");
+    }
+    StoredFile measured;
+    measured.size_bytes = size_bytes_;
+    for (unsigned int i = 0; i < digest_bytes; ++i) {
+      measured.sha256_hex += kHexDigits[digest[i] >> 4];
+      measured.sha256_hex += kHexDigits[digest[i] & 15];
+    }
+    return measured;
+  }
+
+ private:
+  struct Free {
+    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+  };
+  std::unique_ptr<EVP_MD_CTX, Free> context_;
+  std::uint64_t size_bytes_ = 0;
+  bool good_;
+};
+
+// Of a file as it is now.
 Result<StoredFile> measure(const std::filesystem::path& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"), &std::fclose);
   if (!file) return not_found("open: the file is gone");
-  const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
-  if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) {
-    return internal_error("SHA-256: initialisation failed");
-  }
   std::setvbuf(file.get(), nullptr, _IONBF, 0);
   std::vector<unsigned char> buffer(256 * 1024);
-  StoredFile measured;
+  Measure measure;
   while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), file.get())) {
-    measured.size_bytes += count;
-    if (EVP_DigestUpdate(context.get(), buffer.data(), count) != 1) return internal_error("SHA-256: update failed");
+    measure.add(buffer.data(), count);
   }
   if (std::ferror(file.get()) != 0) return data_loss("read: Input/output error");
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned int digest_bytes = 0;
-  if (EVP_DigestFinal_ex(context.get(), digest.data(), &digest_bytes) != 1) {
-    return internal_error("SHA-256: final failed");
-  }
-  for (unsigned int i = 0; i < digest_bytes; ++i) {
-    measured.sha256_hex += kHexDigits[digest[i] >> 4];
-    measured.sha256_hex += kHexDigits[digest[i] & 15];
-  }
-  return measured;
+  return measure.finish();
 }
 
 // Keys come back from the database; a damaged one must not name a file elsewhere: "ab/<name>.dcm".
@@ -66,15 +88,47 @@ std::string random_hex() {
 
 }  // namespace
 
+struct IncomingFile::Content {
+  Measure measure;
+  std::vector<char> piece;  // Measured and not yet written.
+  Status written;           // The first failure.
+};
+
+IncomingFile::IncomingFile(FileSystem& file_system, std::filesystem::path path)
+    : file_system_(&file_system), path_(std::move(path)), content_(std::make_unique<Content>()) {}
+
 IncomingFile::IncomingFile(IncomingFile&& other) noexcept
-    : file_system_(other.file_system_), path_(std::move(other.path_)) {
+    : file_system_(other.file_system_), path_(std::move(other.path_)), content_(std::move(other.content_)) {
   other.path_.clear();
 }
 
 IncomingFile& IncomingFile::operator=(IncomingFile&& other) noexcept {
   std::swap(file_system_, other.file_system_);
   std::swap(path_, other.path_);
+  std::swap(content_, other.content_);
   return *this;
+}
+
+Status IncomingFile::append(const void* data, std::size_t size_bytes) {
+  content_->measure.add(data, size_bytes);
+  const char* next = static_cast<const char*>(data);
+  while (size_bytes > 0) {
+    const std::size_t part = std::min(size_bytes, kPieceBytes - content_->piece.size());
+    content_->piece.insert(content_->piece.end(), next, next + part);
+    next += part;
+    size_bytes -= part;
+    if (content_->piece.size() == kPieceBytes) NODE_RETURN_IF_ERROR(flush());
+  }
+  return content_->written;
+}
+
+Status IncomingFile::flush() {
+  std::vector<char>& piece = content_->piece;
+  if (content_->written.ok() && !piece.empty()) {
+    content_->written = file_system_->append(path_, piece.data(), piece.size());
+  }
+  piece.clear();
+  return content_->written;
 }
 
 IncomingFile::~IncomingFile() {
@@ -151,7 +205,8 @@ Result<IncomingFile> Spool::begin() {
 
 Result<StoredFile> Spool::commit(IncomingFile file, const Uid& sop_instance_uid) {
   const auto make_durable = [&]() -> Result<StoredFile> {
-    NODE_ASSIGN_OR_RETURN(StoredFile stored, measure(file.path_));
+    NODE_RETURN_IF_ERROR(file.flush());
+    NODE_ASSIGN_OR_RETURN(StoredFile stored, file.content_->measure.finish());
     const std::string shard = stored.sha256_hex.substr(0, 2);
     // A name of its own for each commit: the loser of two equal arrivals is deleted without touching the winner.
     stored.key = shard + '/' + sop_instance_uid.str() + '.' + random_hex() + std::string(kSuffix);
@@ -177,7 +232,7 @@ Result<StoredFile> Spool::commit(IncomingFile file, const Uid& sop_instance_uid)
 
 Result<StoredFile> Spool::store(const std::string& bytes, const Uid& sop_instance_uid) {
   NODE_ASSIGN_OR_RETURN(IncomingFile file, begin());
-  if (Status written = impl_->file_system.append(file.path(), bytes.data(), bytes.size()); !written.ok()) {
+  if (Status written = file.append(bytes.data(), bytes.size()); !written.ok()) {
     return written.within("store " + sop_instance_uid.str());
   }
   return commit(std::move(file), sop_instance_uid);

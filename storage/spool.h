@@ -25,20 +25,27 @@ struct StoredFile {
   std::string sha256_hex;  // Checked again before every delivery.
 };
 
-class IncomingFile {  // An object still arriving; destroying it uncommitted deletes it. Move-only.
+// An object still arriving; destroying it uncommitted deletes it. Move-only, of one thread. Its digest is taken as the
+// bytes come, so that nothing is read back, and the disk begins to write them before commit() waits for it.
+class IncomingFile {
  public:
   IncomingFile(IncomingFile&& other) noexcept;
   IncomingFile& operator=(IncomingFile&& other) noexcept;
   ~IncomingFile();
 
-  const std::filesystem::path& path() const { return path_; }  // The network library writes here, bit for bit.
+  // Errors: as FileSystem::append(), of these bytes or of earlier ones; what follows an error is not written.
+  Status append(const void* data, std::size_t size_bytes);
+  // Until then the last bytes may be in memory alone. commit() does it too.
+  Status flush();
+  const std::filesystem::path& path() const { return path_; }  // To read what was flushed.
 
  private:
   friend class Spool;
-  IncomingFile(FileSystem& file_system, std::filesystem::path path)
-      : file_system_(&file_system), path_(std::move(path)) {}
+  struct Content;
+  IncomingFile(FileSystem& file_system, std::filesystem::path path);
   FileSystem* file_system_;
   std::filesystem::path path_;  // Empty: moved from or committed.
+  std::unique_ptr<Content> content_;
 };
 
 class Spool {

@@ -35,6 +35,21 @@ Status load_dataset(const std::filesystem::path& file, DcmFileFormat& into, Exte
 
 namespace {
 
+void append_little_endian(std::string& bytes, std::uint32_t value, int count) {
+  for (int i = 0; i < count; ++i) bytes += static_cast<char>(value >> (8 * i) & 0xFF);
+}
+
+// One of group 0002 in Explicit VR Little Endian, its VR with a length of two bytes.
+void append_meta_element(std::string& bytes, std::uint16_t element, std::string_view vr, std::string_view value) {
+  const std::size_t odd = value.size() % 2;
+  append_little_endian(bytes, 0x0002, 2);
+  append_little_endian(bytes, element, 2);
+  bytes += vr;
+  append_little_endian(bytes, static_cast<std::uint32_t>(value.size() + odd), 2);
+  bytes += value;
+  bytes.append(odd, vr == "UI" ? '\0' : ' ');
+}
+
 // Appends what `write` puts into a stream, a bufferful at a time.
 template <typename Write>
 OFCondition append(std::string& bytes, Write write) {
@@ -52,6 +67,24 @@ OFCondition append(std::string& bytes, Write write) {
 }
 
 }  // namespace
+
+std::string encode_meta_header(std::string_view sop_class_uid, std::string_view sop_instance_uid,
+                               std::string_view transfer_syntax_uid, std::string_view source_ae_title) {
+  using namespace std::string_literals;
+  std::string group = "\x02\x00\x01\x00OB\x00\x00\x02\x00\x00\x00\x00\x01"s;  // File Meta Information Version.
+  append_meta_element(group, 0x0002, "UI", sop_class_uid);
+  append_meta_element(group, 0x0003, "UI", sop_instance_uid);
+  append_meta_element(group, 0x0010, "UI", transfer_syntax_uid);
+  append_meta_element(group, 0x0012, "UI", kImplementationClassUid);
+  append_meta_element(group, 0x0013, "SH", kImplementationVersionName);
+  if (!source_ae_title.empty()) append_meta_element(group, 0x0016, "AE", source_ae_title);
+  std::string length;
+  append_little_endian(length, static_cast<std::uint32_t>(group.size()), 4);
+  std::string bytes(128, '\0');
+  bytes += "DICM";
+  append_meta_element(bytes, 0x0000, "UL", length);
+  return bytes += group;
+}
 
 Result<std::string> encode_part10(DcmFileFormat& file) {
   DcmDataset& data_set = *file.getDataset();

@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "config/base/status.h"
 #include "dicom_node/object/instance_header.h"
@@ -28,6 +29,10 @@ enum class Extent {
 // Errors: as read_instance_header().
 Status load_dataset(const std::filesystem::path& file, DcmFileFormat& into, Extent extent,
                     const ReadLimits& limits = {});
+
+// What stands before a data set that is kept as it came: preamble and meta group. Values as given, but padded.
+std::string encode_meta_header(std::string_view sop_class_uid, std::string_view sop_instance_uid,
+                               std::string_view transfer_syntax_uid, std::string_view source_ae_title);
 
 // The bytes of a Part 10 file: Explicit VR Little Endian, our implementation in its meta group. `file` needs its SOP
 // Class and Instance UID. Errors: kInvalidArgument (an element that cannot be written).

@@ -53,6 +53,7 @@ Intake::Intake(const config::ReceiveConfig& config, storage::Spool& spool, stora
     : config_(config), spool_(spool), store_(store), router_(router), node_uid_(store.node_uid().str()) {}
 
 IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, const Sender& sender) {
+  if (const Status flushed = file.flush(); !flushed.ok()) return refusal(flushed);
   // What is it? Read up to the pixel data only, within bounds, before anything else looks at it.
   const auto header = object::read_instance_header(file.path());
   if (!header.ok()) {

@@ -69,7 +69,7 @@ class Intake {
   Intake(const config::ReceiveConfig& config, storage::Spool& spool, storage::StudyStore& store,
          const route::Router& router);
 
-  // `file` is a whole Part 10 file, its data set bit for bit as received.
+  // `file` has got a whole Part 10 file, its data set bit for bit as received.
   IntakeAnswer take(storage::IncomingFile file, const Command& command, const Sender& sender);
 
  private:

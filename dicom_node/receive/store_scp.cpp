@@ -2,7 +2,6 @@
 
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmdata/dcostrma.h>
-#include <dcmtk/dcmdata/dcostrmf.h>
 #include <dcmtk/dcmdata/dctk.h>
 #include <dcmtk/dcmnet/assoc.h>
 #include <dcmtk/dcmnet/dimse.h>
@@ -18,8 +17,6 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
-#include <filesystem>
-#include <fstream>
 #include <limits>
 #include <list>
 #include <string>
@@ -27,6 +24,7 @@
 #include <utility>
 
 #include "config/base/mutex.h"
+#include "dicom_node/object/part10.h"
 #include "dicom_node/receive/association_acceptor.h"
 #include "dicom_node/receive/command_set.h"
 #include "dicom_node/receive/intake.h"
@@ -54,6 +52,10 @@ std::string trimmed(std::string_view text) {
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\0')) text.remove_suffix(1);
   return std::string(text);
+}
+
+std::string calling_ae_title(const T_ASC_Association& association) {
+  return trimmed(association.params->DULparams.callingAPTitle);
 }
 
 // DCMTK's texts may hold what a peer sent: only module and code.
@@ -90,15 +92,13 @@ void cut(int socket) {
 // fragment that may never come. Far beyond the limit the connection is cut.
 class DataSetWriter final : public DcmConsumer {
  public:
-  DataSetWriter(const std::filesystem::path& file, std::uint64_t bytes_max, int socket)
-      : stream_(file, std::ios::binary | std::ios::app), bytes_max_(bytes_max), socket_(socket) {}
+  // `file`: nullptr to swallow everything.
+  DataSetWriter(storage::IncomingFile* file, std::uint64_t bytes_max, int socket)
+      : file_(file), bytes_max_(bytes_max), socket_(socket) {}
 
   std::uint64_t bytes() const { return bytes_; }
   bool too_large() const { return bytes_ > bytes_max_; }
-  bool finish() {
-    stream_.close();
-    return stream_.good();
-  }
+  const Status& written() const { return written_; }
 
   OFBool good() const override { return OFTrue; }
   OFCondition status() const override { return EC_Normal; }
@@ -106,17 +106,20 @@ class DataSetWriter final : public DcmConsumer {
   offile_off_t avail() const override { return std::numeric_limits<offile_off_t>::max(); }
   offile_off_t write(const void* bytes, offile_off_t size) override {
     bytes_ += static_cast<std::uint64_t>(size);
-    if (!too_large()) stream_.write(static_cast<const char*>(bytes), size);
+    if (file_ != nullptr && written_.ok() && !too_large()) {
+      written_ = file_->append(bytes, static_cast<std::size_t>(size));
+    }
     if (bytes_ / 2 > bytes_max_) cut(socket_);
     return size;
   }
   void flush() override {}
 
  private:
-  std::ofstream stream_;
+  storage::IncomingFile* const file_;
   const std::uint64_t bytes_max_;
   const int socket_;
   std::uint64_t bytes_ = 0;
+  Status written_;
 };
 
 class DataSetStream final : public DcmOutputStream {
@@ -231,7 +234,7 @@ struct StoreScp::Impl {
   Result<Command> read_command(Session& session, T_ASC_PresentationContextID& context, Ending& ending);
   OFCondition store(Session& session, T_ASC_PresentationContextID context, const Command& command);
   IntakeAnswer receive(Session& session, const T_ASC_PresentationContext& context, const Command& command,
-                       const T_DIMSE_C_StoreRQ& request, OFCondition& condition);
+                       OFCondition& condition);
   void count(const IntakeAnswer& answer);
   bool is_stopping() const {
     MutexLock lock(mutex);
@@ -459,7 +462,7 @@ OFCondition StoreScp::Impl::store(Session& session, T_ASC_PresentationContextID 
   OFStandard::strlcpy(request.AffectedSOPInstanceUID, command.sop_instance_uid.c_str(),
                       sizeof request.AffectedSOPInstanceUID);
 
-  const IntakeAnswer answer = receive(session, context, command, request, condition);
+  const IntakeAnswer answer = receive(session, context, command, condition);
   if (condition.bad()) return condition;
   count(answer);
 
@@ -488,19 +491,16 @@ OFCondition StoreScp::Impl::store(Session& session, T_ASC_PresentationContextID 
 
 // Reads the whole data set, whatever becomes of it: only then may the peer be answered.
 IntakeAnswer StoreScp::Impl::receive(Session& session, const T_ASC_PresentationContext& context, const Command& command,
-                                     const T_DIMSE_C_StoreRQ& request, OFCondition& condition) {
+                                     OFCondition& condition) {
   auto file = is_stopping() ? Result<storage::IncomingFile>(unavailable("stopping")) : spool.begin();
-  std::filesystem::path path = file.ok() ? file->path() : std::filesystem::path();
   if (file.ok()) {
-    DcmOutputFileStream* meta = nullptr;
-    const OFCondition created = DIMSE_createFilestream(OFFilename(path.c_str()), &request, session.association,
-                                                       context.presentationContextID, 1, &meta);
-    delete meta;  // Closed; the data set follows as it comes.
-    if (created.bad()) file = resource_exhausted("write a meta header: " + code_of(created));
+    const std::string meta =
+        object::encode_meta_header(command.sop_class_uid, command.sop_instance_uid, context.acceptedTransferSyntax,
+                                   calling_ae_title(*session.association));
+    if (Status written = file->append(meta.data(), meta.size()); !written.ok()) file = written;
   }
-  if (!file.ok()) path = "/dev/null";
 
-  DataSetWriter writer(path, config.object_bytes_max, session.socket);
+  DataSetWriter writer(file.ok() ? &*file : nullptr, config.object_bytes_max, session.socket);
   DataSetStream stream(writer);
   T_ASC_PresentationContextID data_context = 0;
   condition =
@@ -514,13 +514,12 @@ IntakeAnswer StoreScp::Impl::receive(Session& session, const T_ASC_PresentationC
     MutexLock lock(mutex);
     counts.received_bytes += writer.bytes();
   }
-  const bool written = writer.finish();
   if (command.sop_class_uid != context.abstractSyntax || !is_storage_class(command.sop_class_uid)) {
     return refusal(kSopClassNotSupported, "SOP class was not accepted for this context");
   }
   if (!file.ok()) return refusal(file.status());
   if (writer.too_large()) return refusal(kOutOfResources, "object larger than this node takes");
-  if (!written) return refusal(resource_exhausted("write " + path.filename().string()));
+  if (!writer.written().ok()) return refusal(writer.written());
   return intake.take(*std::move(file), command, session.sender);
 }
 

@@ -44,7 +44,7 @@ TEST_F(SpoolTest, KeepsBytesAsTheyWere) {
   const auto spool = open();
   auto incoming = spool->begin();
   ASSERT_TRUE(incoming.ok());
-  std::ofstream(incoming->path(), std::ios::binary) << "abc";  // As the network library does.
+  ASSERT_TRUE(incoming->append("ab", 2).ok() && incoming->append("c", 1).ok());
   EXPECT_THAT(keys(*spool), IsEmpty()) << "no reader sees it yet";
   const auto stored = spool->commit(std::move(*incoming), uid_);
   ASSERT_TRUE(stored.ok()) << stored.status().message();
@@ -53,6 +53,37 @@ TEST_F(SpoolTest, KeepsBytesAsTheyWere) {
   EXPECT_EQ(std::filesystem::file_size(spool->path(stored->key)), 3u);
   EXPECT_TRUE(spool->verify(*stored).ok());
   EXPECT_THAT(keys(*spool), ElementsAre(stored->key));
+  EXPECT_TRUE(incoming_is_empty());
+}
+
+TEST_F(SpoolTest, TheDigestIsThatOfTheFileHoweverItCame) {
+  const auto spool = open();
+  std::string bytes;
+  for (unsigned i = 0; i < 3'000'000; ++i) bytes += static_cast<char>(i * 7919 >> 8);
+  for (const std::size_t part : {std::size_t{4093}, std::size_t{1} << 20, bytes.size()}) {
+    auto incoming = spool->begin();
+    ASSERT_TRUE(incoming.ok());
+    for (std::size_t at = 0; at < bytes.size(); at += part) {
+      ASSERT_TRUE(incoming->append(bytes.data() + at, std::min(part, bytes.size() - at)).ok());
+    }
+    ASSERT_TRUE(incoming->flush().ok());
+    EXPECT_EQ(std::filesystem::file_size(incoming->path()), bytes.size()) << "flushed: others may read it";
+    const auto stored = spool->commit(std::move(*incoming), uid_);
+    ASSERT_TRUE(stored.ok()) << stored.status().message();
+    EXPECT_TRUE(spool->verify(*stored).ok()) << "in parts of " << part;
+  }
+}
+
+TEST_F(SpoolTest, AfterAFailedWriteNothingIsCommitted) {
+  const auto spool = open();
+  auto incoming = spool->begin();
+  ASSERT_TRUE(incoming.ok());
+  files_.fail(files_.calls() + 1, resource_exhausted("write: No space left on device"));
+  const std::string piece(1 << 20, 'x');
+  EXPECT_EQ(incoming->append(piece.data(), piece.size()).code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(incoming->append("rest", 4).code(), StatusCode::kResourceExhausted) << "although the disk would take it";
+  EXPECT_EQ(spool->commit(std::move(*incoming), uid_).status().code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(keys(*spool), IsEmpty());
   EXPECT_TRUE(incoming_is_empty());
 }
 

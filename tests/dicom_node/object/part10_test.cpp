@@ -57,6 +57,44 @@ TEST_F(Part10, EncodesMoreThanOneBufferful) {
   for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(pixels[i], i % 4096);
 }
 
+TEST_F(Part10, AMetaHeaderIsWhatDcmtkReadsBack) {
+  TemporaryFolder folder;
+  for (const std::string ae_title : {"XRAY1", "ROOM12", ""}) {  // Odd, even and none.
+    const std::string data_set(
+        "\x08\x00\x60\x00"
+        "CS\x02\x00"
+        "DX",
+        10);
+    const std::string bytes = encode_meta_header(UID_DigitalXRayImageStorageForPresentation, "1.2.826.0.1",
+                                                 UID_LittleEndianExplicitTransferSyntax, ae_title) +
+                              data_set;
+    DcmFileFormat back;
+    must(back.loadFile(write_bytes(folder, bytes).c_str()));
+    DcmMetaInfo& meta = *back.getMetaInfo();
+    const auto value = [&meta](const DcmTagKey& tag) {
+      OFString text;
+      meta.findAndGetOFString(tag, text);
+      return std::string(text.c_str());
+    };
+    EXPECT_EQ(value(DCM_MediaStorageSOPClassUID), UID_DigitalXRayImageStorageForPresentation);
+    EXPECT_EQ(value(DCM_MediaStorageSOPInstanceUID), "1.2.826.0.1");
+    EXPECT_EQ(value(DCM_TransferSyntaxUID), UID_LittleEndianExplicitTransferSyntax);
+    EXPECT_EQ(value(DCM_ImplementationClassUID), kImplementationClassUid);
+    EXPECT_EQ(value(DCM_ImplementationVersionName), kImplementationVersionName);
+    EXPECT_EQ(value(DCM_SourceApplicationEntityTitle), ae_title);
+    Uint32 group_length = 0;
+    must(meta.findAndGetUint32(DCM_FileMetaInformationGroupLength, group_length));
+    EXPECT_EQ(bytes.substr(144 + group_length), data_set);
+    const Uint8* version = nullptr;
+    unsigned long count = 0;
+    must(meta.findAndGetUint8Array(DCM_FileMetaInformationVersion, version, &count));
+    EXPECT_EQ(count, 2u);
+    OFString modality;
+    must(back.getDataset()->findAndGetOFString(DCM_Modality, modality));
+    EXPECT_EQ(modality, "DX");
+  }
+}
+
 TEST_F(Part10, NeedsASopInstance) {
   DcmFileFormat file = make_image(TestImage{});
   file.getDataset()->findAndDeleteElement(DCM_SOPInstanceUID);

@@ -78,18 +78,20 @@ class IntakeTest : public ::testing::Test {
     must(file.getDataset()->chooseRepresentation(syntax, parameter));
     // A Part 10 file from the command's UIDs, whatever the data set says.
     OFString sop_instance;
-    auto begun = stored_.spool().begin();
-    EXPECT_TRUE(begun.ok());
-    must(file.saveFile(begun->path().c_str(), syntax, EET_UndefinedLength, EGL_recalcGL, EPD_noChange, 0, 0,
-                       EWM_createNewMeta));
-    return checked(intake().take(std::move(begun).value(), command, sender_));
+    object::TemporaryFolder folder;
+    const std::filesystem::path path = folder.fresh();
+    must(file.saveFile(path.c_str(), syntax, EET_UndefinedLength, EGL_recalcGL, EPD_noChange, 0, 0, EWM_createNewMeta));
+    return checked(intake().take(arrived(stored_.spool(), object::read_bytes(path)), command, sender_));
   }
   IntakeAnswer take_bytes(const std::string& bytes) {
-    auto begun = stored_.spool().begin();
-    EXPECT_TRUE(begun.ok());
-    std::ofstream(begun->path(), std::ios::binary) << bytes;
     return checked(
-        intake().take(std::move(begun).value(), {.sop_class_uid = "1.2", .sop_instance_uid = kSop}, sender_));
+        intake().take(arrived(stored_.spool(), bytes), {.sop_class_uid = "1.2", .sop_instance_uid = kSop}, sender_));
+  }
+  static storage::IncomingFile arrived(storage::Spool& spool, const std::string& bytes) {
+    auto begun = spool.begin();
+    EXPECT_TRUE(begun.ok());
+    EXPECT_TRUE(begun->append(bytes.data(), bytes.size()).ok());
+    return std::move(begun).value();
   }
   static IntakeAnswer checked(IntakeAnswer answer) {
     EXPECT_LE(answer.error_comment.size(), 64u);
@@ -205,13 +207,12 @@ TEST_F(IntakeTest, AFailingDiskIsAProcessingFailure) {
     config.free_bytes_min = 0;
     auto spool = storage::Spool::open(config, file_system);
     ASSERT_TRUE(spool.ok()) << spool.status().message();
-    auto begun = (*spool)->begin();
-    ASSERT_TRUE(begun.ok());
     DcmFileFormat file = make_image(knee());
-    must(file.saveFile(begun->path().c_str(), EXS_LittleEndianExplicit));
+    object::TemporaryFolder folder;
+    storage::IncomingFile incoming = arrived(**spool, object::read_bytes(object::write(folder, file)));
     file_system.fail(file_system.calls() + 1, failure);
     Intake intake(config_, **spool, stored_.store(), router_);
-    EXPECT_EQ(checked(intake.take(std::move(begun).value(), command_of(file), sender_)).status, status);
+    EXPECT_EQ(checked(intake.take(std::move(incoming), command_of(file), sender_)).status, status);
     expect_nothing_kept();
     std::filesystem::remove_all(config.directory);
   }
