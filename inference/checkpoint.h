@@ -5,66 +5,26 @@
 //            we do not understand is refused by name, never ignored.
 // Threads:   immutable after open(). The files are mapped while it lives, and must not be changed in place meanwhile.
 // Errors:    kNotFound (no such file), kDataLoss (truncated; offsets beyond the file; NaN), kInvalidArgument
-// (malformed;
-//            a missing, extra or misshapen tensor), kUnsupported (legal, but not understood). All name file and tensor.
-// Source:    safetensors format: 8 bytes header length, little endian; JSON; data. Names of tensors and keys:
-// transformers.
+// (malformed; a
+//            missing, extra or misshapen tensor), kUnsupported (legal, but not understood). All name file and tensor.
 #pragma once
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
 #include <map>
-#include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "config/base/status.h"
-#include "inference/preprocess.h"
+#include "inference/network_config.h"
+#include "inference/preprocess_config.h"
+#include "inference/safetensors_file.h"
 
 namespace node::inference {
-
-enum class Architecture { kImageClassification, kMaskedAutoencoder };
-enum class Activation { kGelu, kGeluTanh, kQuickGelu, kRelu, kSilu };
-enum class StoredType { kFloat32, kFloat16, kBfloat16 };
-
-struct TransformerConfig {
-  std::int64_t hidden_size = 0, layers = 0, heads = 0, intermediate_size = 0;
-};
-
-struct NetworkConfig {  // Of config.json, what changes the result.
-  Architecture architecture = Architecture::kImageClassification;
-  TransformerConfig encoder;
-  TransformerConfig decoder;  // Of a masked autoencoder.
-  std::int64_t image_size = 224, patch_size = 16;
-  bool qkv_bias = true;
-  Activation activation = Activation::kGelu;
-  double layer_norm_eps = 1e-12;
-  double mask_ratio = 0.75;
-  bool norm_pix_loss = false;
-  std::vector<std::string> labels;  // id2label, in the order of the logits.
-
-  std::int64_t patches() const { return (image_size / patch_size) * (image_size / patch_size); }
-  std::int64_t patch_values() const { return 3 * patch_size * patch_size; }
-};
-
-struct StoredTensor {  // Row-major, in the mapped file; not necessarily aligned.
-  StoredType type = StoredType::kFloat32;
-  std::vector<std::int64_t> shape;
-  const std::byte* data = nullptr;
-  std::size_t size_bytes = 0;
-  std::array<std::uint8_t, 32> sha256{};  // Of the bytes.
-};
-
-class MappedFile;
 
 class Checkpoint {
  public:
   static Result<Checkpoint> open(const std::string& directory);
-
-  Checkpoint(Checkpoint&&) noexcept;
-  Checkpoint& operator=(Checkpoint&&) noexcept;
-  ~Checkpoint();
 
   const NetworkConfig& network() const { return network_; }
   const PreprocessConfig& preprocess() const { return preprocess_; }
@@ -87,13 +47,17 @@ class Checkpoint {
   const std::string& name() const { return name_; }  // Of the directory.
 
  private:
-  Checkpoint();
+  Checkpoint() = default;
+  Status read_preprocessor(const std::string& directory, std::string& file_sha256);
+  Status add_tensors(const std::string& path, const std::set<std::string>& names);
+  Status read_numbers(const std::string& directory);  // Once: their SHA-256, and whether they are finite.
+  void make_digests(const std::string& files);
 
   std::string name_;
   NetworkConfig network_;
   PreprocessConfig preprocess_;
   bool has_preprocessor_config_ = false;
-  std::vector<std::unique_ptr<MappedFile>> files_;
+  std::vector<SafetensorsFile> files_;
   std::map<std::string, StoredTensor> tensors_;
   std::string digest_, backbone_digest_;
 };

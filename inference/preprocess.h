@@ -16,28 +16,12 @@
 
 #include "config/base/status.h"
 #include "inference/predictor.h"
+#include "inference/preprocess_config.h"
 
 namespace node::inference {
 
-// PIL's numbers, as in preprocessor_config.json; each of them with antialias. 0, nearest, is not supported.
-enum class Resample { kLanczos = 1, kBilinear = 2, kBicubic = 3, kBox = 4, kHamming = 5 };
-
 // Errors: kUnsupported for any other number, naming it.
 Result<Resample> resample_from_pil(std::int64_t number);
-
-struct PreprocessConfig {  // As in preprocessor_config.json; these are the values without that file.
-  std::int32_t height = 224;
-  std::int32_t width = 224;
-  bool do_resize = true;  // Straight to height x width, aspect ratio not kept. False: the image must have that size.
-  Resample resample = Resample::kBilinear;
-  bool do_rescale = true;
-  double rescale_factor = 1.0 / 255;
-  bool do_normalize = true;
-  std::array<double, 3> mean{0.485, 0.456, 0.406};
-  std::array<double, 3> std{0.229, 0.224, 0.225};
-
-  bool operator==(const PreprocessConfig&) const = default;
-};
 
 struct GreyImage {
   std::int32_t rows = 0;
