@@ -32,6 +32,7 @@ class Section {
 
   bool broken() const { return broken_; }  // Was no group at all, which is said already.
   const std::string& path() const { return path_; }
+  const Origin& origin() const { return origin_; }
   std::string path_of(const std::string& key) const { return path_.empty() ? key : path_ + "." + key; }
 
   const Value* get(const std::string& key);  // Null if absent or empty.

@@ -115,12 +115,15 @@ void read_models(Section& root, const Context& context, std::vector<ModelConfig>
   });
 }
 
+// One number, or two. A softmax names its likeliest label whatever its probability, unless told from where on.
 void read_threshold(Section& section, TaskConfig& task) {
+  const bool softmax = task.output == OutputKind::kSoftmax;
+  if (softmax) task.threshold_doubtful = 0;
   const Value* value = section.get("threshold");
   if (value == nullptr) return;
   if (value->kind == Value::Kind::kScalar) {
-    section.number("threshold", task.threshold_doubtful, 0, 1);
-    task.threshold_certain = task.threshold_doubtful;
+    section.number("threshold", task.threshold_certain, 0, 1);
+    if (!softmax) task.threshold_doubtful = task.threshold_certain;
     return;
   }
   Section threshold = section.section("threshold");
@@ -134,9 +137,27 @@ void read_threshold(Section& section, TaskConfig& task) {
   }
 }
 
+// One code for each label, each another: two labels under one code would be one finding to whoever reads the report.
+void read_label_codes(Section& section, TaskConfig& task) {
+  section.codes("label_codes", task.label_codes);
+  if (task.label_codes.empty()) return;
+  if (task.label_codes.size() != task.labels.size()) {
+    return section.wrong("label_codes", "holds " + std::to_string(task.label_codes.size()) + " codes for " +
+                                            std::to_string(task.labels.size()) +
+                                            " labels; one for each label is wanted");
+  }
+  std::set<std::pair<std::string, std::string>> seen;
+  for (const Code& code : task.label_codes) {
+    if (!seen.emplace(code.scheme, code.value).second) {
+      section.wrong("label_codes", "holds " + in_quotes(code.value + "|" + code.scheme) + " for two labels");
+    }
+  }
+}
+
 TaskConfig read_task(const std::string& name, Section& section, const Context& context, const Words& models) {
   TaskConfig task;
   task.name = name;
+  task.origin = section.origin().text();
   section.require("model", "the name of one of models");
   if (section.text("model", task.model) && std::find(models.begin(), models.end(), task.model) == models.end()) {
     section.wrong("model", "no model named " + in_quotes(task.model) + suggestion(task.model, models));
@@ -188,19 +209,17 @@ TaskConfig read_task(const std::string& name, Section& section, const Context& c
                   "is " + std::to_string(count) + ", but there are " + std::to_string(task.labels.size()) + " labels");
     }
   }
-  if (task.output == OutputKind::kSigmoid) {
+  if (task.output == OutputKind::kSigmoid || task.output == OutputKind::kSoftmax) {
     read_threshold(section, task);
+    read_label_codes(section, task);
   } else {
-    section.refuse("threshold", "is for output sigmoid only");
+    section.refuse("threshold", "is for output sigmoid and softmax only");
+    section.refuse("label_codes", "is for output sigmoid and softmax only; use code");
   }
-  if (task.output == OutputKind::kSoftmax) {
-    section.codes("label_codes", task.label_codes);
-    if (!task.label_codes.empty() && task.label_codes.size() != task.labels.size()) {
-      section.wrong("label_codes", "holds " + std::to_string(task.label_codes.size()) + " codes for " +
-                                       std::to_string(task.labels.size()) + " labels; one for each label is wanted");
-    }
-  } else {
-    section.refuse("label_codes", "is for output softmax only; use code");
+  const Value* const labels = section.get("labels");  // As written: one given twice is another mistake.
+  const bool one_label = labels != nullptr && task.labels.size() == 1 && labels->entries.size() <= 1;
+  if (task.output == OutputKind::kSoftmax && (one_label || task.logits_count == 1)) {
+    section.wrong("output", "is softmax, which is always 1 for one label; sigmoid is wanted");
   }
   if (task.output == OutputKind::kRegression) {
     section.text("unit", task.unit, 16);

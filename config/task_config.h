@@ -24,12 +24,14 @@ enum class MaskMode { kPartition, kRandom };
 
 struct TaskConfig {
   std::string name;
+  std::string origin;                  // Where it stands, for messages: "node.yaml:93"; empty: in no file.
   std::string model;                   // A ModelConfig's name.
   OutputKind output = OutputKind::kSigmoid;
   std::vector<std::string> labels;     // One per logit (of the slice); empty: the checkpoint's id2label.
   Code code;                           // What is looked for; empty: (name, 99SKELEX, name).
-  std::vector<Code> label_codes;       // One per label of a softmax, or empty: private codes are made.
-  double threshold_doubtful = 0.5;     // Sigmoid: from here on "doubtful". 0 to 1.
+  std::vector<Code> label_codes;       // One per label, or empty: private codes are made.
+  double threshold_doubtful = 0.5;     // Probability from which a label counts as "doubtful"; node.yaml's default for a
+                                       // softmax is 0: it always names its likeliest label. 0 to 1.
   double threshold_certain = 0.5;      // From here on "certain".
   int logits_first = 0;                // The slice of the logits that is this task's.
   int logits_count = 0;                // 0: all from logits_first on.
@@ -41,6 +43,9 @@ struct TaskConfig {
   std::string calibration;             // Anomaly map: a file of `skelex-node calibrate`; empty: uncalibrated.
   std::vector<std::string> views;      // View Position the task is meant for; empty: any.
   std::optional<int> age_years_min, age_years_max;  // Outside, or unknown where one is set: out of scope.
+
+  // What a message about it begins with: "node.yaml:93: tasks.knee-oa".
+  std::string where() const { return origin.empty() ? "task " + name : origin + ": tasks." + name; }
 };
 
 }  // namespace node::config

@@ -26,6 +26,7 @@
 #include "inference/masked_autoencoder.h"
 #include "inference/masks.h"
 #include "inference/preprocess.h"
+#include "inference/task_head.h"
 #include "inference/vision_transformer.h"
 
 namespace node::inference {
@@ -100,7 +101,7 @@ Status to_status(const std::exception& error) {
 }
 
 struct Model {
-  std::string name, version, digest, backbone;
+  std::string name, version, digest, backbone, note;
   NetworkConfig network;
   PreprocessConfig preprocess;
   Placement placement;
@@ -115,7 +116,7 @@ struct Model {
 struct Task {
   config::TaskConfig config;
   const Model* model = nullptr;
-  std::vector<std::string> labels;
+  TaskHead head;  // Of a classifier.
   int queue = 0;
 };
 
@@ -174,29 +175,6 @@ struct Item : BatchItem {
   std::vector<std::size_t> positions;  // Of its tasks in the request; one for a map.
 };
 
-double sigmoid(double x) { return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x)); }
-
-std::vector<Score> scores_of(const Task& task, const std::vector<float>& logits) {
-  std::vector<Score> scores;
-  double greatest = logits.front(), sum = 0;
-  for (const float logit : logits) greatest = std::max<double>(greatest, logit);
-  for (const float logit : logits) sum += std::exp(logit - greatest);
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    Score score{task.labels[i], 0, "1"};
-    switch (task.config.output) {
-      case config::OutputKind::kSigmoid: score.value = sigmoid(logits[i]); break;
-      case config::OutputKind::kSoftmax: score.value = std::exp(logits[i] - greatest) / sum; break;
-      case config::OutputKind::kRegression:
-        score.value = logits[i] * task.config.scale + task.config.offset;
-        score.unit = task.config.unit;
-        break;
-      case config::OutputKind::kAnomalyMap: break;  // Has no logits.
-    }
-    scores.push_back(std::move(score));
-  }
-  return scores;
-}
-
 Prediction prediction_for(const Task& task) {
   Prediction prediction;
   prediction.task = task.config.name;
@@ -225,9 +203,9 @@ class Engine : public Predictor {
       const Model& model = *task.model;
       infos.push_back({name, model.name, model.version, model.digest,
                        model.placement.type == at::kBFloat16 ? "bfloat16" : "float32", model.placement.device.str(),
-                       task.labels,
+                       task.head.labels,
                        task.config.output == config::OutputKind::kRegression ? task.config.unit : std::string("1"),
-                       model.parameters});
+                       model.parameters, model.note});
     }
     return infos;
   }
@@ -275,7 +253,7 @@ class Engine : public Predictor {
     std::map<std::tuple<std::string, std::string, std::size_t>, int> queue_numbers;
     for (const config::TaskConfig& wanted : config.tasks) {
       Result<Task> task = make_task(wanted);
-      if (!task.ok()) return task.status().within("task " + wanted.name);
+      if (!task.ok()) return task.status().within(wanted.where());
       const Model& model = *task->model;
       // Passes with as many visible patches fit in one batch; classifications on one backbone always do.
       const bool maps = wanted.output == config::OutputKind::kAnomalyMap;
@@ -305,6 +283,9 @@ class Engine : public Predictor {
     model.network = checkpoint.network();
     model.preprocess = checkpoint.preprocess();
     model.parameters = checkpoint.parameters();
+    if (!checkpoint.has_preprocessor_config()) {
+      model.note = "has no preprocessor_config.json: bilinear, 1/255, ImageNet's mean and deviation are taken";
+    }
     const bool bfloat16 = wanted.precision == config::Precision::kBfloat16 ||
                           (wanted.precision == config::Precision::kAuto && device.native_bfloat16);
     model.placement = {device.device, bfloat16 ? at::kBFloat16 : at::kFloat};
@@ -339,25 +320,7 @@ class Engine : public Predictor {
       NODE_RETURN_IF_ERROR(draw_masks(task, 0).status());
       return task;
     }
-    if (!task.model->is_classifier()) {
-      return invalid_argument("model " + wanted.model + " is a masked autoencoder and has no classifier");
-    }
-    const std::vector<std::string>& all = task.model->network.labels;
-    const auto logits = static_cast<int>(all.size());
-    const int first = wanted.logits_first;
-    const int count = wanted.logits_count > 0 ? wanted.logits_count : logits - first;
-    if (first < 0 || first >= logits || count < 1 || count > logits - first) {
-      return invalid_argument("logits from " + std::to_string(first) + ", " + std::to_string(count) +
-                              " of them: the checkpoint of model " + wanted.model + " has " + std::to_string(logits));
-    }
-    task.config.logits_count = count;
-    task.labels = wanted.labels;
-    if (task.labels.empty()) task.labels.assign(all.begin() + first, all.begin() + first + count);
-    if (static_cast<int>(task.labels.size()) != count) {
-      return invalid_argument(std::to_string(task.labels.size()) + " labels, but the checkpoint of model " +
-                              wanted.model + " has " + std::to_string(count) +
-                              (wanted.logits_count > 0 || first > 0 ? " logits in this task's slice" : " logits"));
-    }
+    NODE_ASSIGN_OR_RETURN(task.head, task_head(wanted, task.model->network));
     return task;
   }
 
@@ -487,14 +450,13 @@ class Engine : public Predictor {
         }
         const float* const row = logits.const_data_ptr<float>() + static_cast<std::int64_t>(i) * logits.size(1);
         Prediction prediction = prediction_for(task);
-        prediction.logits.assign(row + task.config.logits_first,
-                                 row + task.config.logits_first + task.config.logits_count);
+        prediction.logits.assign(row + task.head.first, row + task.head.first + task.head.count);
         if (!std::all_of(prediction.logits.begin(), prediction.logits.end(),
                          [](float x) { return std::isfinite(x); })) {
           outcome = internal_error("task " + prediction.task + ": the network's logits are not numbers");
           break;
         }
-        prediction.scores = scores_of(task, prediction.logits);
+        prediction.scores = scores_of(task.config, task.head, prediction.logits);
         outcome->emplace_back(position, std::move(prediction));
       }
       outcomes.push_back(std::move(outcome));

@@ -71,6 +71,7 @@ struct TaskInfo {
   std::vector<std::string> labels;
   std::string unit;
   std::int64_t parameters = 0;
+  std::string note;  // What `check` should say of the model; mostly nothing.
 };
 
 struct PredictorStats {

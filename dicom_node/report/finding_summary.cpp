@@ -70,8 +70,7 @@ Level level_of(const config::TaskConfig& task, const inference::Prediction& pred
   const int leading = leading_label(prediction);
   if (leading < 0 || task.output == OutputKind::kAnomalyMap) return Level::kDoubtful;
   if (task.output == OutputKind::kRegression) return Level::kCertain;
-  const Level level = level_of(task, prediction.scores[static_cast<std::size_t>(leading)].value);
-  return task.output == OutputKind::kSoftmax ? std::max(level, Level::kDoubtful) : level;
+  return level_of(task, prediction.scores[static_cast<std::size_t>(leading)].value);
 }
 
 int leading_label(const inference::Prediction& prediction) {

@@ -16,10 +16,9 @@ namespace node::report {
 enum class Level { kNegative, kDoubtful, kCertain };
 std::string_view to_string(Level level);
 
-// Of one label of a sigmoid, by the task's thresholds.
+// Of one label, by the task's thresholds.
 Level level_of(const config::TaskConfig& task, double probability);
-// Of the class that a softmax or sigmoid names, or of a quantity: a softmax always names a class, so it is at least
-// doubtful.
+// Of the likeliest label, or of a quantity, which is always certain. A negative softmax names none of its labels.
 Level level_of(const config::TaskConfig& task, const inference::Prediction& prediction);
 
 // The label with the highest value; the first of equal ones. Errors: -1 if there are no scores.

@@ -198,6 +198,9 @@ void add_decisions(TreeWriter& tree, const config::TaskConfig& task, const infer
     }
   } else if (const int leading = leading_label(prediction); leading >= 0) {
     const auto i = static_cast<std::size_t>(leading);
+    if (level_of(task, prediction) == Level::kNegative) {
+      return tree.code(Types::RT_contains, task_code(task), kUndetermined);  // No class is likely enough to be named.
+    }
     tree.code(Types::RT_contains, task_code(task), label_code(task, i, prediction.scores[i].label));
     tree.code(Types::RT_contains, kCertainty, level_of(task, prediction) == Level::kCertain ? kCertain : kDoubtful);
   }

@@ -75,11 +75,22 @@ TEST_F(NodeConfigTest, ReadsTheExampleFileWithoutAMistake) {
   EXPECT_EQ(config->receive.peers.size(), 2u);
   EXPECT_EQ(config->receive.peers[0].study_quiet_period, seconds(180));
   EXPECT_TRUE(config->receive.peers[1].whole_study_per_association);
-  EXPECT_EQ(config->inference.tasks.size(), 4u);
-  EXPECT_EQ(config->inference.tasks[3].output, OutputKind::kRegression);
-  EXPECT_EQ(config->inference.tasks[3].age_years_max, 18);
-  EXPECT_EQ(config->router.routes.size(), 3u);
-  EXPECT_TRUE(config->router.routes[2].shadow);
+  std::map<std::string, TaskConfig> tasks;
+  for (const TaskConfig& task : config->inference.tasks) tasks[task.name] = task;
+  EXPECT_EQ(tasks.size(), 18u);  // The map, the twelve, and the five of the classifier of 38 logits.
+  EXPECT_EQ(tasks["bone-age"].output, OutputKind::kRegression);
+  EXPECT_EQ(tasks["bone-age"].unit, "mo");
+  EXPECT_EQ(tasks["bone-age"].age_years_max, 18);
+  EXPECT_EQ(tasks["knee-oa"].label_codes.size(), 5u);
+  EXPECT_EQ(tasks["tumour-subtype"].label_codes.size(), 9u);
+  int logits = 0;
+  for (const auto& [name, task] : tasks) {
+    if (task.model == "multihead") logits += task.logits_count;
+    EXPECT_TRUE(task.labels.size() < 2 || task.label_codes.size() == task.labels.size()) << name;
+    EXPECT_EQ(task.code.value.empty(), name == "anomaly") << name;
+  }
+  EXPECT_EQ(logits, 38);
+  EXPECT_TRUE(config->router.routes.back().shadow);
   EXPECT_THAT(config->report.forms, ElementsAre(Pair("pacs", ElementsAre("sr", "sc"))));
   EXPECT_EQ(config->router.body_parts.procedure_codes.at("99HOSPITAL|RX-KN2"), "KNEE");
   EXPECT_FALSE(config->router.body_parts.terms.contains("PALM"));
@@ -228,6 +239,27 @@ TEST_F(NodeConfigTest, ACalibrationIsAPathFromTheFolderOfTheFile) {
   EXPECT_EQ(config->inference.tasks[1].calibration, "");
   EXPECT_THAT(mistakes(kBase, {{"tasks.fracture.calibration", "normal.json"}}),
               HasSubstr("tasks.fracture.calibration: is for output anomaly_map only"));
+}
+
+TEST_F(NodeConfigTest, ASoftmaxNamesItsLikeliestLabelUnlessToldFromWhereOn) {
+  const std::string task = kBase + "  grade: {model: skelex, output: softmax, labels: [a, b, c]}\n";
+  const auto config = read(task);
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(config->inference.tasks[2].threshold_doubtful, 0);
+  EXPECT_EQ(config->inference.tasks[2].threshold_certain, 0.5);
+  const auto one = read(task, {{"tasks.grade.threshold", "0.8"}});
+  ASSERT_TRUE(one.ok()) << one.status().message();
+  EXPECT_EQ(one->inference.tasks[2].threshold_doubtful, 0);
+  EXPECT_EQ(one->inference.tasks[2].threshold_certain, 0.8);
+  const auto two = read(task, {{"tasks.grade.threshold", "{doubtful: 0.4, certain: 0.8}"}});
+  ASSERT_TRUE(two.ok()) << two.status().message();
+  EXPECT_EQ(two->inference.tasks[2].threshold_doubtful, 0.4);
+}
+
+TEST_F(NodeConfigTest, ATaskKnowsWhereItStands) {
+  const auto config = read(kBase);
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_THAT(config->inference.tasks[1].where(), testing::EndsWith("node.yaml:9: tasks.fracture"));
 }
 
 // --- Mistakes: one line in the file, what the message must say -------------------------------------------------------
@@ -422,8 +454,15 @@ INSTANTIATE_TEST_SUITE_P(
                  "node.yaml:4: tasks.t.threshold: is '50'; a number from 0 to 1 is wanted"},
         FileCase{"HalfAThreshold", kModel + "  t: {model: m, output: sigmoid, threshold: {certain: 0.2}}\n",
                  "node.yaml:4: tasks.t.threshold.doubtful: is missing"},
-        FileCase{"ThresholdOfASoftmax", kModel + "  t: {model: m, output: softmax, threshold: 0.5}\n",
-                 "node.yaml:4: tasks.t.threshold: is for output sigmoid only"},
+        FileCase{"ThresholdOfARegression", kModel + "  t: {model: m, output: regression, threshold: 0.5}\n",
+                 "node.yaml:4: tasks.t.threshold: is for output sigmoid and softmax only"},
+        FileCase{"SoftmaxOfOneLabel", kModel + "  t: {model: m, output: softmax, labels: [a]}\n",
+                 "node.yaml:4: tasks.t.output: is softmax, which is always 1 for one label; sigmoid is wanted"},
+        FileCase{"SoftmaxOfOneLogit", kModel + "  t: {model: m, output: softmax, slice: {first: 3, count: 1}}\n",
+                 "node.yaml:4: tasks.t.output: is softmax, which is always 1 for one label; sigmoid is wanted"},
+        FileCase{"OneCodeForTwoLabels",
+                 kModel + "  t: {model: m, output: softmax, labels: [a, b], label_codes: ['1|SCT|a', '1|SCT|b']}\n",
+                 "node.yaml:4: tasks.t.label_codes: holds '1|SCT' for two labels"},
         FileCase{"Code", kModel + "  t: {model: m, output: sigmoid, code: '125605004'}\n",
                  "node.yaml:4: tasks.t.code: '125605004' is no code; value|scheme|meaning is wanted"},
         FileCase{"CodeTooLong", kModel + "  t: {model: m, output: sigmoid, code: '12345678901234567|SCT|x'}\n",

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <future>
 #include <limits>
+#include <set>
 #include <thread>
 
 #include "tests/fakes/fake_clock.h"
@@ -104,6 +105,40 @@ TEST_F(EngineOnTinyModels, HeadsOnOneBackboneShareItsPass) {
   EXPECT_EQ((*several)[0].model, "other");
   EXPECT_EQ((*several)[1].logits, (*shared)[1].logits);
   EXPECT_NE((*several)[0].logits, (*several)[1].logits);
+}
+
+// Five checkpoints with one backbone, and five slices of one head: each image costs one pass, also in a batch.
+TEST_F(EngineOnTinyModels, AnImageRoutedToFiveHeadsCostsOneEncoderPass) {
+  std::vector<std::string> heads, slices;
+  for (int i = 0; i < 5; ++i) {
+    const std::string number = std::to_string(i);
+    add_model("model-" + number, classifier_config(2), classifier_tensors(7, 2, /*head=*/static_cast<unsigned>(i) + 1));
+    config_.tasks.push_back(task(heads.emplace_back("head-" + number), "model-" + number));
+  }
+  add_model("multihead", classifier_config(5), classifier_tensors(8, 5));
+  for (int i = 0; i < 5; ++i) {
+    config_.tasks.push_back(task(slices.emplace_back("slice-" + std::to_string(i)), "multihead"));
+    config_.tasks.back().logits_first = i;
+    config_.tasks.back().logits_count = 1;
+  }
+  const auto predictor = open();
+  std::set<std::vector<float>> different;
+  for (const std::vector<std::string>& tasks : {heads, slices}) {
+    const std::uint64_t before = predictor->stats().backbone_passes;
+    std::vector<std::future<Answer>> answers;
+    for (unsigned image = 0; image < 4; ++image) answers.push_back(submit(*predictor, request(tasks, image)));
+    for (std::future<Answer>& future : answers) {
+      const Answer answer = future.get();
+      ASSERT_TRUE(answer.ok()) << answer.status().message();
+      ASSERT_EQ(answer->size(), 5U);
+      for (std::size_t i = 0; i < 5; ++i) {
+        EXPECT_EQ((*answer)[i].task, tasks[i]);
+        different.insert((*answer)[i].logits);
+      }
+    }
+    EXPECT_EQ(predictor->stats().backbone_passes, before + 4);
+  }
+  EXPECT_EQ(different.size(), 2 * 5 * 4U);
 }
 
 TEST_F(EngineOnTinyModels, OutputKindsTurnLogitsIntoScores) {
@@ -262,6 +297,9 @@ TEST_F(EngineOnTinyModels, ALabelListOfTheWrongLengthIsNamedWithBothCounts) {
   const Status status = refused();
   EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
   EXPECT_THAT(status.message(), AllOf(HasSubstr("kl-grade"), HasSubstr("5 labels"), HasSubstr("3 logits")));
+  config_.tasks[0].labels = {"label-1", "label-0", "label-2"};
+  config_.tasks[0].origin = "node.yaml:7";
+  EXPECT_THAT(refused().message(), AllOf(HasSubstr("node.yaml:7: tasks.kl-grade: "), HasSubstr("'label-1'")));
 }
 
 TEST_F(EngineOnTinyModels, WhatCannotBeServedIsRefusedAtOpening) {

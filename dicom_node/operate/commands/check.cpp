@@ -129,6 +129,7 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
       const inference::TaskInfo info = (*predictor)->tasks().front();
       findings.good(fmt::format("model {}: {:.1f} M parameters, {} on {}, {}", model.name, info.parameters / 1e6,
                                 info.precision, info.device, info.model_digest));
+      if (!info.note.empty()) findings.note(fmt::format("model {} {}", model.name, info.note));
     }
   }
   say_what_is_not_applied(config, findings);

@@ -56,8 +56,14 @@ TEST(FindingSummary, RoundingNeverContradictsTheLevelBesideIt) {
   EXPECT_THAT(lines(made::fracture_task(), {0.0001}), ElementsAre("Fracture <0.01 negative"));
 }
 
-TEST(FindingSummary, ASoftmaxNamesAClassAndIsAtLeastDoubtful) {
-  EXPECT_THAT(lines(made::knee_task(), {0.1, 0.2, 0.3, 0.2, 0.2}), ElementsAre("KL 2 0.30 doubtful"));
+TEST(FindingSummary, ASoftmaxNamesItsLikeliestLabelUnlessToldFromWhereOn) {
+  config::TaskConfig task = made::knee_task();
+  EXPECT_THAT(lines(task, {0.1, 0.2, 0.3, 0.2, 0.2}), ElementsAre("KL 2 0.30 doubtful"));
+  task.threshold_doubtful = 0.4;
+  task.threshold_certain = 0.6;
+  EXPECT_THAT(lines(task, {0.1, 0.2, 0.3, 0.2, 0.2}), ElementsAre("KL 2 0.30 negative"));
+  EXPECT_THAT(lines(task, {0.1, 0.1, 0.4, 0.2, 0.2}), ElementsAre("KL 2 0.40 doubtful"));
+  EXPECT_THAT(lines(task, {0.1, 0.1, 0.6, 0.1, 0.1}), ElementsAre("KL 2 0.60 certain"));
 }
 
 TEST(FindingSummary, ModelLineHasNameShortDigestAndHowAMapWasMade) {

@@ -48,6 +48,7 @@ inline config::TaskConfig knee_task() {
   task.output = config::OutputKind::kSoftmax;
   task.labels = {"KL 0", "KL 1", "KL 2", "KL 3", "KL 4"};
   task.code = {"SKX-KL", "99SKELEX", "Kellgren-Lawrence grade"};
+  task.threshold_doubtful = 0;
   return task;
 }
 

@@ -32,7 +32,7 @@ config::TaskConfig task_from(const json& j) {
   task.labels = j.value("labels", std::vector<std::string>());
   if (j.contains("code")) task.code = code_from(j["code"]);
   for (const json& code : j.value("label_codes", json::array())) task.label_codes.push_back(code_from(code));
-  task.threshold_doubtful = j.value("doubtful", 0.5);
+  task.threshold_doubtful = j.value("doubtful", output == "softmax" ? 0.0 : 0.5);
   task.threshold_certain = j.value("certain", 0.5);
   task.unit = j.value("unit", "1");
   return task;

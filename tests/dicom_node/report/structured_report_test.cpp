@@ -182,6 +182,19 @@ TEST(StructuredReport, SoftmaxHasANumberPerClassAndTheLeadingOneAsCode) {
   EXPECT_EQ(group.one("SKX-LEVEL").value, "SKX-CERTAIN");
 }
 
+TEST(StructuredReport, ASoftmaxBelowItsThresholdNamesNoClass) {
+  ResultContext context = made::context();
+  for (config::TaskConfig& task : context.config.tasks) {
+    if (task.name == "knee-oa") task.threshold_doubtful = 0.4;
+  }
+  const ReportedImage image = made::image(made::kKnee, {made::finding(made::knee_task(), {0.2, 0.2, 0.3, 0.2, 0.1})});
+  const Made sr = make(made::study({image}, context), context);
+  ASSERT_EQ(sr.groups().size(), 1u);
+  EXPECT_EQ(sr.groups()[0]->all("SKX-PROB").size(), 5u);
+  EXPECT_EQ(sr.groups()[0]->one("SKX-KL").value, "373068000") << "undetermined";
+  EXPECT_TRUE(sr.groups()[0]->all("SKX-LEVEL").empty());
+}
+
 TEST(StructuredReport, QuantityHasItsOwnUnit) {
   const Made sr = make_one({made::finding(made::age_task(), {132.25})});
   EXPECT_EQ(sr.groups().at(0)->one("SKX-BONEAGE").value, "132.2500 mo");
