@@ -1,0 +1,217 @@
+"""config/node.example.yaml as it stands: every model of it as a tiny stand-in, every task found in the results.
+
+The stand-ins have random weights and the right numbers of logits; all else, labels, codes, slices, limits and routes, is
+the file's own.
+"""
+import json
+import pathlib
+import shutil
+import subprocess
+
+import pydicom
+import pytest
+import torch
+import transformers
+import yaml
+
+from harness import BIN, SOURCE, Pacs, free_port, small_image
+
+EXAMPLE = SOURCE / "config/node.example.yaml"
+CONFIG = yaml.safe_load(EXAMPLE.read_text())
+TASKS = CONFIG["tasks"]
+TINY = dict(hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32, patch_size=8)
+DECODER = dict(decoder_hidden_size=8, decoder_num_hidden_layers=1, decoder_num_attention_heads=2,
+               decoder_intermediate_size=16)
+LOGITS = {"kneeoa": 5, "pediatricfx-ao": 4, "btxrd-subtype": 9, "multihead": 38}  # Of all others: 1.
+
+
+def labels_of(model):
+    """id2label of a stand-in: what the tasks on it say, where they say it."""
+    labels = [f"class {i}" for i in range(LOGITS.get(model, 1))]
+    for task in TASKS.values():
+        if task["model"] == model and "labels" in task:
+            first = task.get("slice", {}).get("first", 0)
+            labels[first:first + len(task["labels"])] = task["labels"]
+    assert len(labels) == LOGITS.get(model, 1), f"{model}: a task has another number of labels than the published head"
+    return labels
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """--set for each model's path, and for the calibration, which only a site's own images make."""
+    torch.manual_seed(20261124)
+    folder = tmp_path_factory.mktemp("models")
+    settings = ["--set", "tasks.anomaly.calibration="]
+    for name in CONFIG["models"]:
+        if name == "skelex":
+            model = transformers.ViTMAEForPreTraining(transformers.ViTMAEConfig(**TINY, **DECODER))
+        else:
+            labels = labels_of(name)
+            config = transformers.ViTConfig(**TINY, id2label=dict(enumerate(labels)),
+                                            label2id={label: i for i, label in enumerate(labels)})
+            model = transformers.ViTForImageClassification(config)
+            with torch.no_grad():
+                model.classifier.weight.normal_()
+        model.save_pretrained(folder / name)
+        transformers.ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder / name)
+        settings += ["--set", f"models.{name}.path={folder / name}"]
+    return settings
+
+
+def run(command, *arguments):
+    return subprocess.run([BIN / "skelex-node", command, "--config", EXAMPLE, *map(str, arguments)], capture_output=True,
+                          text=True)
+
+
+# An image of each kind, and the tasks that its route names but that are not meant for it.
+CHILD_ONLY = {"bone-age", "fracture-child", "implant-child", "fracture-child-ao"}
+IMAGES = {
+    "hand of a child": (dict(BodyPartExamined="HAND", ViewPosition="PA", PatientAge="009Y"), "hand-and-wrist", set()),
+    "hand": (dict(BodyPartExamined="HAND", ViewPosition="PA", PatientAge="040Y"), "hand-and-wrist", CHILD_ONLY),
+    "hand, oblique": (dict(BodyPartExamined="HAND", ViewPosition="LLO", PatientAge="009Y"), "hand-and-wrist", {"bone-age"}),
+    "knee": (dict(BodyPartExamined="KNEE", ViewPosition="AP", ImageLaterality="R"), "one-knee", set()),
+    "both knees": (dict(BodyPartExamined="KNEE", ViewPosition="AP", ImageLaterality="B"), "leg", set()),
+    "foot, lateral": (dict(BodyPartExamined="FOOT", ViewPosition="LL"), "foot", set()),
+    "foot": (dict(BodyPartExamined="FOOT", ViewPosition="AP"), "foot", {"pes-planus"}),
+    "shoulder": (dict(BodyPartExamined="SHOULDER"), "arm", set()),
+}
+
+
+@pytest.fixture(scope="module")
+def predicted(models, tmp_path_factory):
+    """Name of image -> (its line, its report)."""
+    folder = tmp_path_factory.mktemp("images")
+    for number, (name, (attributes, _, _)) in enumerate(IMAGES.items()):
+        image = small_image(seed=number)
+        for keyword in ("ViewPosition", "ImageLaterality", "Laterality", "PatientAge", "PatientBirthDate"):
+            setattr(image, keyword, "")
+        for keyword, value in attributes.items():
+            setattr(image, keyword, value)
+        image.save_as(folder / f"{name}.dcm", enforce_file_format=True)
+    done = run("predict", *models, "--out", folder / "out", *[folder / f"{name}.dcm" for name in IMAGES])
+    assert done.returncode == 0, done.stderr + done.stdout
+    lines = {line["path"]: line for line in map(json.loads, done.stdout.splitlines())}
+    return {name: (lines[str(folder / f"{name}.dcm")], pydicom.dcmread(lines[str(folder / f"{name}.dcm")]["outputs"]["sr"]))
+            for name in IMAGES}
+
+
+def items(content, code):
+    """All content items of that concept, at any depth."""
+    for item in content:
+        if "ConceptNameCodeSequence" in item and item.ConceptNameCodeSequence[0].CodeValue == code:
+            yield item
+        yield from items(item.get("ContentSequence", []), code)
+
+
+def groups_of(report):
+    """Task -> its measurement group, by the tracking identifier's first word."""
+    return {next(items(group.ContentSequence, "112039")).TextValue.split()[0]: group.ContentSequence
+            for group in items(report.ContentSequence, "125007")}
+
+
+def code_of(text):
+    return tuple(part.strip() for part in text.split("|")[:2])
+
+
+def value_codes(content, code):
+    return [(item.ConceptCodeSequence[0].CodeValue, item.ConceptCodeSequence[0].CodingSchemeDesignator)
+            for item in items(content, code)]
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_every_task_of_the_route_is_in_line_and_report_or_said_to_be_out_of_scope(name, predicted):
+    _, rule, outside = IMAGES[name]
+    line, report = predicted[name]
+    route = next(route for route in CONFIG["routes"] if route["name"] == rule)
+    assert line["state"] == "analysed" and line["rule"] == rule
+    expected = set(route["tasks"]) - outside
+    found = {finding["task"] for finding in line["findings"]} | ({"anomaly"} if "anomaly" in line else set())
+    assert found == expected
+    assert set(groups_of(report)) == expected
+    notes = {item.TextValue for item in items(report.ContentSequence, "SKX-NOTE")}
+    assert bool(outside) == ("reason" in line)
+    for task in outside:
+        assert f"{task}: " in line["reason"]
+        assert any(note.startswith("out of scope: ") and f"{task}: " in note for note in notes)
+
+
+def test_every_task_of_the_file_is_asked_of_some_image(predicted):
+    asked = {finding["task"] for line, _ in predicted.values() for finding in line["findings"]}
+    assert asked | {"anomaly"} == set(TASKS)
+
+
+@pytest.mark.parametrize("task", [name for name in TASKS if name != "anomaly"])
+def test_a_task_says_its_labels_values_and_codes(task, predicted):
+    config = TASKS[task]
+    line, report = next((line, report) for line, report in predicted.values()
+                        if any(finding["task"] == task for finding in line["findings"]))
+    finding = next(finding for finding in line["findings"] if finding["task"] == task)
+    content = groups_of(report)[task]
+    labels = config.get("labels", [f"class {i}" for i in range(LOGITS.get(config["model"], 1))])
+    assert len(finding["logits"]) == len(labels)
+    assert value_codes(content, "121071")[0] == code_of(config["code"])
+    if config["output"] == "regression":
+        assert finding["unit"] == config["unit"] and finding["label"] == labels[0]
+        assert finding["value"] == pytest.approx(finding["logits"][0] * config["scale"] + config["offset"], rel=1e-5)
+        [number] = items(content, code_of(config["code"])[0])
+        measured = number.MeasuredValueSequence[0]
+        assert float(measured.NumericValue) == pytest.approx(finding["value"], abs=1e-3)
+        assert measured.MeasurementUnitsCodeSequence[0].CodeValue == config["unit"]
+        return
+    assert list(finding["probabilities"]) == labels
+    assert finding["label"] == max(labels, key=finding["probabilities"].get)
+    logits = torch.tensor(finding["logits"], dtype=torch.float64)
+    expected = logits.softmax(0) if config["output"] == "softmax" else logits.sigmoid()
+    assert list(finding["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-6)
+
+    numbers = list(items(content, "SKX-PROB"))
+    assert [float(number.MeasuredValueSequence[0].NumericValue) for number in numbers] == \
+        pytest.approx(list(finding["probabilities"].values()), abs=1e-4)
+    if "label_codes" in config:
+        codes = [code_of(code) for code in config["label_codes"]]
+        assert [value_codes(number.ContentSequence, "121071")[0] for number in numbers] == codes
+        if finding["level"] == "negative":
+            assert value_codes(content, code_of(config["code"])[0]) == [("373068000", "SCT")]
+        else:
+            assert value_codes(content, code_of(config["code"])[0]) == [codes[labels.index(finding["label"])]]
+    elif config["output"] == "sigmoid":
+        decision = {"certain": "52101004", "doubtful": "373068000", "negative": "272519000"}[finding["level"]]
+        assert value_codes(content, code_of(config["code"])[0]) == [(decision, "SCT")]
+
+
+def test_check_loads_every_model(models, tmp_path):
+    with Pacs() as pacs:
+        done = run("check", *models, "--set", f"storage.directory={tmp_path / 'store'}", "--set",
+                   "storage.free_bytes_min=16 MiB", "--set", "peers.pacs.host=127.0.0.1", "--set",
+                   f"peers.pacs.port={pacs.port}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in CONFIG["models"]:
+        assert f"ok    model {name}: " in done.stdout
+    assert "no route uses it" not in done.stdout and "no task uses it" not in done.stdout
+    assert "has no preprocessor_config.json" not in done.stdout
+
+
+def test_check_says_that_a_preprocessor_config_is_missing(models, tmp_path):
+    source = pathlib.Path(next(setting for setting in models if setting.startswith("models.mura.path=")).split("=", 1)[1])
+    shutil.copytree(source, tmp_path / "mura")
+    (tmp_path / "mura/preprocessor_config.json").unlink()
+    done = run("check", *models, "--set", f"models.mura.path={tmp_path / 'mura'}", "--set",
+               f"storage.directory={tmp_path / 'store'}", "--set", "peers.pacs.host=127.0.0.1", "--set",
+               f"peers.pacs.port={free_port()}")
+    assert "note  model mura has no preprocessor_config.json" in done.stdout
+    assert done.stdout.count("has no preprocessor_config.json") == 1
+
+
+@pytest.mark.parametrize("setting, expected", [
+    ("tasks.knee-oa.labels=[KL 0, KL 2, KL 1, KL 3, KL 4]", "'KL 2' stands for logit 1"),
+    ("tasks.behaviour.slice={first: 2, count: 4}", "'malignant' stands for logit 2"),
+    ("tasks.fracture-kind.slice={first: 36, count: 3}", "the checkpoint of model multihead has 38"),
+    ("tasks.bone-age.labels=[years, months]", "2 labels, but the checkpoint of model boneage has 1 logits"),
+])
+def test_a_task_that_does_not_fit_its_checkpoint_is_named_with_its_line(setting, expected, models):
+    task = setting.split(".")[1]
+    line = EXAMPLE.read_text().splitlines().index(next(l for l in EXAMPLE.read_text().splitlines()
+                                                       if l.startswith(f"  {task}:"))) + 1
+    done = run("models", *models, "--set", setting)
+    assert done.returncode != 0
+    assert f"node.example.yaml:{line}: tasks.{task}: " in done.stderr and expected in done.stderr
