@@ -11,6 +11,7 @@ import subprocess
 
 import numpy
 import pytest
+import safetensors.torch
 import torch
 import transformers
 
@@ -19,7 +20,8 @@ ROOT = pathlib.Path(os.environ["NODE_SOURCE_DIR"])
 TOOL = pathlib.Path(os.environ["NODE_BIN"]) / "engine_tool"
 SEED = int(os.environ.get("NODE_SEED", random.SystemRandom().randrange(2**32)))
 
-# Shapes of several kinds: one head, an odd patch, no bias of query, key and value, other activations, another epsilon.
+# Shapes of several kinds: one head, heads of odd widths, patches of 8 to 32 and an odd one, images of 32 to 384, no bias of
+# query, key and value, another epsilon.
 SHAPES = {
     "tiny": dict(hidden_size=48, num_hidden_layers=2, num_attention_heads=3, intermediate_size=96, image_size=32,
                  patch_size=8),
@@ -27,6 +29,12 @@ SHAPES = {
                      patch_size=15, hidden_act="gelu_new", layer_norm_eps=1e-6),
     "no-bias": dict(hidden_size=64, num_hidden_layers=4, num_attention_heads=8, intermediate_size=256, image_size=64,
                     patch_size=16, qkv_bias=False, hidden_act="quick_gelu"),
+    "patch-14": dict(hidden_size=60, num_hidden_layers=2, num_attention_heads=5, intermediate_size=90, image_size=98,
+                     patch_size=14, hidden_act="relu"),
+    "patch-32": dict(hidden_size=42, num_hidden_layers=2, num_attention_heads=2, intermediate_size=84, image_size=384,
+                     patch_size=32, hidden_act="silu", layer_norm_eps=1e-5),
+    "patch-8": dict(hidden_size=48, num_hidden_layers=2, num_attention_heads=2, intermediate_size=40, image_size=96,
+                    patch_size=8, qkv_bias=False),
     "vit-tiny": dict(hidden_size=192, num_hidden_layers=12, num_attention_heads=3, intermediate_size=768,
                      image_size=224, patch_size=16),
 }
@@ -191,23 +199,68 @@ def test_logits(shape, tmp_path):
         assert_close([value for _, value in answer[0]["scores"]], probabilities)
 
 
-@pytest.mark.parametrize("form", ["sharded", "float16", "bfloat16"])
-def test_file_forms(form, tmp_path):
-    model = classifier("tiny", f"forms {form}")
-    if form == "sharded":
-        model.save_pretrained(tmp_path / "model", max_shard_size="50KB")
-        assert (tmp_path / "model" / "model.safetensors.index.json").exists()
-    else:
-        model = model.to(getattr(torch, form))
-        model.save_pretrained(tmp_path / "model")
-        model = model.float()
-    request, image = random_image(form, tmp_path)
-    pixels, _ = pixels_of(tmp_path / "model", image, 32)
-    with torch.no_grad():
-        theirs = model(pixels).logits[0].numpy()
-    output = answers([{"name": "m", "path": str(tmp_path / "model")}], [{"name": "t", "model": "m"}],
-                     [dict(request, tasks=["t"])])
-    assert_close(output["answers"][0][0]["logits"], theirs)
+@pytest.mark.parametrize("architecture", ["classifier", "autoencoder"])
+def test_file_forms(architecture, tmp_path):
+    """One network as files of every form: shards, half precisions, and the names of three ages."""
+    make = classifier if architecture == "classifier" else autoencoder
+    task = {} if architecture == "classifier" else {"output": "anomaly_map", "passes": 4}
+    models = {}
+    for form in ("plain", "sharded", "float16", "bfloat16", "transformers-4", "in-memory"):
+        models[form] = make("tiny", f"forms {architecture}")
+        folder = tmp_path / form
+        if form in ("float16", "bfloat16"):
+            models[form] = models[form].to(getattr(torch, form))
+        models[form].save_pretrained(folder, max_shard_size="50KB" if form == "sharded" else "5GB")
+        models[form] = models[form].float()
+        state = safetensors.torch.load_file(folder / "model.safetensors") if form != "sharded" else {}
+        if form == "sharded":
+            assert (folder / "model.safetensors.index.json").exists()
+        elif form == "transformers-4":
+            state = {name.replace("decoder.decoder_encoder.layer.", "decoder.decoder_layers."): tensor
+                     for name, tensor in state.items()}
+            safetensors.torch.save_file(state, folder / "model.safetensors", {"format": "pt"})
+        elif form == "in-memory":  # As accelerate saves a model that transformers 5 holds.
+            state = {name: tensor.contiguous() for name, tensor in models[form].state_dict().items()}
+            assert any(".attention.q_proj." in name for name in state)
+            safetensors.torch.save_file(state, folder / "model.safetensors")
+    request, image = random_image(f"forms-{architecture}", tmp_path)
+    output = answers([{"name": form, "path": str(tmp_path / form)} for form in models],
+                     [{"name": form, "model": form, **task} for form in models],
+                     [dict(request, tasks=list(models), seed=SEED)])
+    pixels, processor = pixels_of(tmp_path / "plain", image, 32)
+    for answer, (form, model) in zip(output["answers"][0], models.items()):
+        if architecture == "classifier":
+            with torch.no_grad():
+                assert_close(answer["logits"], model(pixels).logits[0].numpy())
+        else:
+            expected = error_map(model, processor, pixels, draw_visible("partition", 4, 16, 0.75, SEED))
+            assert numpy.abs(numpy.asarray(answer["map"]).reshape(32, 32) - expected).max() <= 1e-4, f"seed {SEED} {form}"
+    digests = {form: answer["digest"] for form, answer in zip(models, output["answers"][0])}
+    assert digests["plain"] == digests["sharded"] == digests["transformers-4"] == digests["in-memory"]
+
+
+# Every hidden_act that is served; any other is refused by name, which checkpoint_config_test.cpp tests.
+ACTIVATIONS = ["gelu", "gelu_python", "gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh",
+               "quick_gelu", "relu", "silu", "swish"]
+
+
+def test_every_activation(tmp_path):
+    request, image = random_image("activations", tmp_path)
+    expected = {}
+    for name in ACTIVATIONS:
+        config = transformers.ViTConfig(**{**SHAPES["tiny"], "hidden_act": name}, num_labels=3)
+        model = randomize(transformers.ViTForImageClassification(config), "activations")
+        model.save_pretrained(tmp_path / name)
+        pixels, _ = pixels_of(tmp_path / name, image, 32)
+        with torch.no_grad():
+            expected[name] = model(pixels).logits[0].numpy()
+    output = answers([{"name": name, "path": str(tmp_path / name)} for name in ACTIVATIONS],
+                     [{"name": name, "model": name} for name in ACTIVATIONS], [dict(request, tasks=ACTIVATIONS)])
+    for name, answer in zip(ACTIVATIONS, output["answers"][0]):
+        assert_close(answer["logits"], expected[name], relative=1e-5)
+    scale = max(1, numpy.abs(expected["gelu"]).max())
+    for other in ("gelu_new", "quick_gelu", "relu", "silu"):  # Told apart by more than the tolerance.
+        assert numpy.abs(expected[other] - expected["gelu"]).max() > 2e-5 * scale, f"seed {SEED} {other}"
 
 
 def test_bfloat16_stays_near(tmp_path):

@@ -4,6 +4,7 @@ The reference reads with pydicom and its VOI functions and runs transformers; on
 because two decoders of lossy JPEG may differ by a grey value. Random weights and random pixels are new in each run; the
 seed is printed.
 """
+import functools
 import hashlib
 import json
 import os
@@ -70,8 +71,13 @@ def masks_of(sop_instance_uid, patches, passes):
     return visible
 
 
+@functools.cache
+def autoencoder(directory):
+    return ViTMAEForPreTraining.from_pretrained(directory, dtype=torch.float32).eval()
+
+
 def anomaly_score(directory, pixels, sop_instance_uid, passes):
-    model = ViTMAEForPreTraining.from_pretrained(directory, dtype=torch.float32).eval()
+    model = autoencoder(directory)
     processor = ViTImageProcessorPil.from_pretrained(directory)
     mean = torch.tensor(processor.image_mean).view(1, 3, 1, 1)
     deviation = torch.tensor(processor.image_std).view(1, 3, 1, 1)
@@ -94,9 +100,10 @@ def anomaly_score(directory, pixels, sop_instance_uid, passes):
     return float((error / hits.clamp(min=1)).mean())
 
 
-def predict(out, paths, *settings):
+def predict(out, paths, *settings, precision="float32"):
     arguments = [BIN / "skelex-node", "predict", "--config", DEMO, "--out", out]
-    for setting in settings:
+    models = yaml.safe_load(DEMO.read_text())["models"]
+    for setting in [*(f"models.{name}.precision={precision}" for name in models), *settings]:
         arguments += ["--set", setting]
     done = subprocess.run([*arguments, *paths], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + done.stdout
@@ -146,6 +153,29 @@ def test_demo_checkpoints_on_the_committed_radiographs(tmp_path):
         expected = anomaly_score(directories["anomaly"], model_input(directories["anomaly"], eight_bit(path, tmp_path)),
                                  line["sop_instance_uid"], line["anomaly"]["passes"])
         assert abs(line["anomaly"]["score"] - expected) <= 1e-4 * max(1, abs(expected)), path
+
+
+def test_bfloat16_moves_no_probability_by_more_than_0_02_and_no_label_but_of_a_tie(tmp_path):
+    """Two labels nearer to each other than the bound are a tie, which either may win."""
+    paths = sorted(RADIOGRAPHS.rglob("*.dcm"))
+    exact = predict(tmp_path / "float32", paths)
+    fast = predict(tmp_path / "bfloat16", paths, precision="bfloat16")
+    worst, other = 0.0, 0
+    for path in map(str, paths):
+        assert abs(fast[path]["anomaly"]["score"] - exact[path]["anomaly"]["score"]) <= 0.02 * exact[path]["anomaly"]["score"]
+        for one, two in zip(exact[path]["findings"], fast[path]["findings"], strict=True):
+            assert one["task"] == two["task"]
+            likeliest = sorted(one["probabilities"].values())[-2:]
+            if one["label"] != two["label"]:
+                print(f"{path}: {one['task']}: {one['probabilities']} became {two['probabilities']}")
+                assert likeliest[1] - likeliest[0] <= 0.02, (path, one["task"], one["label"], two["label"])
+            for label, probability in one["probabilities"].items():
+                difference = abs(probability - two["probabilities"][label])
+                assert difference <= 0.02, (path, one["task"], label, probability, two["probabilities"][label])
+                worst = max(worst, difference)
+            other += one["logits"] != two["logits"]
+    print(f"{other} outputs, largest difference of a probability {worst:.1e}")
+    assert other > 0, "both ran in float32"
 
 
 def test_random_weights_on_random_pixels(tmp_path):
