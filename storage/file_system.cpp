@@ -120,12 +120,18 @@ class PosixFileSystem : public FileSystem {
 }  // namespace
 
 Status FileSystem::create_directories(const std::filesystem::path& path) {
+  if (path.empty() || path == path.root_path()) return ok_status();
+  if (!path.has_filename()) return create_directories(path.parent_path());
+  const std::filesystem::path parent = path.parent_path();
+  const auto sync_parent = [&] { return sync_directory(parent.empty() ? std::filesystem::path(".") : parent); };
   std::error_code ignored;
-  if (path.empty() || std::filesystem::is_directory(path, ignored)) return ok_status();
-  const std::filesystem::path parent = path.has_filename() ? path.parent_path() : path.parent_path().parent_path();
+  if (std::filesystem::is_directory(path, ignored)) {
+    const Status synced = sync_parent();  // kInternal: a parent that we may not read, so it was not us who made this.
+    return synced.code() == StatusCode::kInternal ? ok_status() : synced;
+  }
   NODE_RETURN_IF_ERROR(create_directories(parent));
   NODE_RETURN_IF_ERROR(create_directory(path));
-  return sync_directory(parent.empty() ? std::filesystem::path(".") : parent);
+  return sync_parent();
 }
 
 FileSystem& posix_file_system() {

@@ -28,7 +28,8 @@ class FileSystem {
   virtual Result<std::vector<std::filesystem::path>> list(const std::filesystem::path& directory) = 0;
   virtual Result<std::uint64_t> free_bytes(const std::filesystem::path& path) = 0;
 
-  // `path` with all its parents, each new one's parent synced.
+  // `path` with all its parents, each new one's parent synced. That of one which was there is synced too, because a
+  // process that was stopped, or a sync that failed, may have left it so.
   Status create_directories(const std::filesystem::path& path);
 };
 

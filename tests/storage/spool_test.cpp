@@ -104,10 +104,10 @@ TEST_F(SpoolTest, EverySyncIsNeeded) {
   config_.directory = (directory_.path() / "counted" / "node").string();
   auto spool = Spool::open(config_, counted);
   ASSERT_TRUE(spool.ok() && (*spool)->store(bytes_, uid_).ok());
-  ASSERT_EQ(counted.syncs(),
-            7);  // Two parents, the tree, shards that were there, a new shard, the file, its directory.
+  // The parent of what was there, two parents, the tree, shards that were there, a new shard, the file, its directory.
+  ASSERT_EQ(counted.syncs(), 8);
   for (int sync = 1; sync <= counted.syncs(); ++sync) {
-    if (sync == 4) continue;  // Of shards that a killed process left: see the next test.
+    if (sync == 1 || sync == 5) continue;  // Of what a killed process left: see the next two tests.
     FaultyFileSystem files;
     config_.directory = (directory_.path() / std::to_string(sync) / "node").string();
     files.forget_sync(sync);
@@ -124,6 +124,15 @@ TEST_F(SpoolTest, AShardThatAKilledProcessLeftUnsyncedIsSyncedBeforeItIsUsed) {
   auto killed = open();
   files_.forget_sync(files_.syncs() + 1);  // Killed between making the shard and syncing it.
   ASSERT_TRUE(killed->store(bytes_, uid_).ok());
+  const auto stored = open()->store(bytes_, uid_);
+  ASSERT_TRUE(stored.ok());
+  files_.lose_power();
+  EXPECT_TRUE(open()->verify(*stored).ok());
+}
+
+TEST_F(SpoolTest, ADirectoryThatAKilledProcessLeftUnsyncedIsSyncedBeforeItIsUsed) {
+  files_.fail(3, data_loss("Input/output error"));  // The first parent is made, its name is not synced.
+  ASSERT_FALSE(Spool::open(config_, files_).ok());
   const auto stored = open()->store(bytes_, uid_);
   ASSERT_TRUE(stored.ok());
   files_.lose_power();
