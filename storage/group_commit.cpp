@@ -82,6 +82,7 @@ void GroupCommit::commit(const std::vector<Request*>& batch) {
   const std::int64_t changes_before = database_->total_changes();
   const Status applied = apply(batch, transactions);
   if (!applied.ok()) {
+    log_suspect_ = log_suspect_ || is_store_failure(applied);  // Not where it was merely locked.
     if (database_->in_transaction()) static_cast<void>(database_->execute("ROLLBACK").ok());
     // Undone in the reverse order of the works, because a later one may have built on an earlier one.
     for (std::size_t i = batch.size(); i-- > 0;) {
@@ -105,11 +106,24 @@ void GroupCommit::commit(const std::vector<Request*>& batch) {
   }
 }
 
+// A sync of the log that failed may have forgotten frames of earlier transactions: the operating system takes their
+// pages for clean from then on and no later sync writes them. They are still read, but after a power loss the log would
+// end before them, and all that was promised later with them. So the log is copied into the database and begun anew.
+// Source: fsync(2), EIO (an error is reported once); SQLite, "WAL-mode File Format" (a wrong checksum ends the log).
+Status GroupCommit::empty_log() {
+  Query checkpoint(*database_, "PRAGMA wal_checkpoint(TRUNCATE)");
+  if (!checkpoint.next()) return checkpoint.status();
+  if (checkpoint.boolean()) return unavailable("checkpoint: the log is locked by a reader");
+  log_suspect_ = false;
+  return ok_status();
+}
+
 Status GroupCommit::apply(const std::vector<Request*>& batch, std::vector<Transaction>& transactions) {
   // After a failure every transaction writes and syncs, if only a mark, so that the store notices that it works again.
   const bool probe = !health().ok();
   const bool full_sync = probe || std::any_of(batch.begin(), batch.end(),
                                               [](const Request* r) { return r->durability == Durability::kPower; });
+  if (log_suspect_) NODE_RETURN_IF_ERROR(empty_log());
   if (full_sync != full_sync_) {  // Only outside a transaction; a full sync covers all earlier commits too.
     NODE_RETURN_IF_ERROR(database_->execute(full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"));
     full_sync_ = full_sync;

@@ -62,9 +62,11 @@ class GroupCommit {
   void loop();
   void commit(const std::vector<Request*>& batch);
   Status apply(const std::vector<Request*>& batch, std::vector<Transaction>& transactions);
+  Status empty_log();
 
   std::unique_ptr<Database> database_;  // The writer thread's own.
   bool full_sync_ = true;               // As the connection is set; the writer thread's own.
+  bool log_suspect_ = false;            // A sync of the log may have failed; the writer thread's own.
   mutable Mutex mutex_;
   ConditionVariable arrived_, answered_;
   std::deque<Request*> waiting_ GUARDED_BY(mutex_);
