@@ -67,9 +67,16 @@ void read_storage(Section storage, const Context& context, StorageConfig& config
     Section retention = storage.section("retention");
     retention.integer("originals_days", config.originals_days, 0, 36500);
     retention.integer("results_days", config.results_days, 0, 36500);
+    config.free_bytes_low = 2 * config.free_bytes_min;
+    retention.bytes("free_bytes_low", config.free_bytes_low, 0, 2 * kPiB);
+    if (config.free_bytes_low != 0 && config.free_bytes_low < config.free_bytes_min) {
+      retention.wrong("free_bytes_low", "is less than storage.free_bytes_min, so images would be refused before "
+                                        "anything is deleted; more is wanted, or 0 B for never");
+    }
   }
   storage.choice("conflict", config.keep_first_on_conflict, {{"refuse", false}, {"keep_first", true}});
   storage.integer("analysis_attempts_max", config.analysis_attempts_max, 1, 100);
+  storage.duration("study_open_max", config.study_open_max, seconds(1), hours(24));
 }
 
 void read_peers(Section& root, std::vector<PeerConfig>& peers) {

@@ -107,10 +107,11 @@ TEST_F(NodeConfigTest, TheExampleShowsTheDefaults) {
             std::tie(rd.bind, rd.port, rd.associations_max, rd.associations_per_host_max, rd.accept_unknown,
                      rd.acse_timeout, rd.dimse_timeout, rd.stop_grace, rd.object_bytes_max));
   const StorageConfig &s = example->storage, &sd = bare->storage;
-  EXPECT_EQ(
-      std::tie(s.free_bytes_min, s.originals_days, s.results_days, s.keep_first_on_conflict, s.analysis_attempts_max),
-      std::tie(sd.free_bytes_min, sd.originals_days, sd.results_days, sd.keep_first_on_conflict,
-               sd.analysis_attempts_max));
+  EXPECT_EQ(std::tie(s.free_bytes_min, s.originals_days, s.results_days, s.keep_first_on_conflict,
+                     s.analysis_attempts_max, s.free_bytes_low, s.study_open_max),
+            std::tie(sd.free_bytes_min, sd.originals_days, sd.results_days, sd.keep_first_on_conflict,
+                     sd.analysis_attempts_max, sd.free_bytes_low, sd.study_open_max));
+  EXPECT_EQ(s.free_bytes_low, 2 * s.free_bytes_min);
   const DeliveryConfig &d = example->delivery, &dd = bare->delivery;
   EXPECT_EQ(
       std::tie(d.connect_timeout, d.dimse_timeout, d.retry_first, d.retry_max, d.give_up_after,
@@ -414,6 +415,10 @@ INSTANTIATE_TEST_SUITE_P(
                  "node.yaml:1: storage.conflict: is 'keep'; refuse or keep_first is wanted"},
         FileCase{"Retention", "storage: {directory: s, retention: {originals_days: -1}}\n",
                  "node.yaml:1: storage.retention.originals_days: is '-1'; a whole number from 0 to 36500 is wanted"},
+        FileCase{"Watermark", "storage: {directory: s, free_bytes_min: 2 GiB, retention: {free_bytes_low: 1 GiB}}\n",
+                 "node.yaml:1: storage.retention.free_bytes_low: is less than storage.free_bytes_min"},
+        FileCase{"StudyOpenMax", "storage: {directory: s, study_open_max: 0 s}\n",
+                 "node.yaml:1: storage.study_open_max: is '0 s'"},
         FileCase{"DuplicateAeTitle", kStore + "peers:\n  a: {ae_title: X}\n  b: {ae_title: X}\n",
                  "node.yaml:4: peers.b.ae_title: 'X' is also that of peer a"},
         FileCase{"DuplicatePeer", kStore + "peers:\n  a: {ae_title: X}\n  a: {ae_title: Y}\n",
