@@ -136,11 +136,28 @@ IncomingFile::~IncomingFile() {
   if (!path_.empty()) static_cast<void>(file_system_->remove(path_).ok());
 }
 
+std::filesystem::path objects_directory(const std::filesystem::path& directory) { return directory / "objects"; }
+
+Result<std::vector<std::string>> list_keys(const std::filesystem::path& directory, FileSystem& file_system) {
+  std::vector<std::string> keys;
+  NODE_ASSIGN_OR_RETURN(const auto shards, file_system.list(objects_directory(directory)));
+  for (const auto& shard : shards) {
+    NODE_ASSIGN_OR_RETURN(const auto files, file_system.list(shard));
+    for (const auto& file : files) {
+      std::string key = shard.filename().string() + '/' + file.filename().string();
+      if (is_key(key)) keys.push_back(std::move(key));
+    }
+  }
+  std::sort(keys.begin(), keys.end());
+  return keys;
+}
+
 struct Spool::Impl {
   FileSystem& file_system;
   std::filesystem::path root;
   std::uint64_t free_bytes_min;
   std::atomic<std::uint64_t> next_incoming{0};
+  std::atomic<std::int64_t> losses{0};
 
   Mutex shards_mutex;
   std::set<std::string> shards GUARDED_BY(shards_mutex);  // The directories of the fan-out that are durable.
@@ -149,7 +166,7 @@ struct Spool::Impl {
       : file_system(file_system), root(std::move(root)), free_bytes_min(free_bytes_min) {}
 
   std::filesystem::path incoming() const { return root / "incoming"; }
-  std::filesystem::path objects() const { return root / "objects"; }
+  std::filesystem::path objects() const { return objects_directory(root); }
 
   void add_shard(const std::string& shard) {
     MutexLock lock(shards_mutex);
@@ -198,6 +215,10 @@ Result<IncomingFile> Spool::begin() {
     return resource_exhausted("spool: " + std::to_string(available) + " bytes free, the reserve is " +
                               std::to_string(impl_->free_bytes_min));
   }
+  return begin_in_reserve();
+}
+
+Result<IncomingFile> Spool::begin_in_reserve() {
   const std::filesystem::path path = impl_->incoming() / (std::to_string(impl_->next_incoming++) + ".part");
   if (Status created = impl_->file_system.create_file(path); !created.ok()) return created.within("spool: begin");
   return IncomingFile(impl_->file_system, path);
@@ -231,7 +252,7 @@ Result<StoredFile> Spool::commit(IncomingFile file, const Uid& sop_instance_uid)
 }
 
 Result<StoredFile> Spool::store(const std::string& bytes, const Uid& sop_instance_uid) {
-  NODE_ASSIGN_OR_RETURN(IncomingFile file, begin());
+  NODE_ASSIGN_OR_RETURN(IncomingFile file, begin_in_reserve());
   if (Status written = file.append(bytes.data(), bytes.size()); !written.ok()) {
     return written.within("store " + sop_instance_uid.str());
   }
@@ -241,6 +262,14 @@ Result<StoredFile> Spool::store(const std::string& bytes, const Uid& sop_instanc
 std::filesystem::path Spool::path(const std::string& key) const { return impl_->objects() / key; }
 
 Status Spool::verify(const StoredFile& file) const {
+  Status found = compare(file);
+  if (found.code() == StatusCode::kDataLoss) ++impl_->losses;
+  return found;
+}
+
+std::int64_t Spool::losses() const { return impl_->losses; }
+
+Status Spool::compare(const StoredFile& file) const {
   if (!is_key(file.key)) return data_loss("verify: not a key of this spool");
   const Result<StoredFile> found = measure(path(file.key));
   if (!found.ok()) return data_loss("verify " + file.key + ": " + found.status().message());
@@ -259,17 +288,7 @@ Status Spool::remove(const std::string& key) {
 }
 
 Result<std::vector<std::string>> Spool::list_keys() const {
-  std::vector<std::string> keys;
-  NODE_ASSIGN_OR_RETURN(const auto shards, impl_->file_system.list(impl_->objects()));
-  for (const auto& shard : shards) {
-    NODE_ASSIGN_OR_RETURN(const auto files, impl_->file_system.list(shard));
-    for (const auto& file : files) {
-      std::string key = shard.filename().string() + '/' + file.filename().string();
-      if (is_key(key)) keys.push_back(std::move(key));
-    }
-  }
-  std::sort(keys.begin(), keys.end());
-  return keys;
+  return storage::list_keys(impl_->root, impl_->file_system);
 }
 
 Result<std::uint64_t> Spool::free_bytes() const { return impl_->file_system.free_bytes(impl_->root); }

@@ -64,20 +64,28 @@ class Spool {
   // kDataLoss.
   Result<StoredFile> commit(IncomingFile file, const Uid& sop_instance_uid);
 
-  // begin(), write, commit() for an object made here.
+  // begin(), write, commit() for an object made here. It may use the reserve: below it nothing new is taken, but what
+  // was accepted is finished, or nothing would ever come to rest and be deleted.
   Result<StoredFile> store(const std::string& bytes, const Uid& sop_instance_uid);
 
   std::filesystem::path path(const std::string& key) const;
   // Errors: kDataLoss if the file is missing, or its size or digest is not as stored.
   Status verify(const StoredFile& file) const;
+  std::int64_t losses() const;            // How often verify() found one.
   Status remove(const std::string& key);  // OK if it is gone already.
   Result<std::vector<std::string>> list_keys() const;
   Result<std::uint64_t> free_bytes() const;
 
  private:
   struct Impl;
+  Result<IncomingFile> begin_in_reserve();
+  Status compare(const StoredFile& file) const;
   explicit Spool(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// Of a storage directory, without a Spool of its own: changes nothing.
+std::filesystem::path objects_directory(const std::filesystem::path& directory);
+Result<std::vector<std::string>> list_keys(const std::filesystem::path& directory, FileSystem& file_system);
 
 }  // namespace node::storage

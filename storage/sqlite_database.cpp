@@ -46,6 +46,24 @@ Database::~Database() {
   sqlite3_close(handle_);
 }
 
+Status Database::copy_to(const std::filesystem::path& path) {
+  sqlite3* target = nullptr;
+  const std::string what = "copy to " + path.string();
+  int code = sqlite3_open_v2(path.c_str(), &target, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+  if (code == SQLITE_OK) {
+    sqlite3_backup* backup = sqlite3_backup_init(target, "main", handle_, "main");
+    // All pages in one step are one read transaction, which in a write-ahead log holds up no writer.
+    if (backup != nullptr) {
+      sqlite3_backup_step(backup, -1);
+      sqlite3_backup_finish(backup);
+    }
+    code = sqlite3_errcode(target);
+  }
+  const Status status = code == SQLITE_OK ? ok_status() : Status(code_of(code), what + ": " + sqlite3_errmsg(target));
+  sqlite3_close(target);
+  return status;
+}
+
 Status Database::execute(const std::string& sql) {
   if (sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK) return ok_status();
   return last_error(sql.substr(0, sql.find_first_of(" \n")));

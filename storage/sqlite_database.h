@@ -31,6 +31,8 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
+  // Copies the database as it is at one moment; others may go on writing. Not synced.
+  Status copy_to(const std::filesystem::path& path);
   Status execute(const std::string& sql);  // Statements without parameters and rows.
   bool in_transaction() const;
   std::int64_t last_insert_id() const;

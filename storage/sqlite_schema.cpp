@@ -12,7 +12,7 @@ namespace {
 // Numbers of states are those of the enums in study_store.h. Each partial index holds only what one kind of claim looks
 // for, in the order in which it is handed out, so that claiming costs the same with a thousand rows and with a million.
 // `waits`, `blocked` and `delayed` say what would otherwise be a search: each is kept by one function of the store.
-constexpr std::array<const char*, 3> kMigrations = {R"sql(
+constexpr std::array<const char*, 4> kMigrations = {R"sql(
 CREATE TABLE study(
   id INTEGER PRIMARY KEY,
   uid TEXT NOT NULL UNIQUE,
@@ -151,6 +151,9 @@ CREATE INDEX instance_waiting ON instance(received_at - priority * 600000, id) W
 DROP INDEX instance_suspect;
 CREATE INDEX instance_suspect ON instance(attempts, received_at - priority * 600000, id)
   WHERE state = 0 AND attempts > 0;
+)sql",
+                                                    R"sql(
+ALTER TABLE result ADD COLUMN series_instance_uid TEXT NOT NULL DEFAULT '';  -- Before version 4 only in its file.
 )sql"};
 
 constexpr std::int64_t kKnownVersion = kMigrations.size();

@@ -244,7 +244,8 @@ Result<std::vector<InstanceRecord>> list_instances(Database& database, const Uid
 Result<std::vector<ResultRecord>> list_results(Database& database, std::int64_t study_id) {
   std::vector<ResultRecord> records;
   Query rows(database,
-             "SELECT uid, kind, source_uid, task, revision, sop_class_uid, transfer_syntax_uid, file_key, file_bytes, "
+             "SELECT uid, kind, source_uid, task, revision, series_instance_uid, sop_class_uid, transfer_syntax_uid, "
+             "file_key, file_bytes, "
              "file_sha256 FROM result WHERE study_id = ? ORDER BY id",
              study_id);
   while (rows.next()) {
@@ -254,6 +255,7 @@ Result<std::vector<ResultRecord>> list_results(Database& database, std::int64_t 
     record.source_uid = rows.text();
     record.task = rows.text();
     record.revision = rows.small();
+    record.series_instance_uid = rows.text();
     record.sop_class_uid = rows.text();
     record.transfer_syntax_uid = rows.text();
     record.file = read_file(rows);

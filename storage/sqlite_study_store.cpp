@@ -193,28 +193,41 @@ Status SqliteStudyStore::refresh_close_due(Transaction& transaction, std::int64_
       .run();
 }
 
+// An association holds the study that it brought last: one that goes on to another study, as a PACS that sends its
+// whole archive does, lets go of the one before.
 Status SqliteStudyStore::hold_open(Transaction& transaction, std::uint64_t association, std::int64_t study) {
-  if (association == 0 || !associations_[association].insert(study).second) return ok_status();
-  transaction.on_rollback([this, association, study] { associations_[association].erase(study); });
+  if (association == 0) return ok_status();
+  const auto [held, is_new] = associations_.try_emplace(association, study);
+  const std::int64_t before = held->second;
+  if (is_new) {
+    transaction.on_rollback([this, association] { associations_.erase(association); });
+  } else {
+    if (before == study) return ok_status();
+    NODE_RETURN_IF_ERROR(let_go(transaction, before, /*whole_study=*/false));
+    held->second = study;
+    transaction.on_rollback([this, association, before] { associations_[association] = before; });
+  }
   return Query(transaction.database, "UPDATE study SET holds = holds + 1 WHERE id = ?", study).run();
+}
+
+Status SqliteStudyStore::let_go(Transaction& transaction, std::int64_t study, bool whole_study) {
+  NODE_RETURN_IF_ERROR(Query(transaction.database,
+                             "UPDATE study SET holds = max(holds - 1, 0), quiet_due_at = CASE WHEN holds > 1 THEN "
+                             "quiet_due_at WHEN ?3 THEN ?2 ELSE ?2 + quiet_ms END WHERE id = ?1",
+                             study, due_now(), whole_study)
+                           .run());
+  signal_on_commit(transaction, kStudies);
+  return refresh_close_due(transaction, study);
 }
 
 Status SqliteStudyStore::end_association(std::uint64_t association, bool whole_study) {
   return writer_.run(Durability::kProcess, [&](Transaction& transaction) -> Status {
-    const auto carried = associations_.find(association);
-    if (carried == associations_.end()) return ok_status();
-    for (const std::int64_t study : carried->second) {
-      NODE_RETURN_IF_ERROR(Query(transaction.database,
-                                 "UPDATE study SET holds = max(holds - 1, 0), quiet_due_at = CASE WHEN holds > 1 THEN "
-                                 "quiet_due_at WHEN ?3 THEN ?2 ELSE ?2 + quiet_ms END WHERE id = ?1",
-                                 study, due_now(), whole_study)
-                               .run());
-      NODE_RETURN_IF_ERROR(refresh_close_due(transaction, study));
-    }
-    transaction.on_rollback([this, association, studies = carried->second] { associations_[association] = studies; });
-    associations_.erase(carried);
-    signal_on_commit(transaction, kStudies);
-    return ok_status();
+    const auto held = associations_.find(association);
+    if (held == associations_.end()) return ok_status();
+    const std::int64_t study = held->second;
+    associations_.erase(held);
+    transaction.on_rollback([this, association, study] { associations_[association] = study; });
+    return let_go(transaction, study, whole_study);
   });
 }
 

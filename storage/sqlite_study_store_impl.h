@@ -9,7 +9,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -99,6 +98,7 @@ class SqliteStudyStore : public SqliteStudyReader {
   Status supersede(Transaction& transaction, std::int64_t row, int version);
   Status open_study(Transaction& transaction, std::int64_t study, std::int64_t quiet_ms);
   Status refresh_close_due(Transaction& transaction, std::int64_t study);
+  Status let_go(Transaction& transaction, std::int64_t study, bool whole_study);
   Status hold_open(Transaction& transaction, std::uint64_t association, std::int64_t study);
   Status refresh_waits(Transaction& transaction, std::int64_t study);
   Status refresh_rest(Transaction& transaction, std::int64_t study);
@@ -123,12 +123,12 @@ class SqliteStudyStore : public SqliteStudyReader {
   Wakeups wakeups_;
   // Touched by the writer thread only.
   Claims instance_claims_, study_claims_, delivery_claims_;
-  std::map<std::uint64_t, std::set<std::int64_t>> associations_;  // The studies that each holds open.
-  std::map<std::int64_t, std::int64_t> study_not_before_;         // From release_study(): study -> due.
-  std::map<std::string, std::int64_t> destination_not_before_;    // From postpone_deliveries(): destination -> due.
-  std::optional<std::int64_t> suspect_;                           // Last instance that was claimed to be alone.
-  bool others_wait_ = false;                                      // For all instance claims to end, for its sake.
-  GroupCommit writer_;                                            // Last: its thread ends before what it uses.
+  std::map<std::uint64_t, std::int64_t> associations_;          // The study that each holds open.
+  std::map<std::int64_t, std::int64_t> study_not_before_;       // From release_study(): study -> due.
+  std::map<std::string, std::int64_t> destination_not_before_;  // From postpone_deliveries(): destination -> due.
+  std::optional<std::int64_t> suspect_;                         // Last instance that was claimed to be alone.
+  bool others_wait_ = false;                                    // For all instance claims to end, for its sake.
+  GroupCommit writer_;                                          // Last: its thread ends before what it uses.
 };
 
 }  // namespace node::storage

@@ -84,15 +84,17 @@ Status SqliteStudyStore::finish_study(ClaimToken token, const std::vector<Result
     if (!study) return no_longer_held("finish study");
     Database& database = transaction.database;
     for (const ResultRecord& result : results) {
-      NODE_RETURN_IF_ERROR(Query(database,
-                                 "INSERT INTO result(study_id, uid, kind, source_uid, task, revision, sop_class_uid, "
-                                 "transfer_syntax_uid, file_key, file_bytes, file_sha256, created_at) "
-                                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(uid) DO NOTHING",
-                                 *study, result.sop_instance_uid.str(), result.kind, result.source_uid, result.task,
-                                 result.revision, result.sop_class_uid, result.transfer_syntax_uid, result.file.key,
-                                 result.file.size_bytes, result.file.sha256_hex, now())
-                               .run()
-                               .within("finish study"));
+      NODE_RETURN_IF_ERROR(
+          Query(
+              database,
+              "INSERT INTO result(study_id, uid, kind, source_uid, task, revision, series_instance_uid, sop_class_uid, "
+              "transfer_syntax_uid, file_key, file_bytes, file_sha256, created_at) "
+              "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(uid) DO NOTHING",
+              *study, result.sop_instance_uid.str(), result.kind, result.source_uid, result.task, result.revision,
+              result.series_instance_uid, result.sop_class_uid, result.transfer_syntax_uid, result.file.key,
+              result.file.size_bytes, result.file.sha256_hex, now())
+              .run()
+              .within("finish study"));
     }
     for (const NewDelivery& delivery : deliveries) {
       Query result(database, "SELECT id FROM result WHERE uid = ?", delivery.sop_instance_uid.str());

@@ -118,6 +118,7 @@ struct ResultRecord {  // One DICOM object that we made.
   std::string source_uid{};  // SOP Instance UID for image objects, Study Instance UID for study objects.
   std::string task{};        // Empty for study objects.
   int revision = 1;          // Of the study's report; for image objects the version of the instance.
+  std::string series_instance_uid{};
   std::string sop_class_uid{};
   std::string transfer_syntax_uid{};
   StoredFile file{};
@@ -213,9 +214,9 @@ class StudyStore {
   // Records the instance, its route, its study's (re)opening and one PENDING delivery of the original per
   // route.forward_to. `seen_version`: what find_instance() said, 0 for nothing. [synced]
   virtual Result<AddResult> add_instance(const NewInstance& instance, Arrival arrival, int seen_version) = 0;
-  // The association carries nothing more. Until then it held every study open that it brought a reportable instance of,
-  // but not beyond StorageConfig::study_open_max; from now on the quiet period counts, or, if its sender says that it
-  // was the `whole_study`, the study closes at once. An association that brought nothing is no error.
+  // The association carries nothing more. It held the study open that it brought the last reportable instance of, until
+  // it went on to another, but not beyond StorageConfig::study_open_max; from now on the quiet period counts, or, if
+  // its sender says that it was the `whole_study`, the study closes at once. One that brought nothing is no error.
   virtual Status end_association(std::uint64_t association, bool whole_study) = 0;
 
   // --- analyze ------------------------------------------------------------------------------------------------

@@ -70,15 +70,19 @@ Result<ReportedImage> to_reported_image(const InstanceRecord& record, const stor
   return image;
 }
 
-// The newest report of this study before this one. Its series stands only in its file; once that was purged the report
-// goes without the reference.
+// The newest report of this study before this one. Of one made by an early version of this program the series stands
+// only in its file; once that was purged the report goes without the reference.
 std::optional<Predecessor> predecessor(const storage::ReadyStudy& ready, const storage::Spool& spool,
                                        const std::string& kind) {
   for (auto result = ready.earlier_results.rbegin(); result != ready.earlier_results.rend(); ++result) {
     if (result->kind != kind) continue;
-    const Result<object::InstanceHeader> header = object::read_instance_header(spool.path(result->file.key));
-    if (!header.ok()) return std::nullopt;
-    const Result<storage::Uid> series = storage::Uid::parse(header->series_instance_uid);
+    std::string series_instance_uid = result->series_instance_uid;
+    if (series_instance_uid.empty()) {
+      const Result<object::InstanceHeader> header = object::read_instance_header(spool.path(result->file.key));
+      if (!header.ok()) return std::nullopt;
+      series_instance_uid = header->series_instance_uid;
+    }
+    const Result<storage::Uid> series = storage::Uid::parse(series_instance_uid);
     if (!series.ok()) return std::nullopt;
     return Predecessor{result->sop_instance_uid, *series, result->sop_class_uid};
   }
@@ -100,7 +104,8 @@ class SpooledResults {
   Status add(const ResultObject& object) {
     NODE_ASSIGN_OR_RETURN(storage::StoredFile file, spool_.store(object.bytes, object.sop_instance_uid));
     results_.push_back({object.sop_instance_uid, object.kind, object.source_uid, object.task, object.revision,
-                        object.sop_class_uid, UID_LittleEndianExplicitTransferSyntax, std::move(file)});
+                        object.series_instance_uid.str(), object.sop_class_uid, UID_LittleEndianExplicitTransferSyntax,
+                        std::move(file)});
     return ok_status();
   }
   void deliver(const storage::Uid& uid, const std::set<std::string>& destinations, DeliveryStage stage) {
@@ -132,6 +137,8 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
   ReportedStudy study{ready.study_instance_uid, ready.revision, {}, {}, predecessor(ready, spool, context.kind("sr"))};
   std::map<std::string, std::set<std::string>> overlay_destinations;  // By SOP Instance UID of the image.
   std::set<std::string> report_destinations;
+  std::set<storage::Uid> made_before;
+  for (const storage::ResultRecord& result : ready.earlier_results) made_before.insert(result.sop_instance_uid);
   for (const InstanceRecord& record : ready.instances) {
     if (!reported(record, shadow)) continue;
     NODE_ASSIGN_OR_RETURN(ReportedImage image, to_reported_image(record, spool));
@@ -142,11 +149,13 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
       if (takes(config, destination, "sr")) report_destinations.insert(destination);
     }
     if (shadow || destinations.empty() || !overlay_to.empty())
-      for (OverlayReference& overlay : overlay_references(image, context)) study.overlays.push_back(std::move(overlay));
+      for (OverlayReference& overlay : overlay_references(image, context)) {
+        // Of a purged image nothing can be drawn any more.
+        if (record.purged_at && !made_before.contains(overlay.sop_instance_uid)) continue;
+        study.overlays.push_back(std::move(overlay));
+      }
     study.images.push_back(std::move(image));
   }
-  std::set<storage::Uid> made_before;
-  for (const storage::ResultRecord& result : ready.earlier_results) made_before.insert(result.sop_instance_uid);
 
   SpooledResults spooled(spool);
   const auto take_overlay = [&](const ReportedImage& image, const Overlay& overlay) -> Status {

@@ -283,14 +283,17 @@ Status failed(const OFCondition& condition, const char* what) {
   return condition.good() ? ok_status() : internal_error(std::string(what) + ": " + condition.text());
 }
 
-// Opens the images. One without findings may be damaged; the report then names it by what the store knows.
+// Opens the images. One without findings may be damaged, one that was reported before may be purged; the report then
+// names it by what the store knows.
 Result<std::vector<Source>> open_sources(const ReportedStudy& study) {
   std::vector<Source> sources;
   for (const ReportedImage& image : study.images) {
     Source source{&image, std::make_unique<DcmFileFormat>()};
-    const Status opened = object::load_dataset(image.file, *source.file, object::Extent::kUpToPixelData);
+    const bool purged = image.record.purged_at.has_value();
+    const Status opened =
+        purged ? not_found("purged") : object::load_dataset(image.file, *source.file, object::Extent::kUpToPixelData);
     if (!opened.ok()) {
-      if (!image.findings.empty()) return opened.within("image " + image.record.sop_instance_uid.str());
+      if (!purged && !image.findings.empty()) return opened.within("image " + image.record.sop_instance_uid.str());
       source.file = std::make_unique<DcmFileFormat>();
       DcmDataset& known = source.dataset();
       known.putAndInsertString(DCM_SOPClassUID, image.record.sop_class_uid.c_str());
@@ -304,7 +307,7 @@ Result<std::vector<Source>> open_sources(const ReportedStudy& study) {
 // The first image with findings, else the first that has a study: its patient and study are the report's.
 const Source* identity_source(const std::vector<Source>& sources) {
   for (const Source& source : sources)
-    if (!source.image->findings.empty()) return &source;
+    if (!source.image->findings.empty() && !source.image->record.purged_at) return &source;
   for (const Source& source : sources)
     if (!object::text_of(source.dataset(), DCM_StudyInstanceUID).empty()) return &source;
   return nullptr;

@@ -56,6 +56,13 @@ TEST_F(SqliteStudyStoreTest, WhatAPeerIsToldIsSyncedFirst) {
   EXPECT_TRUE(synced()) << "end_instance";
   ASSERT_TRUE(store_->fail_study(claim_study()->token, "why").ok());
   EXPECT_TRUE(synced()) << "fail_study";
+  ASSERT_TRUE(store_->finish_delivery(claim_deliveries()[0].token, {}).ok());
+  ASSERT_TRUE(store_->finish_delivery(claim_deliveries()[0].token, {}).ok());
+  EXPECT_TRUE(synced()) << "finish_delivery";
+  ASSERT_EQ(store_->purge({kNoWait, kNoWait}, 100)->originals.size(), 1u);
+  EXPECT_TRUE(synced()) << "purge: or a power loss leaves a row without its file";
+  ASSERT_TRUE(store_->end_association(1, true).ok());
+  EXPECT_FALSE(synced()) << "end_association";
 }
 
 TEST_F(SqliteStudyStoreTest, ConcurrentCallersShareCommits) {

@@ -76,6 +76,7 @@ inline ResultRecord result(const std::string& sop_instance_uid, const std::strin
   record.kind = kind;
   record.source_uid = study.study_instance_uid.str();
   record.revision = study.revision;
+  record.series_instance_uid = sop_instance_uid + ".0";
   record.sop_class_uid = "1.2.840.10008.5.1.4.1.1.88.22";
   record.transfer_syntax_uid = "1.2.840.10008.1.2.1";
   record.file = {"cd/" + sop_instance_uid + ".dcm", 10, std::string(64, 'b')};

@@ -374,6 +374,7 @@ TEST_P(StudyStoreContract, ALateImageOpensTheNextRevisionWithTheEarlierResultsAt
   EXPECT_EQ(ready->earlier_results[1].kind, "sr");
   EXPECT_EQ(ready->earlier_results[1].sop_instance_uid, uid("1.2.8.1.1"));
   EXPECT_EQ(ready->earlier_results[1].revision, 1);
+  EXPECT_EQ(ready->earlier_results[1].series_instance_uid, "1.2.8.1.1.0");
   EXPECT_EQ(ready->earlier_results[1].file.key, "cd/1.2.8.1.1.dcm");
 }
 
@@ -578,6 +579,20 @@ TEST_P(StudyStoreContract, AnAssociationHoldsItsStudyOpenAndTheQuietPeriodCounts
   ASSERT_TRUE(store_->end_association(9, true).ok()) << "one that brought nothing";
   clock_.advance(seconds(1));
   EXPECT_TRUE(claim_study());
+}
+
+TEST_P(StudyStoreContract, AnAssociationThatGoesOnToAnotherStudyLetsGoOfTheOneBefore) {
+  for (int study = 1; study <= 3; ++study) {
+    add(over(7, image(study, 1)));
+    add(over(7, image(study, 2)));
+  }
+  analyse_all();
+  clock_.advance(seconds(10));
+  EXPECT_EQ(claim_study()->study_instance_uid, uid("1.2.1"));
+  EXPECT_EQ(claim_study()->study_instance_uid, uid("1.2.2"));
+  EXPECT_FALSE(claim_study()) << "the last one is held";
+  ASSERT_TRUE(store_->end_association(7, true).ok());
+  EXPECT_EQ(claim_study()->study_instance_uid, uid("1.2.3"));
 }
 
 TEST_P(StudyStoreContract, AWholeStudyClosesAtTheEndOfTheLastAssociationThatCarriesIt) {

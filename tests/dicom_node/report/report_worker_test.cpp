@@ -12,6 +12,7 @@
 #include "storage/file_system.h"
 #include "tests/dicom_node/report/made_study.h"
 #include "tests/dicom_node/report/parsed.h"
+#include "tests/fakes/faulty_file_system.h"
 
 namespace node::report {
 namespace {
@@ -107,16 +108,11 @@ class ReportStudy : public testing::Test {
   ReportStudy() : folder_(std::filesystem::path(testing::TempDir()) / "report_worker_test") {
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
-    open_spool(0);
-  }
-  ~ReportStudy() override { std::filesystem::remove_all(folder_); }
-
-  void open_spool(std::uint64_t free_bytes_min) {
     config::StorageConfig storage;
     storage.directory = folder_.string();
-    storage.free_bytes_min = free_bytes_min;
     spool_ = storage::Spool::open(storage, storage::posix_file_system()).value();
   }
+  ~ReportStudy() override { std::filesystem::remove_all(folder_); }
 
   // An image as the store holds it: its object in the spool, its findings encoded.
   storage::InstanceRecord stored(const std::string& name, std::vector<object::FindingRecord> findings) {
@@ -171,6 +167,7 @@ class ReportStudy : public testing::Test {
   }
 
   std::filesystem::path folder_;
+  fakes::FaultyFileSystem full_;
   std::unique_ptr<storage::Spool> spool_;
   ScriptedStore store_;
 };
@@ -259,6 +256,37 @@ TEST_F(ReportStudy, ASecondRevisionMakesNoOverlayAgainAndNamesTheFirstReport) {
   EXPECT_EQ(std::string(uid.c_str()), first[1].sop_instance_uid.str());
 }
 
+TEST_F(ReportStudy, WhatRetentionDeletedIsReportedFromWhatWasFoundWhenALateImageComes) {
+  storage::InstanceRecord a =
+      stored("02_1_foot_ap.dcm", {made::anomaly(), made::finding(made::fracture_task(), {0.9})});
+  ASSERT_TRUE(report(ready({a})).ok());
+  const std::vector<ResultRecord> first = store_.results;
+  const std::string patient = made::get(*read(first[1])->getDataset(), DCM_PatientID);
+  ASSERT_FALSE(patient.empty());
+  for (const ResultRecord& result : first) ASSERT_TRUE(spool_->remove(result.file.key).ok());
+  ASSERT_TRUE(spool_->remove(a.file.key).ok());
+  a.purged_at = made::at_noon();
+
+  storage::InstanceRecord never_drawn = stored("02_3_foot_obl.dcm", {made::anomaly()});
+  ASSERT_TRUE(spool_->remove(never_drawn.file.key).ok());
+  never_drawn.purged_at = made::at_noon();
+  ReadyStudy again = ready({a, never_drawn, stored("02_2_foot_obl.dcm", {made::anomaly()})});
+  again.revision = 2;
+  again.earlier_results = first;
+  const auto done = report(again);
+  ASSERT_TRUE(done.ok()) << done.status().message();
+  EXPECT_THAT(kinds(), testing::ElementsAre("sc", "sr"));
+  EXPECT_EQ(store_.results[0].source_uid, again.instances[2].sop_instance_uid.str());
+  const auto file = read(store_.results[1]);
+  EXPECT_EQ(made::get(*file->getDataset(), DCM_PatientID), patient) << "from the image that is there";
+  DcmItem* before = nullptr;
+  EXPECT_TRUE(file->getDataset()->findAndGetSequenceItem(DCM_PredecessorDocumentsSequence, before).good())
+      << "its series is known without its file";
+  const std::string bytes = bytes_of(store_.results[1]);
+  EXPECT_NE(bytes.find(a.sop_instance_uid.str()), std::string::npos);
+  EXPECT_NE(bytes.find(first[0].sop_instance_uid.str()), std::string::npos) << "the overlay of the purged image";
+}
+
 TEST_F(ReportStudy, SameStudyTwiceMakesSameObjects) {
   const ReadyStudy study = ready({stored(made::kHand, {made::finding(made::fracture_task(), {0.9}), made::anomaly()})});
   ASSERT_TRUE(report(study).ok());
@@ -325,7 +353,10 @@ TEST_F(ReportStudy, TheWorkerReportsFailsAndReleases) {
   store_.ended = std::promise<void>();
   ended = store_.ended.get_future();
   store_.ready = {ready({stored(made::kShoulder, {made::anomaly()})})};
-  open_spool(std::uint64_t{1} << 62);
+  config::StorageConfig storage;
+  storage.directory = folder_.string();
+  spool_ = storage::Spool::open(storage, full_).value();
+  full_.fail(full_.calls() + 1, resource_exhausted("No space left on device"));
   worker = ReportWorker::start(made::context().config, *spool_, store_);
   ended.wait();
   worker->stop();

@@ -1,0 +1,108 @@
+#include "storage/backup.h"
+
+#include <map>
+#include <set>
+
+#include "storage/spool.h"
+#include "storage/sqlite_schema.h"
+#include "storage/sqlite_study_queries.h"
+#include "storage/sqlite_study_reader.h"
+
+namespace node::storage {
+namespace {
+
+namespace fs = std::filesystem;
+
+Status to_status(const std::error_code& error, const std::string& what) {
+  const std::string message = what + ": " + error.message();
+  if (error == std::errc::no_space_on_device) return resource_exhausted(message);
+  return error == std::errc::no_such_file_or_directory ? not_found(message) : internal_error(message);
+}
+
+// Errors: kNotFound (the file is gone), ...
+Result<bool> link_or_copy(const fs::path& from, const fs::path& to, FileSystem& file_system) {  // true: linked.
+  std::error_code error;
+  fs::create_hard_link(from, to, error);
+  if (!error) return true;
+  fs::copy_file(from, to, error);  // Another volume, or one without links.
+  if (error) return to_status(error, "copy " + from.string());
+  NODE_RETURN_IF_ERROR(file_system.sync_file(to).within("copy " + from.string()));
+  return false;
+}
+
+// Of `missing` files: those that the live database says are purged, marked so in the copy; the others are returned.
+Result<std::vector<std::string>> mark_purged(Database& live, Database& copy, std::set<std::string> missing) {
+  for (const std::string table : {"instance", "result"}) {
+    std::map<std::int64_t, std::int64_t> purged;  // Row -> when.
+    Query rows(live, "SELECT id, purged_at, file_key FROM " + table + " WHERE purged_at IS NOT NULL");
+    while (rows.next()) {
+      const std::int64_t id = rows.integer(), at = rows.integer();
+      if (missing.erase(rows.text()) > 0) purged[id] = at;
+    }
+    NODE_RETURN_IF_ERROR(rows.status());
+    for (const auto& [id, at] : purged) {
+      NODE_RETURN_IF_ERROR(Query(copy, "UPDATE " + table + " SET purged_at = ? WHERE id = ?", at, id).run());
+    }
+  }
+  return std::vector<std::string>(missing.begin(), missing.end());
+}
+
+Result<BackupReport> copy_files(const std::string& directory, const fs::path& to, const std::vector<StoredFile>& files,
+                                FileSystem& file_system,
+                                const std::function<void(std::int64_t, std::int64_t)>& progress) {
+  BackupReport report;
+  std::set<fs::path> shards;
+  NODE_RETURN_IF_ERROR(file_system.create_directory(objects_directory(to)));
+  for (const StoredFile& file : files) {
+    if (progress) progress(report.linked + report.copied, std::ssize(files));
+    const fs::path target = objects_directory(to) / file.key;
+    if (shards.insert(target.parent_path()).second) {
+      NODE_RETURN_IF_ERROR(file_system.create_directory(target.parent_path()));
+    }
+    const auto linked = link_or_copy(objects_directory(directory) / file.key, target, file_system);
+    if (linked.status().code() == StatusCode::kNotFound) {
+      report.lost.push_back(file.key);
+      continue;
+    }
+    NODE_RETURN_IF_ERROR(linked.status());
+    ++(*linked ? report.linked : report.copied);
+  }
+  for (const fs::path& shard : shards) NODE_RETURN_IF_ERROR(file_system.sync_directory(shard));
+  NODE_RETURN_IF_ERROR(file_system.sync_directory(objects_directory(to)));
+  return report;
+}
+
+}  // namespace
+
+Result<BackupReport> back_up(const config::StorageConfig& config, const fs::path& to, FileSystem& file_system,
+                             const std::function<void(std::int64_t, std::int64_t)>& progress) {
+  const std::string what = "back up to " + to.string();
+  NODE_ASSIGN_OR_RETURN(auto live, Database::open(database_path(config.directory), Database::Mode::kReadOnly));
+  NODE_RETURN_IF_ERROR(check_schema(*live));
+  if (Status made = file_system.create_directories(to); !made.ok()) return made.within(what);
+  NODE_ASSIGN_OR_RETURN(const auto there, file_system.list(to));
+  if (!there.empty()) return invalid_argument(what + ": the folder is not empty; a backup wants one of its own");
+
+  const fs::path database = database_path(to.string());
+  const fs::path unfinished = database.string() + ".part";
+  BackupReport report;
+  const auto make = [&]() -> Status {
+    NODE_RETURN_IF_ERROR(live->copy_to(unfinished));
+    NODE_ASSIGN_OR_RETURN(auto copy, Database::open(unfinished, Database::Mode::kReadWrite));
+    // One file without a -wal beside it; the next start makes it a write-ahead log again.
+    NODE_RETURN_IF_ERROR(Query(*copy, "PRAGMA journal_mode = DELETE").run());
+    NODE_ASSIGN_OR_RETURN(const std::vector<StoredFile> files, queries::known_files(*copy));
+    NODE_ASSIGN_OR_RETURN(report, copy_files(config.directory, to, files, file_system, progress));
+    if (!report.lost.empty()) {
+      NODE_ASSIGN_OR_RETURN(report.lost, mark_purged(*live, *copy, {report.lost.begin(), report.lost.end()}));
+    }
+    copy.reset();
+    NODE_RETURN_IF_ERROR(file_system.sync_file(unfinished));
+    NODE_RETURN_IF_ERROR(file_system.rename(unfinished, database));
+    return file_system.sync_directory(to);
+  };
+  if (Status made = make(); !made.ok()) return made.within(what);
+  return report;
+}
+
+}  // namespace node::storage

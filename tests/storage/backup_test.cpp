@@ -1,0 +1,144 @@
+#include "storage/backup.h"
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+#include "storage/spool_check.h"
+#include "storage/sqlite_study_store.h"
+#include "tests/fakes/temporary_store.h"
+
+namespace node::storage {
+namespace {
+
+class BackupTest : public testing::Test {
+ protected:
+  BackupTest() : to_(stored_.directory() / "backup") { config_.directory = (stored_.directory() / "store").string(); }
+
+  Result<BackupReport> back_up_now(const std::function<void(std::int64_t, std::int64_t)>& progress = {}) {
+    return back_up(config_, to_, posix_file_system(), progress);
+  }
+  Uid add(int number) {
+    const std::string uid = "1.2.3." + std::to_string(number);
+    return stored_.add("bytes of " + uid, uid, "1.2.3", {}, {});
+  }
+  // As a node on a new machine that was given the folder.
+  struct Restored {
+    config::StorageConfig config;
+    std::unique_ptr<StudyStore> store;
+    std::unique_ptr<Spool> spool;
+  };
+  Restored restore() {
+    Restored restored;
+    restored.config.directory = (stored_.directory() / "restored").string();
+    std::filesystem::copy(to_, restored.config.directory, std::filesystem::copy_options::recursive);
+    auto store = open_sqlite_study_store(restored.config, stored_.clock());
+    EXPECT_TRUE(store.ok()) << store.status().message();
+    restored.store = std::move(store).value();
+    restored.spool = Spool::open(restored.config, posix_file_system()).value();
+    const auto check = check_spool(restored.config.directory, posix_file_system(), *restored.store);
+    EXPECT_TRUE(check.ok() && check->lost.empty() && check->orphans.empty());
+    return restored;
+  }
+  void purge_all() {
+    const auto purged = stored_.store().purge({std::chrono::milliseconds(0), std::chrono::milliseconds(0)}, 100);
+    ASSERT_TRUE(purged.ok());
+    for (const StoredFile& file : purged->originals) EXPECT_TRUE(stored_.spool().remove(file.key).ok());
+    purged_ += purged->originals.size();
+  }
+  void bring_to_rest() {
+    stored_.clock().advance(std::chrono::seconds(10));
+    EXPECT_FALSE(*stored_.store().claim_ready_study(std::chrono::milliseconds(0)));
+  }
+
+  fakes::TemporaryStore stored_;
+  config::StorageConfig config_;
+  const std::filesystem::path to_;
+  std::size_t purged_ = 0;
+};
+
+TEST_F(BackupTest, EveryInstanceAcknowledgedBeforeItBeganIsThereWhileImagesGoOnArriving) {
+  std::atomic<int> acknowledged = 0;
+  std::atomic<bool> enough = false;
+  std::thread room([&] {
+    for (int number = 1; !enough; ++number) {
+      add(number);
+      acknowledged = number;
+    }
+  });
+  while (acknowledged < 50) std::this_thread::yield();
+  const int before = acknowledged;
+  std::atomic<bool> during = false;
+  const auto report = back_up_now([&](std::int64_t, std::int64_t) {
+    while (acknowledged < before + 20) std::this_thread::yield();  // It does go on.
+    during = true;
+  });
+  enough = true;
+  room.join();
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  EXPECT_TRUE(during);
+  EXPECT_TRUE(report->lost.empty());
+  EXPECT_EQ(report->copied, 0) << "the same volume";
+  EXPECT_GE(report->linked, before);
+
+  const Restored restored = restore();
+  EXPECT_EQ(restored.store->node_uid(), stored_.store().node_uid());
+  for (int number = 1; number <= before; ++number) {
+    const auto held = restored.store->find_instance(Uid::parse("1.2.3." + std::to_string(number)).value());
+    ASSERT_TRUE(held.ok() && held->has_value()) << number;
+    EXPECT_TRUE(restored.spool->verify((*held)->file).ok()) << number;
+  }
+}
+
+TEST_F(BackupTest, WhatRetentionDeletesMeanwhileIsPurgedInTheBackupToo) {
+  for (int number = 1; number <= 5; ++number) add(number);
+  bring_to_rest();
+  const auto report = back_up_now([&](std::int64_t done, std::int64_t all) {
+    EXPECT_EQ(all, 5);
+    if (done == 2) purge_all();
+  });
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  EXPECT_EQ(purged_, 5u);
+  EXPECT_EQ(report->linked, 2);
+  EXPECT_TRUE(report->lost.empty());
+  const Restored restored = restore();
+  EXPECT_EQ(restored.store->known_files()->size(), 2u);
+  EXPECT_EQ(restored.store->list_instances(Uid::parse("1.2.3").value())->size(), 5u);
+}
+
+TEST_F(BackupTest, AnObjectThatTheStoreItselfHasLostIsNamed) {
+  add(1);
+  const Uid lost = add(2);
+  const std::string key = (*stored_.store().find_instance(lost))->file.key;
+  ASSERT_TRUE(stored_.spool().remove(key).ok());
+  const auto report = back_up_now();
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  EXPECT_EQ(report->lost, std::vector<std::string>{key});
+  EXPECT_EQ(report->linked, 1);
+}
+
+TEST_F(BackupTest, ALinkedFileOutlivesItsOriginal) {
+  add(1);
+  ASSERT_TRUE(back_up_now().ok());
+  bring_to_rest();
+  purge_all();
+  EXPECT_EQ(restore().store->known_files()->size(), 1u);
+}
+
+TEST_F(BackupTest, AFolderThatIsNotEmptyIsLeftAlone) {
+  add(1);
+  std::filesystem::create_directories(to_);
+  std::ofstream(to_ / "precious") << "precious";
+  const auto refused = back_up_now();
+  EXPECT_EQ(refused.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(to_), {}), 1);
+}
+
+TEST_F(BackupTest, WithoutAStoreNothingIsMade) {
+  config_.directory = (stored_.directory() / "nowhere").string();
+  EXPECT_EQ(back_up_now().status().code(), StatusCode::kNotFound);
+  EXPECT_FALSE(std::filesystem::exists(to_));
+}
+
+}  // namespace
+}  // namespace node::storage
