@@ -100,7 +100,8 @@ IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, co
                                 .file = {},
                                 .route = router_.route(*header, sender.name),
                                 .reportable = false,
-                                .study_quiet_period = sender.study_quiet_period};
+                                .study_quiet_period = sender.study_quiet_period,
+                                .association = sender.association};
   instance.reportable = !instance.route.tasks.empty() || (config_.report_skipped && is_image(*header));
 
   // Is its UID known? If somebody else adds the same UID meanwhile, the question is asked again.
@@ -112,6 +113,8 @@ IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, co
     if (held->has_value()) {
       const auto relation = compare(stored ? spool_.path(stored->key) : file.path(), *header, **held);
       if (!relation.ok()) {
+        const auto now = store_.find_instance(*sop_instance_uid);  // Retention may have been quicker.
+        if (now.ok() && now->has_value() && (*now)->purged && !(*held)->purged) continue;
         discard(stored);
         return failed(relation.status());
       }
@@ -158,6 +161,10 @@ IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, co
 Result<std::optional<storage::Arrival>> Intake::compare(const std::filesystem::path& file,
                                                         const object::InstanceHeader& header,
                                                         const storage::HeldInstance& held) const {
+  // What is purged cannot be compared; its pixels count as the same, as those of a copy that cannot be decoded.
+  if (held.purged) {
+    return header.digest == held.header_digest ? std::optional<Arrival>() : std::optional(Arrival::kCorrection);
+  }
   const std::filesystem::path held_file = spool_.path(held.file.key);
   NODE_ASSIGN_OR_RETURN(const bool same_bytes, have_same_bytes(file, held_file));
   if (same_bytes) return std::optional<Arrival>();

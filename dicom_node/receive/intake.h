@@ -56,6 +56,7 @@ struct IntakeAnswer {
 struct Sender {
   std::string name;  // The peer's in the configuration, or the calling AE title of an unknown one.
   std::chrono::milliseconds study_quiet_period{10'000};
+  std::uint64_t association = 0;  // By a number of this process; holds the studies that it carries open.
 };
 
 // An object refused before or instead of being looked at. The comment is cut to what (0000,0902) may hold.

@@ -199,20 +199,24 @@ struct StoreScp::Impl {
   struct Session {
     std::uint64_t number = 0;
     int socket = -1;
-    Sender sender;
+    Sender sender{};
+    bool whole_study = false;  // The peer sends a study in one association.
+    bool brought = false;      // Something new.
     T_ASC_Association* association = nullptr;
   };
 
-  Impl(const config::ReceiveConfig& config_in, storage::Spool& spool_in, storage::StudyStore& store,
+  Impl(const config::ReceiveConfig& config_in, storage::Spool& spool_in, storage::StudyStore& store_in,
        const route::Router& router)
       : config(config_in),
         spool(spool_in),
-        intake(config, spool_in, store, router),
+        store_(store_in),
+        intake(config, spool_in, store_in, router),
         stop_event(::eventfd(0, EFD_CLOEXEC)) {}
   ~Impl() { ::close(stop_event); }
 
   const config::ReceiveConfig config;
   storage::Spool& spool;
+  storage::StudyStore& store_;
   Intake intake;
   const int stop_event;  // Readable from stop() on.
   std::unique_ptr<AssociationAcceptor> acceptor;
@@ -227,6 +231,7 @@ struct StoreScp::Impl {
   bool admit(int socket, const std::string& host);
   void serve(Association& own, std::uint64_t number, const std::string& host, int socket);
   void run(std::uint64_t number, const std::string& host, int socket);
+  void end(std::uint64_t number, bool whole_study);
   const config::PeerConfig* find_peer(const std::string& calling, const std::string& host) const;
   bool accept_request(Session& session, const std::string& host);
   Ending answer_requests(Session& session);
@@ -279,11 +284,20 @@ void StoreScp::Impl::serve(Association& own, std::uint64_t number, const std::st
     run(number, host, socket);
   } catch (const std::exception& error) {
     spdlog::error("event=association_failed association={} host={} reason=\"{}\"", number, host, error.what());
+    end(number, /*whole_study=*/false);
   }
   MutexLock lock(mutex);
   ::close(std::exchange(own.socket, -1));
   own.done = true;
   ended.notify_all();
+}
+
+// Lets the store close what this association held open.
+void StoreScp::Impl::end(std::uint64_t number, bool whole_study) {
+  const Status ended = store_.end_association(number, whole_study);
+  if (ended.ok()) return;
+  spdlog::warn("event=association_end_not_recorded association={} reason=\"{}: its studies close later\"", number,
+               ended.message());
 }
 
 void StoreScp::Impl::run(std::uint64_t number, const std::string& host, int socket) {
@@ -298,12 +312,13 @@ void StoreScp::Impl::run(std::uint64_t number, const std::string& host, int sock
     ++counts.rejected_other_total;
     return;
   }
-  Session session{.number = number, .socket = socket, .sender = {}, .association = dcmtk.association};
+  Session session{.number = number, .socket = socket, .association = dcmtk.association};
   if (!accept_request(session, host)) {
     ASC_dropSCPAssociation(dcmtk.association, kPeerClosesSeconds);
     return;
   }
   const Ending ending = answer_requests(session);
+  if (session.brought) end(number, session.whole_study && ending == Ending::kReleased);
   if (ending == Ending::kReleased) {
     ASC_acknowledgeRelease(dcmtk.association);
     ASC_dropSCPAssociation(dcmtk.association, kPeerClosesSeconds);
@@ -365,6 +380,8 @@ bool StoreScp::Impl::accept_request(Session& session, const std::string& host) {
                   &StoreScpStats::rejected_calling_ae_total);
   }
   session.sender = peer != nullptr ? Sender{peer->name, peer->study_quiet_period} : Sender{.name = calling};
+  session.sender.association = session.number;
+  session.whole_study = peer != nullptr && peer->whole_study_per_association;
 
   const int contexts = negotiate(parameters);
   if (contexts == 0) {
@@ -465,6 +482,7 @@ OFCondition StoreScp::Impl::store(Session& session, T_ASC_PresentationContextID 
   const IntakeAnswer answer = receive(session, context, command, condition);
   if (condition.bad()) return condition;
   count(answer);
+  session.brought |= answer.outcome == Outcome::kStored || answer.outcome == Outcome::kCorrection;
 
   DcmDataset detail;
   if (!answer.error_comment.empty()) detail.putAndInsertString(DCM_ErrorComment, answer.error_comment.c_str());

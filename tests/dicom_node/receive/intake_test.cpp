@@ -105,6 +105,7 @@ class IntakeTest : public ::testing::Test {
     auto instances = stored_.store().list_instances(Uid::parse(study).value());
     return instances.ok() ? std::move(instances).value() : std::vector<storage::InstanceRecord>{};
   }
+  void purge_all();
   std::size_t files() {
     auto keys = stored_.spool().list_keys();
     EXPECT_TRUE(keys.ok());
@@ -281,6 +282,49 @@ TEST_F(IntakeTest, ACorrectedBodyPartIsTheNextVersion) {
   EXPECT_EQ(held().back().version, 2);
   EXPECT_EQ(files(), 2u);
   EXPECT_EQ(take(make_image(knee())).outcome, Outcome::kResend);  // Compared with the newest version.
+}
+
+// Forwards, analyses and reports what is held, then lets retention delete it.
+void IntakeTest::purge_all() {
+  auto& store = stored_.store();
+  const auto claims = store.claim_instances(10, std::chrono::milliseconds(0));
+  ASSERT_TRUE(claims.ok());
+  for (const auto& claim : *claims) {
+    EXPECT_TRUE(store.finish_instance(claim.token, {}).ok());
+  }
+  const auto deliveries = store.claim_due_deliveries("archive", 10, std::chrono::milliseconds(0));
+  ASSERT_TRUE(deliveries.ok());
+  for (const auto& claim : *deliveries) {
+    EXPECT_TRUE(store.finish_delivery(claim.token, {}).ok());
+  }
+  stored_.clock().advance(std::chrono::seconds(10));
+  const auto ready = store.claim_ready_study(std::chrono::milliseconds(0));
+  ASSERT_TRUE(ready.ok() && *ready);
+  ASSERT_TRUE(store.finish_study((*ready)->token, {}, {}).ok());
+  const auto purged = store.purge({std::chrono::milliseconds(0), {}}, 10);
+  ASSERT_TRUE(purged.ok());
+  ASSERT_EQ(purged->originals.size(), 1u);
+  ASSERT_TRUE(stored_.spool().remove(purged->originals[0].key).ok());
+}
+
+TEST_F(IntakeTest, AResendOfWhatRetentionDeletedIsNoNewWork) {
+  ASSERT_EQ(take(make_image(knee())).outcome, Outcome::kStored);
+  purge_all();
+  const IntakeAnswer again = take(make_image(knee()), EXS_LittleEndianImplicit);
+  EXPECT_EQ(again.status, kSuccess);
+  EXPECT_EQ(again.outcome, Outcome::kResend);
+  EXPECT_EQ(files(), 0u);
+}
+
+TEST_F(IntakeTest, ACorrectionOfWhatRetentionDeletedIsTheNextVersion) {
+  ASSERT_EQ(take(make_image(knee())).outcome, Outcome::kStored);
+  purge_all();
+  DcmFileFormat corrected = make_image(knee());
+  must(corrected.getDataset()->putAndInsertString(DCM_BodyPartExamined, "HAND"));
+  const IntakeAnswer answer = take(corrected);
+  EXPECT_EQ(answer.status, kSuccess);
+  EXPECT_EQ(answer.outcome, Outcome::kCorrection);
+  EXPECT_EQ(files(), 1u);
 }
 
 TEST_F(IntakeTest, OtherPixelsAreRefusedAndKeptAsideOnce) {

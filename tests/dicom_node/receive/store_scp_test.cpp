@@ -125,6 +125,49 @@ TEST_F(StoreScpTest, AnswersAnEcho) {
   EXPECT_EQ(stats.aborted_total, 0u);
 }
 
+TEST_F(StoreScpTest, AnAssociationHoldsItsStudyOpenUntilItsEnd) {
+  // Every image is reported; a study is quiet after 10 s.
+  config_.report_skipped = true;
+  config_.peers[0].study_quiet_period = seconds(10);
+  for (const bool whole_study : {false, true}) {
+    config_.peers[0].whole_study_per_association = whole_study;
+    open();
+    const std::string instance = whole_study ? "1.2.826.0.1.1.77" : "1.2.826.0.1.1.78";
+    RawPeer peer = associated({{kDx, {kExplicit}}});
+    const auto stored = store(peer, kDx, instance, image(instance));
+    ASSERT_TRUE(stored && stored->status == kSuccess);
+    stored_.clock().advance(seconds(60));
+    EXPECT_FALSE(*stored_.store().claim_ready_study(milliseconds(0)));
+    peer.send(big_endian(0x0500, 2) + big_endian(4, 4) + big_endian(0, 4));
+    const auto released = peer.receive();
+    ASSERT_TRUE(released && released->type == 0x06);
+    if (!whole_study) {
+      EXPECT_FALSE(*stored_.store().claim_ready_study(milliseconds(0))) << "its quiet period begins";
+      stored_.clock().advance(seconds(10));
+    }
+    const auto ready = *stored_.store().claim_ready_study(milliseconds(0));
+    ASSERT_TRUE(ready) << (whole_study ? "closed with its association" : "closed a quiet period after its association");
+    ASSERT_TRUE(stored_.store().finish_study(ready->token, {}, {}).ok());
+    scp_->stop();
+  }
+}
+
+TEST_F(StoreScpTest, AnAssociationThatBreaksOffWasNoWholeStudy) {
+  config_.report_skipped = true;
+  config_.peers[0].study_quiet_period = seconds(10);
+  config_.peers[0].whole_study_per_association = true;
+  open();
+  {
+    RawPeer peer = associated({{kDx, {kExplicit}}});
+    const auto stored = store(peer, kDx, "1.2.826.0.1.1.79", image("1.2.826.0.1.1.79"));
+    ASSERT_TRUE(stored && stored->status == kSuccess);
+  }
+  scp_->stop();
+  EXPECT_FALSE(*stored_.store().claim_ready_study(milliseconds(0))) << "its sender has a quiet period to come back";
+  stored_.clock().advance(seconds(10));
+  EXPECT_TRUE(*stored_.store().claim_ready_study(milliseconds(0)));
+}
+
 TEST_F(StoreScpTest, KeepsEveryRadiographBitForBit) {
   open();
   int sent = 0;
