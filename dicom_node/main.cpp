@@ -84,13 +84,16 @@ int main(int argc, char** argv) {
 
   std::string state, study;
   CLI::App* studies = listing(configured(app.add_subcommand("studies", "Lists what the node holds and how it went")));
-  studies->add_option("--state", state, "open, closed, finished, not_routed or failed");
+  studies->add_option("--state", state, "open, closed, finished, not_routed, failed, or conflict: objects kept aside");
   CLI::App* show = studies->add_subcommand("show", "One study's instances, a JSON line each");
   show->add_option("UID", study, "Study Instance UID")->required();
   show->fallthrough();
   CLI::App* retry = studies->add_subcommand("retry", "Analyses and reports a study again, as a new revision");
   retry->add_option("UID", study, "Study Instance UID")->required();
   retry->fallthrough();
+
+  CLI::App* backup = configured(app.add_subcommand("backup", "Copies the store, also of a running node"));
+  backup->add_option("DIR", out, "Folder for the copy, empty or not there yet")->required();
 
   bool parked = false;
   CLI::App* deliveries = listing(configured(app.add_subcommand("deliveries", "Lists what is due, sent and parked")));
@@ -138,6 +141,7 @@ int main(int argc, char** argv) {
     if (*predict) return node::operate::predict(*config, open_predictor, out, paths);
     if (*calibrate) return node::operate::calibrate(*config, open_predictor, out, images_min, task, paths);
     if (*route) return node::operate::route(*config, paths, json);
+    if (*backup) return node::operate::backup(*config, out);
     if (*show) return node::operate::show_study(*config, study);
     if (*retry) return node::operate::retry_study(*config, study, json);
     if (*studies) return node::operate::list_studies(*config, state, json);

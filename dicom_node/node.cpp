@@ -4,17 +4,18 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <set>
 #include <thread>
 
 #include "dicom_node/analyze/analysis_worker.h"
 #include "dicom_node/deliver/delivery_worker.h"
 #include "dicom_node/operate/http_server.h"
 #include "dicom_node/operate/listing_json.h"
+#include "dicom_node/operate/retention_worker.h"
 #include "dicom_node/receive/store_scp.h"
 #include "dicom_node/report/report_worker.h"
 #include "dicom_node/route/router.h"
 #include "storage/spool.h"
+#include "storage/spool_check.h"
 #include "storage/sqlite_study_store.h"
 
 namespace node {
@@ -29,37 +30,35 @@ struct Node::Impl {
   explicit Impl(const config::NodeConfig& config_in) : config(config_in) {}
 
   const config::NodeConfig config;
-  std::int64_t losses = 0;  // Rows whose file is gone; found at start.
+  std::int64_t losses = 0;   // Rows whose file is gone; found at start.
+  std::int64_t orphans = 0;  // Files without a row; found and deleted at start.
   // In the order of the flow, so that they are destroyed from the last to the first: each outlives its users.
   std::unique_ptr<storage::Spool> spool;
   std::unique_ptr<storage::StudyStore> store;
   std::unique_ptr<route::Router> router;
   std::unique_ptr<operate::HttpServer> http;
+  std::unique_ptr<operate::RetentionWorker> retention;
   std::vector<std::unique_ptr<deliver::DeliveryWorker>> deliveries;
   std::unique_ptr<report::ReportWorker> reports;
   std::unique_ptr<analyze::AnalysisWorker> analysis;
   std::unique_ptr<receive::StoreScp> scp;
   bool stopped = false;
 
-  Status check_invariants();
+  Status check_invariants(storage::FileSystem& file_system);
   Status ready() const;
 };
 
 // A file without a row: no peer was told Success and nothing was sent, so it is deleted. A row without its file is data
-// loss. A file with other bytes than its row says is found where it is read: before analysis and before each delivery.
-Status Node::Impl::check_invariants() {
-  NODE_ASSIGN_OR_RETURN(const std::vector<storage::StoredFile> known, store->known_files());
-  NODE_ASSIGN_OR_RETURN(const std::vector<std::string> keys, spool->list_keys());
-  const std::set<std::string> on_disk(keys.begin(), keys.end());
-  std::set<std::string> with_row;
-  for (const storage::StoredFile& file : known) {
-    with_row.insert(file.key);
-    if (on_disk.contains(file.key)) continue;
-    ++losses;
-    spdlog::error("event=data_loss file={} reason=\"recorded, but not on the disk\"", file.key);
+// loss. A file with other bytes than its row says is found where it is read, before each delivery.
+Status Node::Impl::check_invariants(storage::FileSystem& file_system) {
+  NODE_ASSIGN_OR_RETURN(const storage::SpoolCheck check,
+                        storage::check_spool(config.storage.directory, file_system, *store));
+  losses = std::ssize(check.lost);
+  orphans = std::ssize(check.orphans);
+  for (const std::string& key : check.lost) {
+    spdlog::error("event=data_loss file={} reason=\"recorded, but not on the disk\"", key);
   }
-  for (const std::string& key : keys) {
-    if (with_row.contains(key)) continue;
+  for (const std::string& key : check.orphans) {
     spdlog::warn("event=orphan_deleted file={} reason=\"no row: nobody was told Success\"", key);
     NODE_RETURN_IF_ERROR(spool->remove(key));
   }
@@ -68,9 +67,11 @@ Status Node::Impl::check_invariants() {
 
 Status Node::Impl::ready() const {
   NODE_RETURN_IF_ERROR(store->health());
-  if (losses > 0) {
-    return data_loss(fmt::format("{} stored objects are gone from {}: see event=data_loss in the log", losses,
-                                 config.storage.directory));
+  if (const std::int64_t lost = losses + spool->losses(); lost > 0) {
+    return data_loss(
+        fmt::format("{} stored objects are gone from {}, or not as they were stored: see event=data_loss "
+                    "in the log",
+                    lost, config.storage.directory));
   }
   NODE_ASSIGN_OR_RETURN(const std::uint64_t free, spool->free_bytes());
   if (free < config.storage.free_bytes_min) {
@@ -90,7 +91,7 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
   NODE_RETURN_IF_ERROR(file_system.create_directories(config.storage.directory));
   NODE_ASSIGN_OR_RETURN(impl->store, storage::open_sqlite_study_store(config.storage, clock));
   NODE_ASSIGN_OR_RETURN(impl->spool, storage::Spool::open(config.storage, file_system));
-  NODE_RETURN_IF_ERROR(impl->check_invariants());
+  NODE_RETURN_IF_ERROR(impl->check_invariants(file_system));
 
   NODE_ASSIGN_OR_RETURN(route::Router router, route::Router::create(config.router, task_names(config.inference)));
   impl->router = std::make_unique<route::Router>(std::move(router));
@@ -109,6 +110,7 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
                                     .version = config.report.node_version,
                                     .tasks = config.inference.tasks,
                                     .models = std::move(models)}));
+  impl->retention = operate::RetentionWorker::start(config.storage, clock, *impl->spool, *impl->store);
   for (const config::PeerConfig& peer : config.delivery.peers) {
     if (peer.port == 0) continue;  // It only sends to us.
     impl->deliveries.push_back(deliver::DeliveryWorker::start(config.delivery, peer, *impl->spool, *impl->store));
@@ -132,6 +134,7 @@ void Node::stop() {
   if (impl.analysis) impl.analysis->stop();
   if (impl.reports) impl.reports->stop();
   for (auto& worker : impl.deliveries) worker->stop();
+  if (impl.retention) impl.retention->stop();
   if (impl.http) impl.http->stop();
 }
 

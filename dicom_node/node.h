@@ -2,7 +2,7 @@
 //
 // Guarantee: start() checks the two invariants before any peer is answered: a file without a row is an orphan and is
 //            deleted; a row without its file is data loss: reported, counted, and ready() fails. stop() ends in the
-//            order of the flow: associations, analysis, report, deliveries, pages, store; what is in flight is
+//            order of the flow: associations, analysis, report, deliveries, retention, pages, store; what is in flight is
 //            finished.
 // Threads:   start() and stop() from one thread; ready() from any.
 #pragma once

@@ -140,11 +140,13 @@ HttpAnswer HttpApi::page(std::string_view path) const {
 HttpAnswer HttpApi::list_studies(std::string_view query) const {
   const Result<Paging> paging = parse_paging(query);
   if (!paging.ok()) return refusal(paging.status());
+  const bool conflicts = paging->state == "conflict";  // No state of a study: one that holds an object kept aside.
   const auto state = parse_study_state(paging->state);
-  if (!state && !paging->state.empty()) {
-    return refusal(400, "state is one of open, closed, finished, not_routed, failed");
+  if (!state && !conflicts && !paging->state.empty()) {
+    return refusal(400, "state is one of open, closed, finished, not_routed, failed, conflict");
   }
-  const auto found = view_.store->list_studies(state, paging->offset, paging->limit + 1);
+  const auto found = conflicts ? view_.store->list_conflicts(paging->offset, paging->limit + 1)
+                               : view_.store->list_studies(state, paging->offset, paging->limit + 1);
   if (!found.ok()) return refusal(found.status());
   std::vector<std::string> entries;
   for (const storage::StudySummary& study : *found) entries.push_back(study_json(study));

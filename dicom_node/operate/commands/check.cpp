@@ -9,6 +9,7 @@
 #include "dicom_node/operate/commands/commands.h"
 #include "dicom_node/route/router.h"
 #include "storage/file_system.h"
+#include "storage/spool_check.h"
 #include "storage/sqlite_study_store.h"
 
 namespace node::operate {
@@ -34,6 +35,23 @@ std::filesystem::path nearest(std::filesystem::path path) {
   path = std::filesystem::absolute(path, error);
   while (!std::filesystem::exists(path, error) && path.has_relative_path()) path = path.parent_path();
   return path;
+}
+
+void check_spool(const std::string& directory, storage::StudyStore& store, Findings& findings) {
+  const auto check = storage::check_spool(directory, storage::posix_file_system(), store);
+  if (!check.ok()) return findings.bad(fmt::format("store {}: {}", directory, check.status().message()));
+  if (!check->lost.empty()) {
+    findings.bad(
+        fmt::format("store {}: {} objects are recorded and not on the disk, the first {}: restore them from a "
+                    "backup",
+                    directory, check->lost.size(), check->lost.front()));
+  }
+  if (!check->orphans.empty()) {
+    findings.note(
+        fmt::format("store {}: {} files without a row: arriving now, or left by a crash, then the next start "
+                    "deletes them",
+                    directory, check->orphans.size()));
+  }
 }
 
 void check_store(const config::NodeConfig& config, Findings& findings) {
@@ -63,22 +81,11 @@ void check_store(const config::NodeConfig& config, Findings& findings) {
     findings.good(fmt::format("store {}: {} instances, {} deliveries due, {} parked; {} MiB free", directory,
                               stats.instances_received, stats.deliveries_pending, stats.deliveries_parked,
                               *free >> 20));
+    check_spool(directory, **store, findings);
   } else if (store.status().code() == StatusCode::kNotFound) {
     findings.good(fmt::format("store {}: not there yet, made at first start; {} MiB free", directory, *free >> 20));
   } else {
     findings.bad(fmt::format("store {}: {}", directory, store.status().message()));
-  }
-}
-
-// Keys of the surface that this version reads and does not act on: said, not ignored.
-void say_what_is_not_applied(const config::NodeConfig& config, Findings& findings) {
-  findings.note("storage.retention: not applied by this version: nothing is ever deleted, so watch the disk");
-  for (const config::PeerConfig& peer : config.receive.peers) {
-    if (!peer.whole_study_per_association) continue;
-    findings.note(
-        fmt::format("peers.{}.whole_study_per_association: not applied by this version: its studies are closed "
-                    "after study_quiet_period",
-                    peer.name));
   }
 }
 
@@ -132,7 +139,6 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
       if (!info.note.empty()) findings.note(fmt::format("model {} {}", model.name, info.note));
     }
   }
-  say_what_is_not_applied(config, findings);
   check_store(config, findings);
   check_peers(config, findings);
   return findings.failed() ? 1 : 0;

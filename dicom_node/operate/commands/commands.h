@@ -30,6 +30,8 @@ int calibrate(const config::NodeConfig& config, const PredictorFactory& open_pre
 int route(const config::NodeConfig& config, const std::vector<std::string>& paths, bool json);
 int list_studies(const config::NodeConfig& config, const std::string& state, bool json);
 int show_study(const config::NodeConfig& config, const std::string& study_instance_uid);
+// Into a folder that is empty or not there; beside a running node too.
+int backup(const config::NodeConfig& config, const std::string& directory);
 int list_deliveries(const config::NodeConfig& config, bool parked_only, bool json);
 // Through the HTTP API of the node that holds the directory, else directly on the store.
 int retry_study(const config::NodeConfig& config, const std::string& study_instance_uid, bool json);

@@ -18,16 +18,18 @@ int fail(const Status& status) {
 }  // namespace
 
 int list_studies(const config::NodeConfig& config, const std::string& state, bool json) {
+  const bool conflicts = state == "conflict";  // No state of a study: one that holds an object kept aside.
   const std::optional<storage::StudyState> wanted = parse_study_state(state);
-  if (!state.empty() && !wanted) {
-    fmt::print(stderr, "skelex-node: --state {}: known are open, closed, finished, not_routed, failed\n", state);
+  if (!state.empty() && !wanted && !conflicts) {
+    fmt::print(stderr, "skelex-node: --state {}: known are open, closed, finished, not_routed, failed, conflict\n",
+               state);
     return 2;
   }
   SystemClock clock;
   auto store = storage::open_sqlite_study_store_read_only(config.storage, clock);
   if (!store.ok()) return fail(store.status());
   for (int offset = 0;; offset += kPage) {
-    auto page = (*store)->list_studies(wanted, offset, kPage);
+    auto page = conflicts ? (*store)->list_conflicts(offset, kPage) : (*store)->list_studies(wanted, offset, kPage);
     if (!page.ok()) return fail(page.status());
     for (const storage::StudySummary& study : *page) {
       if (json) {

@@ -1,0 +1,90 @@
+#include "dicom_node/operate/retention_worker.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/fakes/temporary_store.h"
+
+namespace node::operate {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+class RetentionWorkerTest : public testing::Test {
+ protected:
+  RetentionWorkerTest() { config_.directory = (stored_.directory() / "store").string(); }
+
+  // `count` objects of a study that asks for nothing, hence is at rest when it closes.
+  void add_at_rest(int count) {
+    for (int i = 0; i < count; ++i) {
+      stored_.add("bytes", "1.2.3." + std::to_string(++added_), "1.2.3", {}, {});
+    }
+    stored_.clock().advance(seconds(10));
+    EXPECT_FALSE(*stored_.store().claim_ready_study(milliseconds(0)));
+  }
+  std::size_t files() { return stored_.spool().list_keys()->size(); }
+  void start() { worker_ = RetentionWorker::start(config_, stored_.clock(), stored_.spool(), stored_.store()); }
+  // Moves the clock, and returns when the worker has looked at that time.
+  void advance(milliseconds by) {
+    stored_.clock().advance(by);
+    stored_.clock().await_wait();
+  }
+
+  fakes::TemporaryStore stored_;
+  config::StorageConfig config_;
+  std::unique_ptr<RetentionWorker> worker_;
+  int added_ = 0;
+};
+
+TEST_F(RetentionWorkerTest, DeletesWhatIsOldEnoughAndNothingElse) {
+  config_.originals_days = 1;
+  add_at_rest(70);  // More than one handful.
+  start();
+  advance(std::chrono::hours(23));
+  EXPECT_EQ(files(), 70u);
+  advance(std::chrono::hours(1));
+  EXPECT_EQ(files(), 0u);
+  const RetentionStats stats = worker_->stats();
+  EXPECT_EQ(stats.originals, 70u);
+  EXPECT_EQ(stats.bytes, 70u * 5);
+  EXPECT_EQ(stats.failures, 0u);
+}
+
+TEST_F(RetentionWorkerTest, ZeroDaysKeepForEverWhateverTheDiskSays) {
+  config_.originals_days = 0;
+  config_.free_bytes_low = std::uint64_t{1} << 62;
+  add_at_rest(1);
+  start();
+  advance(std::chrono::days(10'000));
+  EXPECT_EQ(files(), 1u);
+}
+
+TEST_F(RetentionWorkerTest, ADiskThatRunsLowTakesThemBeforeTheirTime) {
+  add_at_rest(1);
+  start();
+  advance(seconds(10));
+  EXPECT_EQ(files(), 1u) << "there is room";
+  worker_->stop();
+  config_.free_bytes_low = std::uint64_t{1} << 62;
+  start();
+  advance(seconds(10));
+  EXPECT_EQ(files(), 0u);
+}
+
+TEST_F(RetentionWorkerTest, WhatIsNotAtRestIsKeptHoweverFullTheDiskIs) {
+  config_.free_bytes_low = std::uint64_t{1} << 62;
+  stored_.add("bytes", "1.2.3.1", "1.2.3", {}, {}, {"archive"});
+  stored_.clock().advance(seconds(10));
+  EXPECT_FALSE(*stored_.store().claim_ready_study(milliseconds(0)));
+  start();
+  advance(std::chrono::days(100));
+  EXPECT_EQ(files(), 1u) << "its original is due at the archive";
+  const auto due = stored_.store().claim_due_deliveries("archive", 1, milliseconds(0));
+  ASSERT_TRUE(due.ok() && due->size() == 1);
+  ASSERT_TRUE(stored_.store().finish_delivery((*due)[0].token, {}).ok());
+  advance(seconds(10));
+  EXPECT_EQ(files(), 0u);
+}
+
+}  // namespace
+}  // namespace node::operate
