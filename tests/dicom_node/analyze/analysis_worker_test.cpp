@@ -1,6 +1,8 @@
 #include "dicom_node/analyze/analysis_worker.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 #include "dicom_node/object/finding_record.h"
 #include "dicom_node/object/image_loader.h"
@@ -98,6 +100,77 @@ TEST(AnalysisWorker, StopWaitsForWhatIsOutAndStoresIt) {
   stopping.join();
   const auto instances = here.store().list_instances(storage::Uid::parse("1.2.3").value()).value();
   EXPECT_EQ(instances[0].state, InstanceState::kAnalysed);
+}
+
+// Takes the process down at one image, as a bug in a decoder or a driver would.
+class PoisonedPredictor : public fakes::FakePredictor {
+ public:
+  explicit PoisonedPredictor(std::uint64_t poisonous_seed) : poisonous_seed_(poisonous_seed) {}
+  void submit(inference::AnalysisRequest request,
+              std::function<void(Result<std::vector<inference::Prediction>>)> done) override {
+    if (request.seed == poisonous_seed_) ::raise(SIGKILL);
+    FakePredictor::submit(std::move(request), std::move(done));
+  }
+
+ private:
+  const std::uint64_t poisonous_seed_;
+};
+
+TEST(AnalysisWorker, AnImageThatTakesTheProcessDownThreeTimesIsFailedAndTheRestGoesOn) {
+  std::string name = (std::filesystem::temp_directory_path() / "skelex-test-XXXXXX").string();
+  ASSERT_NE(mkdtemp(name.data()), nullptr);
+  config::StorageConfig config;
+  config.directory = name;
+  config.free_bytes_min = 0;
+  SystemClock clock;
+  constexpr int kImages = 8;
+  const auto poison = storage::Uid::parse("1.2.3.4").value();
+  {
+    auto store = storage::open_sqlite_study_store(config, clock).value();
+    auto spool = storage::Spool::open(config, storage::posix_file_system()).value();
+    for (int i = 1; i <= kImages; ++i) {
+      const auto uid = storage::Uid::parse("1.2.3." + std::to_string(i)).value();
+      storage::NewInstance image{.sop_instance_uid = uid, .study_instance_uid = storage::Uid::parse("1.2.3").value()};
+      image.file = spool->store(a_radiograph(), uid).value();
+      image.route.tasks = {"fracture"};
+      image.reportable = true;
+      ASSERT_TRUE(store->add_instance(image, storage::Arrival::kFirst, 0).ok());
+    }
+  }
+  int deaths = 0;
+  for (bool done = false; !done;) {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      auto store = storage::open_sqlite_study_store(config, clock);
+      auto spool = storage::Spool::open(config, storage::posix_file_system());
+      if (!store.ok() || !spool.ok()) ::_exit(1);
+      PoisonedPredictor predictor(object::mask_seed(poison.str()));
+      auto worker = AnalysisWorker::start({.load_workers = 3, .in_flight_max = 4}, **spool, **store, predictor);
+      wait_until_ended(**store);
+      (*store)->stop();
+      worker->stop();
+      ::_exit(0);
+    }
+    int how = 0;
+    ASSERT_EQ(::waitpid(child, &how, 0), child);
+    done = WIFEXITED(how);
+    ASSERT_TRUE(!done || WEXITSTATUS(how) == 0);
+    deaths += done ? 0 : 1;
+    ASSERT_LE(deaths, 3) << "the rest does not go on";
+  }
+  EXPECT_EQ(deaths, 3);
+  {
+    auto store = storage::open_sqlite_study_store(config, clock).value();
+    const auto instances = store->list_instances(storage::Uid::parse("1.2.3").value()).value();
+    for (const auto& instance : instances) {
+      const bool poisonous = instance.sop_instance_uid == poison;
+      EXPECT_EQ(instance.state, poisonous ? InstanceState::kFailed : InstanceState::kAnalysed);
+      EXPECT_EQ(instance.reason, poisonous ? "took the process down 3 times" : "");
+    }
+    EXPECT_EQ(instances.size(), std::size_t{kImages});
+  }
+  std::filesystem::remove_all(name);
 }
 
 }  // namespace
