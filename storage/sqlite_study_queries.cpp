@@ -265,11 +265,10 @@ Result<std::vector<ResultRecord>> list_results(Database& database, std::int64_t 
   return records;
 }
 
-namespace {
-
-Result<std::vector<StudySummary>> list_studies_where(Database& database, const std::string& where, int offset,
-                                                     int limit) {
+Result<std::vector<StudySummary>> list_studies(Database& database, std::optional<StudyState> state, int offset,
+                                               int limit) {
   std::vector<StudySummary> studies;
+  const std::string where = state ? "WHERE state = " + std::to_string(static_cast<int>(*state)) + " " : "";
   Query rows(database, kSelectStudy + where + "ORDER BY id DESC LIMIT ? OFFSET ?", limit, offset);
   while (rows.next()) {
     NODE_ASSIGN_OR_RETURN(StudySummary study, read_study(database, rows));
@@ -279,16 +278,21 @@ Result<std::vector<StudySummary>> list_studies_where(Database& database, const s
   return studies;
 }
 
-}  // namespace
-
-Result<std::vector<StudySummary>> list_studies(Database& database, std::optional<StudyState> state, int offset,
-                                               int limit) {
-  const std::string where = state ? "WHERE state = " + std::to_string(static_cast<int>(*state)) + " " : "";
-  return list_studies_where(database, where, offset, limit);
-}
-
 Result<std::vector<StudySummary>> list_conflicts(Database& database, int offset, int limit) {
-  return list_studies_where(database, "WHERE id IN (SELECT study_id FROM instance WHERE state = 4) ", offset, limit);
+  std::vector<StudySummary> studies;
+  // From the few conflicts to their studies; SQLite would search all studies for them.
+  Query ids(database,
+            "SELECT DISTINCT study_id FROM instance INDEXED BY study_with_conflict WHERE state = 4 "
+            "ORDER BY study_id DESC LIMIT ? OFFSET ?",
+            limit, offset);
+  while (ids.next()) {
+    Query row(database, kSelectStudy + "WHERE id = ?", ids.integer());
+    if (!row.next()) return row.status().ok() ? internal_error("a conflict without a study") : row.status();
+    NODE_ASSIGN_OR_RETURN(StudySummary study, read_study(database, row));
+    studies.push_back(std::move(study));
+  }
+  NODE_RETURN_IF_ERROR(ids.status());
+  return studies;
 }
 
 Result<StudySummary> find_study(Database& database, const Uid& study_instance_uid) {
