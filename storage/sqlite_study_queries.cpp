@@ -345,11 +345,12 @@ Result<std::vector<StoredFile>> known_files(Database& database) {
 StoreStats stats(Database& database) {
   StoreStats stats;
   stats.instances_received = count(database, "SELECT coalesce(max(id), 0) FROM instance");  // Rows are never deleted.
-  stats.instances_waiting = count(database, "SELECT count(*) FROM instance WHERE state = 0");
+  stats.instances_waiting =
+      count(database, "SELECT count(*) FROM instance INDEXED BY instance_waiting WHERE state = 0");
   stats.studies_open = count(database, "SELECT count(*) FROM study WHERE state = 0");
   stats.deliveries_pending = count(database, "SELECT count(*) FROM delivery WHERE state = 0");
   stats.deliveries_parked = count(database, "SELECT count(*) FROM delivery WHERE state = 2");
-  stats.conflicts = count(database, "SELECT count(*) FROM instance WHERE state = 4");
+  stats.conflicts = count(database, "SELECT count(*) FROM instance INDEXED BY instance_conflict WHERE state = 4");
   return stats;
 }
 
