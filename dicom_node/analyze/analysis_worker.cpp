@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "config/base/mutex.h"
 #include "dicom_node/object/finding_record.h"
 #include "dicom_node/object/image_loader.h"
+#include "storage/until_recorded.h"
 
 namespace node::analyze {
 
@@ -130,16 +132,16 @@ struct AnalysisWorker::Impl {
       for (Prediction& prediction : *answer.predictions) {
         findings.push_back(object::encode_finding({std::move(prediction), answer.rendering}));
       }
-      stored = store.finish_instance(answer.claim.token, findings);
+      stored = record([&] { return store.finish_instance(answer.claim.token, findings); });
     } else if (not_now(answer.predictions.status())) {
       reason = answer.predictions.status().message();
       end = InstanceState::kReceived;
-      stored = store.release_instance(answer.claim.token);
+      stored = record([&] { return store.release_instance(answer.claim.token); });
     } else {
       reason = answer.predictions.status().message();
       end = answer.predictions.status().code() == StatusCode::kUnsupported ? InstanceState::kSkipped
                                                                            : InstanceState::kFailed;
-      stored = store.end_instance(answer.claim.token, end, reason);
+      stored = record([&] { return store.end_instance(answer.claim.token, end, reason); });
     }
     spdlog::info("event=analysis state={} study_instance_uid={} sop_instance_uid={} attempt={} reason=\"{}\"",
                  storage::to_string(end), instance.study_instance_uid.str(), instance.sop_instance_uid.str(),
@@ -155,6 +157,14 @@ struct AnalysisWorker::Impl {
     if (end == InstanceState::kReceived) ++stats.given_back;
     --slots_taken;
     changed.notify_all();
+  }
+
+  // While the store fails this waits, so the slots fill and nothing more is claimed: memory stays bounded.
+  Status record(const std::function<Status()>& call) {
+    return storage::until_recorded(call, [this] {
+      MutexLock lock(mutex);
+      return stopping;
+    });
   }
 
   static bool not_now(const Status& status) { return status.code() == StatusCode::kUnavailable; }

@@ -18,6 +18,7 @@
 #include "dicom_node/object/finding_record.h"
 #include "dicom_node/object/instance_header.h"
 #include "dicom_node/report/study_objects.h"
+#include "storage/until_recorded.h"
 
 namespace node::report {
 namespace {
@@ -230,15 +231,24 @@ struct ReportWorker::Impl {
       return;
     }
     const StatusCode code = done.status().code();
-    const bool later = code == StatusCode::kUnavailable || code == StatusCode::kResourceExhausted;
+    // A store that fails is no fault of the study.
+    const bool later =
+        code == StatusCode::kUnavailable || code == StatusCode::kResourceExhausted || !store.health().ok();
     spdlog::error("event=study_report_failed study_instance_uid={} revision={} again={} reason=\"{}\"", uid,
                   ready.revision, later, done.status().message());
     {
       MutexLock lock(mutex);
       ++(later ? stats.retries : stats.failures);
     }
-    const Status put_back =
-        later ? store.release_study(ready.token, kRetryIn) : store.fail_study(ready.token, done.status().message());
+    const Status put_back = storage::until_recorded(
+        [&] {
+          return later ? store.release_study(ready.token, kRetryIn)
+                       : store.fail_study(ready.token, done.status().message());
+        },
+        [this] {
+          MutexLock lock(mutex);
+          return stopping;
+        });
     if (!put_back.ok())
       spdlog::error("event=report_not_recorded study_instance_uid={} reason=\"{}\"", uid, put_back.message());
   }
