@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "config/base/mutex.h"
+#include "dicom_node/object/crash_point.h"
 #include "dicom_node/object/finding_record.h"
 #include "dicom_node/object/image_loader.h"
 #include "storage/until_recorded.h"
@@ -88,6 +89,7 @@ struct AnalysisWorker::Impl {
     auto loaded = object::load_image(spool.path(instance.file.key), {.render_for_processing = true});
     if (!loaded.ok()) return finish({std::move(claim), {}, loaded.status()});
 
+    object::crash_point("loaded");
     inference::AnalysisRequest request;
     request.image = std::move(loaded->radiograph);
     request.tasks = instance.route.tasks;
@@ -132,7 +134,9 @@ struct AnalysisWorker::Impl {
       for (Prediction& prediction : *answer.predictions) {
         findings.push_back(object::encode_finding({std::move(prediction), answer.rendering}));
       }
+      object::crash_point("predicted");
       stored = record([&] { return store.finish_instance(answer.claim.token, findings); });
+      object::crash_point("analysed");
     } else if (not_now(answer.predictions.status())) {
       reason = answer.predictions.status().message();
       end = InstanceState::kReceived;

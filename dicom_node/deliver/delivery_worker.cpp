@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "config/base/mutex.h"
+#include "dicom_node/object/crash_point.h"
 
 namespace node::deliver {
 
@@ -136,6 +137,7 @@ struct DeliveryWorker::Impl {
       const ClaimedDelivery& claim = claims[i];
       const std::span<const ClaimedDelivery> rest = claims.subspan(i + 1);
       const auto answer = send(claim);
+      object::crash_point("sent");
       DeliveryOutcome outcome = judged(claim, answer);
       if (!answer.ok() && answer.status().code() == StatusCode::kUnavailable) return broke(claim, outcome, rest);
       finish(claim, outcome);
@@ -187,6 +189,7 @@ struct DeliveryWorker::Impl {
       count(&DeliveryStats::losses);
       return data_loss(intact.message());
     }
+    object::crash_point("sending");
     return scu->store(spool.path(claim.file.key), kind_of(claim), claim.sop_instance_uid.str());
   }
 
@@ -283,6 +286,7 @@ struct DeliveryWorker::Impl {
     // Until it is recorded the peer may have the object and we do not know it: after a crash it would be sent again,
     // the same bytes under the same UID.
     record("delivery_not_recorded", [&] { return store.finish_delivery(claim.token, outcome); });
+    object::crash_point("delivered");
     if (outcome.state == DeliveryState::kDelivered) count(&DeliveryStats::delivered);
     if (outcome.state == DeliveryState::kDelivered && outcome.peer_status.value_or(0) != 0) {
       count(&DeliveryStats::warnings);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "dicom_node/object/crash_point.h"
 #include "dicom_node/receive/same_pixels.h"
 
 namespace node::receive {
@@ -54,6 +55,7 @@ Intake::Intake(const config::ReceiveConfig& config, storage::Spool& spool, stora
 
 IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, const Sender& sender) {
   if (const Status flushed = file.flush(); !flushed.ok()) return refusal(flushed);
+  object::crash_point("received");
   // What is it? Read up to the pixel data only, within bounds, before anything else looks at it.
   const auto header = object::read_instance_header(file.path());
   if (!header.ok()) {
@@ -131,6 +133,7 @@ IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, co
       auto committed = spool_.commit(std::move(file), *sop_instance_uid);
       if (!committed.ok()) return failed(committed.status());
       stored = instance.file = *std::move(committed);
+      object::crash_point("spooled");
     }
     if (arrival == Arrival::kConflict) {
       if (!config_.keep_first_on_conflict) {
@@ -149,6 +152,7 @@ IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, co
     // start deletes.
     if (!added.ok()) return failed(added.status());
     if (added->added) {
+      object::crash_point("recorded");
       if (arrival == Arrival::kCorrection) answer.outcome = Outcome::kCorrection;
       if (arrival != Arrival::kConflict) answer.route = std::move(instance.route);
       return answer;

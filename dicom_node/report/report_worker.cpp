@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "config/base/mutex.h"
+#include "dicom_node/object/crash_point.h"
 #include "dicom_node/object/finding_record.h"
 #include "dicom_node/object/instance_header.h"
 #include "dicom_node/report/study_objects.h"
@@ -175,7 +176,9 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
 
   // Whatever it answers, the files stay: after an unknown outcome rows may name them.
   spooled.keep();
+  object::crash_point("built");
   NODE_RETURN_IF_ERROR(store.finish_study(ready.token, spooled.results(), spooled.deliveries()));
+  object::crash_point("finished");
   return ReportedStudyCounts{static_cast<int>(spooled.results().size()) - 1,
                              static_cast<int>(spooled.deliveries().size()), shadow};
 }
