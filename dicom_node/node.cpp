@@ -88,8 +88,7 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
                                           storage::FileSystem& file_system, inference::Predictor& predictor) {
   auto impl = std::make_unique<Impl>(config);
   // The store first: its lock says whether this directory is ours, before anything in it is touched.
-  NODE_RETURN_IF_ERROR(file_system.create_directories(config.storage.directory));
-  NODE_ASSIGN_OR_RETURN(impl->store, storage::open_sqlite_study_store(config.storage, clock));
+  NODE_ASSIGN_OR_RETURN(impl->store, storage::open_sqlite_study_store(config.storage, clock, file_system));
   NODE_ASSIGN_OR_RETURN(impl->spool, storage::Spool::open(config.storage, file_system));
   NODE_RETURN_IF_ERROR(impl->check_invariants(file_system));
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "storage/file_system.h"
 #include "storage/sqlite_schema.h"
 #include "storage/sqlite_study_store_impl.h"
 
@@ -13,8 +12,8 @@ using queries::to_ms;
 using std::chrono::milliseconds;
 using Durability = GroupCommit::Durability;
 
-Result<std::unique_ptr<StudyStore>> SqliteStudyStore::open(const config::StorageConfig& config, Clock& clock) {
-  FileSystem& file_system = posix_file_system();
+Result<std::unique_ptr<StudyStore>> SqliteStudyStore::open(const config::StorageConfig& config, Clock& clock,
+                                                           FileSystem& file_system) {
   if (Status made = file_system.create_directories(config.directory); !made.ok()) {
     return made.within("create " + config.directory);
   }
@@ -437,8 +436,9 @@ StoreStats SqliteStudyStore::stats() {
   return stats;
 }
 
-Result<std::unique_ptr<StudyStore>> open_sqlite_study_store(const config::StorageConfig& config, Clock& clock) {
-  return SqliteStudyStore::open(config, clock);
+Result<std::unique_ptr<StudyStore>> open_sqlite_study_store(const config::StorageConfig& config, Clock& clock,
+                                                            FileSystem& file_system) {
+  return SqliteStudyStore::open(config, clock, file_system);
 }
 
 }  // namespace node::storage

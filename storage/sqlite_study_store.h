@@ -9,13 +9,16 @@
 
 #include "config/base/clock.h"
 #include "config/storage_config.h"
+#include "storage/file_system.h"
 #include "storage/study_store.h"
 
 namespace node::storage {
 
 // Errors: kUnavailable: another node holds the directory (the message says so); kDataLoss: damaged, or of a newer
-//         schema than this program knows; kResourceExhausted. `clock` must outlive the store.
-Result<std::unique_ptr<StudyStore>> open_sqlite_study_store(const config::StorageConfig& config, Clock& clock);
+//         schema than this program knows; kResourceExhausted. `clock` must outlive the store. `file_system` makes and
+//         syncs the directory; SQLite writes through its own.
+Result<std::unique_ptr<StudyStore>> open_sqlite_study_store(const config::StorageConfig& config, Clock& clock,
+                                                            FileSystem& file_system = posix_file_system());
 
 // For the listings beside a running node: takes no lock, writes nothing. Errors also: kNotFound (no store there).
 Result<std::unique_ptr<StudyStore>> open_sqlite_study_store_read_only(const config::StorageConfig& config,

@@ -38,7 +38,8 @@ struct Look {
 
 class SqliteStudyStore : public SqliteStudyReader {
  public:
-  static Result<std::unique_ptr<StudyStore>> open(const config::StorageConfig& config, Clock& clock);
+  static Result<std::unique_ptr<StudyStore>> open(const config::StorageConfig& config, Clock& clock,
+                                                  FileSystem& file_system);
   ~SqliteStudyStore() override { stop(); }
 
   Result<AddResult> add_instance(const NewInstance& instance, Arrival arrival, int seen_version) override;

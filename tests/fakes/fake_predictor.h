@@ -1,6 +1,6 @@
 // FakePredictor: answers every request at once or when the test says so, with numbers that the test can predict.
 //
-// The probability of each task is the mean of the radiograph's pixels; a map, where asked for, is all that mean.
+// The probability of each task is the mean of the radiograph's pixels; the task "anomaly" draws a map, all that mean.
 #pragma once
 
 #include <deque>
@@ -86,7 +86,17 @@ class FakePredictor : public inference::Predictor {
       prediction.task = task;
       prediction.model = "fake";
       prediction.model_version = "fake@sha256:0";
-      prediction.scores = {{.label = task, .value = mean}};
+      if (task == "anomaly") {
+        prediction.map = {.size = 16,
+                          .values = std::vector<float>(16 * 16, static_cast<float>(mean)),
+                          .score = mean,
+                          .passes = 8,
+                          .mode = "partition",
+                          .mask_ratio = 0.75,
+                          .seed = request.seed};
+      } else {
+        prediction.scores = {{.label = task, .value = mean}};
+      }
       predictions.push_back(std::move(prediction));
     }
     return predictions;

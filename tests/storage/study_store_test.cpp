@@ -971,7 +971,10 @@ TEST_P(StudyStoreContract, TheNodeUidStaysTheSame) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Implementations, StudyStoreContract,
-                         testing::Values(Implementation{"Sqlite", open_sqlite_study_store}),
+                         testing::Values(Implementation{"Sqlite",
+                                                        [](const config::StorageConfig& config, Clock& clock) {
+                                                          return open_sqlite_study_store(config, clock);
+                                                        }}),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace
