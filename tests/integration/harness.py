@@ -133,6 +133,7 @@ class Node:
                          "peers.pacs.port": pacs_port or free_port()}
         self.settings.update(settings or {})
         self.process = None
+        self.environment = {}  # Of the next start(), beside this process's own.
         self.log_path = self.directory / "node.log"
 
     def arguments(self):
@@ -146,7 +147,7 @@ class Node:
         at = self.log_path.stat().st_size if self.log_path.exists() else 0
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([BIN / "skelex-node", "serve", *self.arguments()], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log)
+                                            stdout=log, stderr=log, env={**os.environ, **self.environment})
         if wait:
             def ready():
                 assert self.process.poll() is None, f"the node ended: {self.log()[-3000:]}"
