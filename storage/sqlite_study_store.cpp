@@ -39,6 +39,7 @@ Result<std::unique_ptr<StudyStore>> SqliteStudyStore::open(const config::Storage
                                "close_due_at = min(quiet_due_at, min(open_since, ?1) + ?2) WHERE state = 0",
                                now, static_cast<std::int64_t>(config.study_open_max.count()))
                              .run());
+    NODE_RETURN_IF_ERROR(Query(*database, "UPDATE study SET rest_since = ?1 WHERE rest_since > ?1", now).run());
     return Query(*database,
                  "UPDATE delivery SET due_at = ?1 + delay_ms "
                  "WHERE state = 0 AND delayed = 1 AND due_at > ?1 + delay_ms",
