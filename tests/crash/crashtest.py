@@ -112,8 +112,7 @@ def kill_once(node, room, draw):
     return "at start" if at_start and not point else "at a moment"
 
 
-def dataset_of(path):
-    dataset = pydicom.dcmread(path)
+def values(dataset):
     return {element.tag: element.value for element in dataset}
 
 
@@ -134,8 +133,8 @@ def find_losses(node, room, logs):
         stored[path.name.rsplit(".", 2)[0]].append(path)
     states = {i["sop_instance_uid"]: i["state"] for study in room.studies for i in node.instances(study)}
     for uid in sorted(room.acknowledged()):
-        sent = dataset_of(room.images[uid])
-        if not any(dataset_of(path) == sent for path in stored[uid]):
+        sent = values(pydicom.dcmread(room.images[uid]))
+        if not any(values(pydicom.dcmread(path)) == sent for path in stored[uid]):
             lost.append(f"{uid} is not in the node as it was sent")
     for name, log in logs.items():
         reported = evidence([entry.dataset for entry in log if entry.dataset.Modality == "SR"])
@@ -186,7 +185,7 @@ def run(directory, kills, seed, say):
         resent += resends
     for uid, dataset in {e.sop_instance: e.dataset for e in logs["orthanc"]}.items():
         same = [e.dataset for e in logs["storescp"] if e.sop_instance == uid]
-        if same and dict(dataset.items()) != dict(same[0].items()):
+        if same and values(dataset) != values(same[0]):
             doubled.append(f"{uid} differs between the archives")
     for line in lost + doubled + endless:
         print(f"crashtest: {line}", file=sys.stderr)

@@ -137,7 +137,9 @@ class Process {
       if (claims.empty()) return ok_status();
       const storage::InstanceRecord& instance = claims[0].instance;
       NODE_ASSIGN_OR_RETURN(auto loaded, object::load_image(spool_->path(instance.file.key), {}));
-      inference::AnalysisRequest request{.image = std::move(loaded.radiograph), .tasks = instance.route.tasks};
+      inference::AnalysisRequest request;
+      request.image = std::move(loaded.radiograph);
+      request.tasks = instance.route.tasks;
       std::vector<storage::StoredPrediction> findings;
       predictor_.submit(std::move(request), [&](Result<std::vector<inference::Prediction>> predictions) {
         for (auto& prediction : *predictions) findings.push_back(object::encode_finding({std::move(prediction), {}}));
@@ -225,7 +227,7 @@ class Process {
   std::uint16_t take(const Image& image) {
     auto file = spool_->begin();
     if (!file.ok()) return receive::refusal(file.status()).status;
-    const Status written = hospital_.files().append(file->path(), image.bytes.data(), image.bytes.size());
+    const Status written = file->append(image.bytes.data(), image.bytes.size());
     if (!written.ok()) return receive::refusal(written).status;
     return intake_
         ->take(std::move(file).value(),

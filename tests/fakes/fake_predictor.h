@@ -87,13 +87,13 @@ class FakePredictor : public inference::Predictor {
       prediction.model = "fake";
       prediction.model_version = "fake@sha256:0";
       if (task == "anomaly") {
-        prediction.map = {.size = 16,
-                          .values = std::vector<float>(16 * 16, static_cast<float>(mean)),
-                          .score = mean,
-                          .passes = 8,
-                          .mode = "partition",
-                          .mask_ratio = 0.75,
-                          .seed = request.seed};
+        prediction.map.size = 16;
+        prediction.map.values.assign(16 * 16, static_cast<float>(mean));
+        prediction.map.score = mean;
+        prediction.map.passes = 8;
+        prediction.map.mode = "partition";
+        prediction.map.mask_ratio = 0.75;
+        prediction.map.seed = request.seed;
       } else {
         prediction.scores = {{.label = task, .value = mean}};
       }

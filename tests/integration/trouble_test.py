@@ -1,0 +1,145 @@
+"""A full disk, a read-only one, a locked and a damaged database: what the node says, and how it recovers.
+
+A second node on one directory: command_test.py. A clock that jumps: StudyStoreContract and tests/crash.
+"""
+import contextlib
+import os
+import sqlite3
+import subprocess
+
+import pytest
+
+from harness import BIN, Node, Pacs, count_doubles, fresh_uid, send, small_image, wait_until
+
+
+@contextlib.contextmanager
+def small_disk(directory, size="24m", options=""):
+    """A file system of its own of `size`, in memory."""
+    directory.mkdir(exist_ok=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}{options}", "tmpfs", directory],
+                             capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small file system needs root: " + mounted.stderr.strip())
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", directory], check=True)
+
+
+def fill(path, leave_bytes=0):
+    """Fills the disk of `path` but for `leave_bytes`."""
+    with open(path, "wb") as filler, contextlib.suppress(OSError):
+        while True:
+            free = os.statvfs(path.parent)
+            room = free.f_bavail * free.f_frsize - leave_bytes
+            if room <= 0:
+                break
+            filler.write(b"x" * min(room, 1 << 20))
+            filler.flush()
+
+
+def test_below_the_reserve_images_are_refused_until_there_is_space_again(tmp_path):
+    with small_disk(tmp_path / "disk") as disk, Pacs() as pacs:
+        with Node(disk, {"storage.free_bytes_min": "8 MiB"}, pacs.port) as node:
+            assert send(node, [small_image()]) == [0x0000]
+            fill(disk / "filler", leave_bytes=4 << 20)
+            assert send(node, [small_image()]) == [0xA700]
+            status, reason = node.get("/readyz")
+            assert status == 503 and "MiB free" in reason and "free_bytes_min" in reason
+            (disk / "filler").unlink()
+            assert node.get("/readyz")[0] == 200
+            assert send(node, [small_image()]) == [0x0000]
+            wait_until(node.at_rest, "every study at an end")
+            assert len(pacs.reports()) == 2
+
+
+def test_a_disk_that_fills_up_at_any_moment_costs_nothing_once_there_is_space(tmp_path):
+    """Without a reserve: the writes themselves fail, of objects, of the database, of results. The log is elsewhere."""
+    with small_disk(tmp_path / "disk") as disk, Pacs() as pacs:
+        with Node(tmp_path / "node", {"storage.directory": disk / "store", "storage.free_bytes_min": "1 MiB"},
+                  pacs.port) as node:
+            images = [small_image(study=fresh_uid(), seed=seed) for seed in range(12)]
+            waiting, refused = list(images), 0
+            for leave_bytes in (0, 1 << 20, (1 << 20) + 20_000, (1 << 20) + 60_000, (1 << 20) + 200_000):
+                fill(disk / "filler", leave_bytes)
+                answers = send(node, waiting)
+                assert set(answers) <= {0x0000, 0xA700}, [hex(answer) for answer in answers]
+                refused += answers.count(0xA700)
+                waiting = [image for image, answer in zip(waiting, answers) if answer != 0x0000]
+                (disk / "filler").unlink()
+            assert refused
+            wait_until(lambda: node.get("/readyz")[0] == 200, "ready again by itself")
+            assert set(send(node, waiting)) <= {0x0000}
+            wait_until(lambda: node.at_rest() and len(pacs.reports()) == len(images), "every study at an end", 120)
+            doubles, _ = count_doubles(pacs.log)
+            assert not doubles
+            assert "event=data_loss" not in node.log()
+
+
+def test_a_read_only_disk_is_said_at_start(tmp_path):
+    with small_disk(tmp_path / "disk", options=",ro") as disk:
+        node = Node(tmp_path / "node", {"storage.directory": disk / "store"})
+        done = subprocess.run([BIN / "skelex-node", "serve", *node.arguments()], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "Read-only file system" in done.stderr and str(disk) in done.stderr
+
+
+def test_a_locked_database_is_said_and_waited_for(tmp_path):
+    with Pacs() as pacs, Node(tmp_path, pacs_port=pacs.port) as node:
+        assert send(node, [small_image()]) == [0x0000]
+        wait_until(node.at_rest, "the first study at an end")
+        other = sqlite3.connect(tmp_path / "store" / "studies.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        image = small_image(seed=1)
+        assert send(node, [image]) == [0xA700]
+        status, reason = node.get("/readyz")
+        assert status == 503 and "locked" in reason
+        other.execute("ROLLBACK")
+        other.close()
+        wait_until(lambda: node.get("/readyz")[0] == 200, "ready again by itself")
+        assert send(node, [image]) == [0x0000]
+        wait_until(lambda: node.at_rest() and len(pacs.reports()) == 2, "every study at an end", 90)
+
+
+def test_a_damaged_database_is_refused_by_name_and_left_as_it_is(tmp_path):
+    with Pacs() as pacs, Node(tmp_path, pacs_port=pacs.port) as node:
+        assert send(node, [small_image()]) == [0x0000]
+        wait_until(node.at_rest, "the study at an end")
+    database = tmp_path / "store" / "studies.sqlite"
+    whole = database.read_bytes()
+    assert len(whole) > 8192, "a stopped node leaves its database whole"
+    # The header, and the b-tree page of the schema: what SQLite reads first.
+    damaged = bytes(b ^ 0xFF for b in whole[:200]) + whole[200:]
+    database.write_bytes(damaged)
+    for ending in ("-wal", "-shm"):
+        (tmp_path / "store" / f"studies.sqlite{ending}").unlink(missing_ok=True)
+    done = subprocess.run([BIN / "skelex-node", "serve", *node.arguments()], capture_output=True, text=True)
+    assert done.returncode == 1 and str(database) in done.stderr, done.stderr
+    assert database.read_bytes() == damaged
+
+
+def test_pages_that_go_bad_while_the_node_runs_are_said(tmp_path):
+    with Pacs() as pacs, Node(tmp_path, pacs_port=pacs.port) as node:
+        assert send(node, [small_image(seed=seed) for seed in range(3)]) == [0x0000] * 3
+        wait_until(node.at_rest, "every study at an end")
+    database = tmp_path / "store" / "studies.sqlite"
+    whole = database.read_bytes()
+    page = 4096
+    damaged = whole[:page] + bytes(b ^ 0xFF for b in whole[page:])  # All but the schema.
+    database.write_bytes(damaged)
+    node = Node(tmp_path, pacs_port=pacs.port)
+    node.start(wait=False)
+    try:
+        if node.process.poll() is None:
+            wait_until(lambda: node.process.poll() is not None or "skelex-node ready" in node.log().rsplit("\n", 3)[-2],
+                       "ready or refused")
+        if node.process.poll() is None:
+            assert send(node, [small_image(seed=9)]) == [0x0110]
+            status, reason = node.get("/readyz")
+            assert status == 503 and reason
+        else:
+            assert node.process.returncode == 1
+        assert "malformed" in node.log() or "corrupt" in node.log()
+    finally:
+        if node.process.poll() is None:
+            node.kill()
