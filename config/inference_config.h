@@ -10,7 +10,7 @@
 namespace node::config {
 
 struct InferenceConfig {
-  std::string device = "auto";                // auto, cpu, cuda, cuda:1
+  std::string device = "auto";                // Of models that name none: auto, cpu, cuda (every GPU), cuda:1
   int threads = 0;                            // CPU threads of one device; 0: one per core.
   int batch_rows_max = 16;                    // Rows of one forward pass. 1 to 1024.
   std::chrono::milliseconds batch_delay{20};  // A batch that is not full waits at most so long for more.

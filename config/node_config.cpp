@@ -110,6 +110,12 @@ void read_delivery(Section delivery, DeliveryConfig& config) {
   delivery.integer("objects_per_association_max", config.objects_per_association_max, 1, 10'000);
 }
 
+std::string device_problem(const std::string& device) {
+  static const std::regex kDevice("auto|cpu|cuda(:[0-9]{1,2})?");
+  return std::regex_match(device, kDevice) ? ""
+                                           : "is " + in_quotes(device) + "; auto, cpu, cuda or cuda:1 is wanted";
+}
+
 void read_models(Section& root, const Context& context, std::vector<ModelConfig>& models) {
   root.each("models", [&](const std::string& name, Section& section) {
     ModelConfig model;
@@ -118,6 +124,7 @@ void read_models(Section& root, const Context& context, std::vector<ModelConfig>
     if (section.text("path", model.path)) model.path = context.resolve(model.path);
     section.choice("precision", model.precision,
                    {{"auto", Precision::kAuto}, {"float32", Precision::kFloat32}, {"bfloat16", Precision::kBfloat16}});
+    section.words("device", model.devices, device_problem);
     models.push_back(std::move(model));
   });
 }
@@ -241,10 +248,7 @@ TaskConfig read_task(const std::string& name, Section& section, const Context& c
 
 void read_inference(Section inference, InferenceConfig& config) {
   if (inference.text("device", config.device)) {
-    static const std::regex kDevice("auto|cpu|cuda(:[0-9]{1,2})?");
-    if (!std::regex_match(config.device, kDevice)) {
-      inference.wrong("device", "is " + in_quotes(config.device) + "; auto, cpu, cuda or cuda:1 is wanted");
-    }
+    if (const std::string problem = device_problem(config.device); !problem.empty()) inference.wrong("device", problem);
   }
   inference.integer_or_auto("threads", config.threads, 1024);
   inference.integer("batch_rows_max", config.batch_rows_max, 1, 1024);

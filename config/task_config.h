@@ -17,6 +17,7 @@ struct ModelConfig {
   std::string name;
   std::string path;  // A HuggingFace directory: config.json, preprocessor_config.json, model.safetensors.
   Precision precision = Precision::kAuto;
+  std::vector<std::string> devices;  // auto, cpu, cuda, cuda:1; several: a copy on each. Empty: inference.device.
 };
 
 enum class OutputKind { kSigmoid, kSoftmax, kRegression, kAnomalyMap };

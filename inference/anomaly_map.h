@@ -11,6 +11,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "inference/masked_autoencoder.h"
@@ -21,7 +22,9 @@ namespace node::inference {
 // For each image its passes, for each pass its visible patches (visible_patches() of masks.h); all of one length.
 using PassesOfImages = std::vector<std::vector<std::vector<std::int64_t>>>;
 
+// In forward passes of at most `rows_max` masked passes each, before each of which `before_pass` hears how many.
 at::Tensor anomaly_maps(const MaskedAutoencoder& mae, const PreprocessConfig& preprocess, const at::Tensor& pixels,
-                        const PassesOfImages& visible);
+                        const PassesOfImages& visible, std::int64_t rows_max,
+                        const std::function<void(std::int64_t rows)>& before_pass);
 
 }  // namespace node::inference

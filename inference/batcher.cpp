@@ -101,6 +101,8 @@ void Batcher::serve() {
       }
     }
     run_(queue, std::move(batch));
+    MutexLock lock(mutex_);
+    stats_.running_rows = 0;
   }
 }
 
@@ -161,6 +163,7 @@ Batcher::Batch Batcher::take(int index, SteadyTime now) {
   stats_.rows += rows;
   stats_.waiting_items -= static_cast<std::int64_t>(batch.size());
   stats_.waiting_rows[index] -= rows;
+  stats_.running_rows = rows;
   return batch;
 }
 

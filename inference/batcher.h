@@ -37,6 +37,7 @@ struct BatcherStats {
   std::uint64_t batches = 0, rows = 0, items = 0;  // Handed to `run`.
   std::int64_t waiting_items = 0;
   std::vector<std::int64_t> waiting_rows;  // Per queue.
+  std::int64_t running_rows = 0;           // Handed to `run`, which has not returned.
 };
 
 class Batcher {

@@ -1,4 +1,5 @@
 // skelex-bench: how fast one checkpoint runs here, through the engine as the node uses it, as one JSON object.
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -196,6 +197,15 @@ Result<std::vector<double>> time_batches(Predictor& predictor, const std::vector
   return times;
 }
 
+double process_cpu_seconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
 double quantile(std::vector<double> values, double q) {
   std::sort(values.begin(), values.end());
   return values[static_cast<std::size_t>(q * static_cast<double>(values.size() - 1) + 0.5)];
@@ -244,7 +254,9 @@ Status measure(const Options& options, const std::vector<GreyImage>& images, con
   const double load_seconds = Seconds(std::chrono::steady_clock::now() - start).count();
   const auto rows = static_cast<std::size_t>(batch);
   NODE_ASSIGN_OR_RETURN(const std::vector<double> warm_up, time_batches(*predictor, images, rows, 0));
+  const double cpu_before = process_cpu_seconds();
   NODE_ASSIGN_OR_RETURN(const std::vector<double> times, time_batches(*predictor, images, rows, options.seconds));
+  const double cpu_seconds = (process_cpu_seconds() - cpu_before) / static_cast<double>(times.size());
   double mean_abs = 0;
   NODE_RETURN_IF_ERROR(collect_outputs(*predictor, images, rows, options.outputs, mean_abs));
 
@@ -266,6 +278,7 @@ Status measure(const Options& options, const std::vector<GreyImage>& images, con
                         {"latency_p50_seconds", quantile(times, 0.5)},
                         {"latency_p95_seconds", quantile(times, 0.95)},
                         {"latency_p99_seconds", quantile(times, 0.99)},
+                        {"cpu_seconds_per_batch", cpu_seconds},
                         {"output_mean_abs", mean_abs}};
   if (options.bare_linears) NODE_RETURN_IF_ERROR(measure_bare_linears(options, batch, info.precision, result));
   output["runs"].push_back(result);

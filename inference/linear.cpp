@@ -17,6 +17,8 @@
 namespace node::inference {
 namespace {
 
+constexpr std::int64_t kUsualRows = 256;  // oneDNN chooses the layout for so many; it serves any number.
+
 using Scalars = c10::List<std::optional<at::Scalar>>;
 using Pack = at::Tensor(const at::Tensor&, std::optional<c10::SymInt>);
 using Pointwise = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, std::string_view,
@@ -58,9 +60,13 @@ at::Tensor activate(const at::Tensor& input, Activation activation) {
 
 }  // namespace
 
-Linear::Linear(at::Tensor weight, at::Tensor bias) : bias_(std::move(bias)), packed_(can_pack(weight)) {
-  weight_ =
-      packed_ ? operator_named<Pack>("mkldnn::_reorder_linear_weight").call(weight, std::nullopt) : std::move(weight);
+Linear::Linear(const at::Tensor& weight, at::Tensor bias) : bias_(std::move(bias)), packed_(can_pack(weight)) {
+  if (packed_) {
+    const std::optional<c10::SymInt> rows{c10::SymInt(kUsualRows)};
+    weight_ = operator_named<Pack>("mkldnn::_reorder_linear_weight").call(weight, rows);
+  } else {
+    weight_ = weight.device().is_cpu() ? weight.clone() : weight;
+  }
 }
 
 at::Tensor Linear::operator()(const at::Tensor& input) const {

@@ -18,7 +18,8 @@ namespace node::inference {
 class Linear {
  public:
   Linear() = default;
-  Linear(at::Tensor weight, at::Tensor bias);  // `bias` may be undefined.
+  // Copies the weight, which may lie in a mapped file; `bias` may be undefined.
+  Linear(const at::Tensor& weight, at::Tensor bias);
 
   at::Tensor operator()(const at::Tensor& input) const;
   at::Tensor activated(const at::Tensor& input, Activation activation) const;

@@ -77,6 +77,7 @@ struct TaskInfo {
 struct PredictorStats {
   std::uint64_t requests = 0, failures = 0, batches = 0, rows = 0;
   std::uint64_t backbone_passes = 0;  // Rows through an encoder: less than tasks x images where a backbone is shared.
+  std::uint64_t halved_batches = 0;   // Device memory did not suffice: went on in passes of half as many rows.
   std::int64_t waiting = 0;
 };
 

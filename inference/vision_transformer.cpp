@@ -3,8 +3,10 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/layer_norm.h>
 
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -37,15 +39,25 @@ at::Tensor run_block(const at::Tensor& tokens, const TransformerBlock& block, co
 
 }  // namespace
 
-at::Tensor load_tensor(const Checkpoint& checkpoint, const std::string& name, const Placement& placement) {
+at::Tensor view_tensor(const Checkpoint& checkpoint, const std::string& name, const Placement& placement) {
   const StoredTensor& stored = checkpoint.tensor(name);
-  at::Tensor tensor = at::empty(stored.shape, at::TensorOptions().dtype(scalar_type(stored.type)));
+  const auto options = at::TensorOptions().dtype(scalar_type(stored.type));
+  if (reinterpret_cast<std::uintptr_t>(stored.data) % c10::elementSize(scalar_type(stored.type)) == 0) {
+    void* const data = const_cast<std::byte*>(stored.data);  // Of a read-only mapping: nothing writes to it.
+    return at::from_blob(data, stored.shape, options).to(placement.device, placement.type);
+  }
+  at::Tensor tensor = at::empty(stored.shape, options);
   std::memcpy(tensor.mutable_data_ptr(), stored.data, stored.size_bytes);
   return tensor.to(placement.device, placement.type);
 }
 
+at::Tensor load_tensor(const Checkpoint& checkpoint, const std::string& name, const Placement& placement) {
+  const at::Tensor tensor = view_tensor(checkpoint, name, placement);
+  return tensor.const_data_ptr() == checkpoint.tensor(name).data ? tensor.clone() : tensor;
+}
+
 Linear load_linear(const Checkpoint& checkpoint, const std::string& name, const Placement& placement) {
-  return Linear(load_tensor(checkpoint, name + ".weight", placement),
+  return Linear(view_tensor(checkpoint, name + ".weight", placement),
                 load_tensor(checkpoint, name + ".bias", placement));
 }
 
@@ -64,9 +76,9 @@ Transformer load_transformer(const Checkpoint& checkpoint, const std::string& la
     const std::string layer = layers + std::to_string(i) + ".";
     const auto fused = [&](const std::string& part) {
       const std::string prefix = layer + "attention.attention.";
-      return at::cat({load_tensor(checkpoint, prefix + "query." + part, placement),
-                      load_tensor(checkpoint, prefix + "key." + part, placement),
-                      load_tensor(checkpoint, prefix + "value." + part, placement)});
+      return at::cat({view_tensor(checkpoint, prefix + "query." + part, placement),
+                      view_tensor(checkpoint, prefix + "key." + part, placement),
+                      view_tensor(checkpoint, prefix + "value." + part, placement)});
     };
     TransformerBlock block;
     block.before = load_layer_norm(checkpoint, layer + "layernorm_before", placement);
@@ -86,7 +98,7 @@ VisionTransformer load_vision_transformer(const Checkpoint& checkpoint, const Pl
   vit.patch_size = network.patch_size;
   const std::string projection = "vit.embeddings.patch_embeddings.projection.";
   vit.patch_projection =
-      Linear(load_tensor(checkpoint, projection + "weight", placement).reshape({network.encoder.hidden_size, -1}),
+      Linear(view_tensor(checkpoint, projection + "weight", placement).reshape({network.encoder.hidden_size, -1}),
              load_tensor(checkpoint, projection + "bias", placement));
   const at::Tensor positions = load_tensor(checkpoint, "vit.embeddings.position_embeddings", placement);
   vit.cls_token = load_tensor(checkpoint, "vit.embeddings.cls_token", placement) + positions.slice(1, 0, 1);

@@ -50,6 +50,9 @@ struct Placement {
   at::ScalarType type = at::kFloat;
 };
 
+// As it lies in the mapped file where type and device are the file's own, else a copy: not to be kept beyond the
+// checkpoint's life, not to be written to.
+at::Tensor view_tensor(const Checkpoint& checkpoint, const std::string& name, const Placement& placement);
 // Copies: the checkpoint may be dropped afterwards.
 at::Tensor load_tensor(const Checkpoint& checkpoint, const std::string& name, const Placement& placement);
 Linear load_linear(const Checkpoint& checkpoint, const std::string& name, const Placement& placement);

@@ -206,6 +206,7 @@ TEST_F(NodeConfigTest, TakesPathsRelativeToItsOwnFolder) {
   ASSERT_TRUE(config.ok()) << config.status().message();
   EXPECT_EQ(config->storage.directory, folder_ / "store");
   EXPECT_EQ(config->inference.models[0].path, folder_ / "models/skelex");
+  EXPECT_TRUE(config->inference.models[0].devices.empty());
   EXPECT_EQ(config->http.token_file, folder_ / "secrets/token");
 }
 
@@ -435,6 +436,8 @@ INSTANTIATE_TEST_SUITE_P(
                  "node.yaml:2: peers: is a list; a group of names"},
         FileCase{"ModelWithoutPath", kStore + "models:\n  m: {precision: auto}\n",
                  "node.yaml:3: models.m.path: is missing"},
+        FileCase{"ModelDevice", kStore + "models:\n  m: {path: p, device: [cpu, gpu]}\n",
+                 "node.yaml:3: models.m.device: is 'gpu'; auto, cpu, cuda or cuda:1 is wanted"},
         FileCase{"Precision", kStore + "models:\n  m: {path: p, precision: int8}\n",
                  "node.yaml:3: models.m.precision: is 'int8'; auto or float32 or bfloat16 is wanted"},
         FileCase{"TaskNamesNoModel", kModel + "  t: {model: n, output: softmax}\n",

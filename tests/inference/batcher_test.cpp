@@ -185,6 +185,56 @@ TEST_F(BatcherTest, QueuesShareTheDeviceByRows) {
   EXPECT_THAT(device_.await(8), ElementsAre("0: busy", four, four, map, four, four, map, four));
 }
 
+TEST_F(BatcherTest, UnderSaturationEveryBatchIsFull) {
+  const auto batcher = make(1, 4);
+  occupy(*batcher, 0, 4);
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(batcher->submit(0, item("x")).ok());
+  device_.release();
+  const std::vector<std::string> all = device_.await(11);
+  EXPECT_THAT(std::vector(all.begin() + 1, all.end()), ::testing::Each("0: x x x x"));
+  EXPECT_EQ(batcher->stats().batches, 11u);
+}
+
+TEST_F(BatcherTest, WhoeverIsAloneWaitsForTheDelayAndNoLonger) {
+  const auto batcher = make(2, 16);
+  for (int i = 0; i < 3; ++i) {  // One in flight at a time, as from a single X-ray room.
+    ASSERT_TRUE(batcher->submit(i % 2, item("alone")).ok());
+    clock_.advance(milliseconds(19));
+    clock_.await_wait();
+    EXPECT_EQ(device_.batches().size(), static_cast<std::size_t>(i));
+    clock_.advance(milliseconds(1));
+    device_.await(static_cast<std::size_t>(i) + 1);
+  }
+}
+
+// Maps of eight rows and classifications of one, both without end: each gets half of the device's rows, whatever the
+// number of requests, and an urgent one of either kind goes next.
+TEST_F(BatcherTest, MapsAndClassificationsShareTheDeviceFairly) {
+  const auto batcher = make(2, 8);
+  occupy(*batcher, 0, 8);
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(batcher->submit(0, item("map", 8)).ok());
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(batcher->submit(1, item("x")).ok());
+  ASSERT_TRUE(batcher->submit(0, item("urgent map", 8, 5)).ok());
+  device_.release();
+  const std::vector<std::string> all = device_.await(1 + 21 + 25);
+  EXPECT_EQ(all[1], "0: urgent map");
+  int maps = 0, classifications = 0;
+  for (std::size_t i = 2; i < 40; ++i) {
+    (all[i][0] == '0' ? maps : classifications) += 1;
+    EXPECT_LE(std::abs(maps - classifications), 3) << i;
+  }
+}
+
+TEST_F(BatcherTest, CountsTheRowsOnTheDevice) {
+  const auto batcher = make(1, 4);
+  EXPECT_EQ(batcher->stats().running_rows, 0);
+  occupy(*batcher, 0, 3 + 1);
+  EXPECT_EQ(batcher->stats().running_rows, 4);
+  ASSERT_TRUE(batcher->submit(0, item("x", 4)).ok());
+  EXPECT_THAT(batcher->stats().waiting_rows, ElementsAre(4));
+  device_.release();
+}
+
 TEST_F(BatcherTest, AModelThatWasIdleBringsNoCredit) {
   const auto batcher = make(2, 1);
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(batcher->submit(0, item("early")).ok());

@@ -9,6 +9,9 @@
 #include <cmath>
 #include <future>
 #include <limits>
+#include <map>
+#include <mutex>
+#include <new>
 #include <set>
 #include <thread>
 
@@ -68,8 +71,8 @@ class EngineOnTinyModels : public ::testing::Test {
     config_.models.push_back(model);
   }
 
-  std::unique_ptr<Predictor> open() {
-    Result<std::unique_ptr<Predictor>> predictor = open_engine(config_, clock_);
+  std::unique_ptr<Predictor> open(EngineSeams seams = {}) {
+    Result<std::unique_ptr<Predictor>> predictor = open_engine(config_, clock_, std::move(seams));
     if (!predictor.ok()) ADD_FAILURE() << predictor.status().message();
     return std::move(predictor).value();
   }
@@ -198,24 +201,128 @@ TEST_F(EngineOnTinyModels, AMapNamesModePassesAndSeedAndIsItsMean) {
 }
 
 TEST_F(EngineOnTinyModels, TheBatchAnImageTravelsInDoesNotChangeItsLabel) {
-  config_.tasks = {task("a", "first"), task("map", "maps", config::OutputKind::kAnomalyMap)};
+  config_.models[0].precision = config_.models[3].precision = config::Precision::kFloat32;
+  config_.models[2].precision = config::Precision::kBfloat16;
+  config_.tasks = {task("a", "first"), task("map", "maps", config::OutputKind::kAnomalyMap), task("c", "other")};
   config_.batch_rows_max = 64;
   config_.batch_delay = std::chrono::seconds(1);
   const auto predictor = open();
   std::vector<std::future<Answer>> together;
-  for (unsigned seed = 0; seed < 6; ++seed) together.push_back(submit(*predictor, request({"a", "map"}, seed)));
+  for (unsigned seed = 0; seed < 6; ++seed) together.push_back(submit(*predictor, request({"a", "map", "c"}, seed)));
   clock_.advance(std::chrono::seconds(2));
   std::vector<Answer> batched;
   for (auto& answer : together) batched.push_back(answer.get());
-  EXPECT_EQ(predictor->stats().batches, 2U);
+  EXPECT_EQ(predictor->stats().batches, 3U);
   for (unsigned seed = 0; seed < 6; ++seed) {
-    std::future<Answer> alone = submit(*predictor, request({"a", "map"}, seed));
+    std::future<Answer> alone = submit(*predictor, request({"a", "map", "c"}, seed));
     clock_.advance(std::chrono::seconds(2));
     const Answer one = alone.get();
     ASSERT_TRUE(one.ok() && batched[seed].ok());
-    EXPECT_NEAR((*one)[0].scores[0].value, (*batched[seed])[0].scores[0].value, 1e-6);
+    for (std::size_t i = 0; i < 2; ++i) {
+      const double scale = std::max(1.0F, std::abs((*one)[0].logits[i]));
+      EXPECT_NEAR((*one)[0].logits[i], (*batched[seed])[0].logits[i], 1e-5 * scale);
+    }
+    EXPECT_NEAR((*one)[0].scores[0].value, (*batched[seed])[0].scores[0].value, 1e-5);
     EXPECT_NEAR((*one)[1].map.score, (*batched[seed])[1].map.score, 1e-6);
+    EXPECT_NEAR((*one)[2].scores[0].value, (*batched[seed])[2].scores[0].value, 0.01);
   }
+}
+
+// A device that has memory for passes of so many rows.
+EngineSeams memory_for(std::int64_t rows_max, std::vector<std::int64_t>& passes) {
+  EngineSeams seams;
+  seams.before_pass = [rows_max, &passes](const std::string&, std::int64_t rows) {
+    if (rows > rows_max) throw std::bad_alloc();
+    passes.push_back(rows);
+  };
+  return seams;
+}
+
+TEST_F(EngineOnTinyModels, OutOfDeviceMemoryHalvesTheBatchAndGoesOn) {
+  config_.tasks = {task("a", "first"), task("map", "maps", config::OutputKind::kAnomalyMap)};
+  config_.batch_rows_max = 64;
+  config_.batch_delay = std::chrono::seconds(1);
+  const auto answers_of = [this](Predictor& predictor) {
+    std::vector<std::future<Answer>> futures;
+    for (unsigned seed = 0; seed < 6; ++seed) futures.push_back(submit(predictor, request({"a", "map"}, seed)));
+    clock_.advance(std::chrono::seconds(2));
+    std::vector<Answer> answers;
+    for (auto& future : futures) answers.push_back(future.get());
+    return answers;
+  };
+  const auto roomy = open();
+  const std::vector<Answer> expected = answers_of(*roomy);
+  EXPECT_EQ(roomy->stats().halved_batches, 0U);
+
+  std::vector<std::int64_t> passes;
+  const auto tight = open(memory_for(5, passes));
+  const std::vector<Answer> answers = answers_of(*tight);
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    ASSERT_TRUE(answers[i].ok()) << answers[i].status().message();
+    EXPECT_NEAR((*answers[i])[0].scores[0].value, (*expected[i])[0].scores[0].value, 1e-5);
+    EXPECT_NEAR((*answers[i])[1].map.score, (*expected[i])[1].map.score, 1e-6);
+  }
+  EXPECT_EQ(tight->stats().halved_batches, 1U + 4U);  // 6 images to 3; 48 masked passes to 24, 12, 6, 3.
+  EXPECT_THAT(passes, ::testing::Each(3));
+  EXPECT_EQ(passes.size(), 2U + 16U);
+  EXPECT_EQ(tight->stats().failures, 0U);
+}
+
+TEST_F(EngineOnTinyModels, WithoutMemoryForOneRowTheRequestFailsAndTheDeviceGoesOn) {
+  config_.tasks = {task("a", "first")};
+  std::atomic<bool> full{true};
+  EngineSeams seams;
+  seams.before_pass = [&full](const std::string&, std::int64_t) {
+    if (full) throw std::bad_alloc();
+  };
+  const auto predictor = open(std::move(seams));
+  const Answer failed = submit(*predictor, request({"a"})).get();
+  EXPECT_EQ(failed.status().code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(failed.status().message(), HasSubstr("cpu"));
+  full = false;
+  EXPECT_TRUE(submit(*predictor, request({"a"})).get().ok());
+}
+
+TEST_F(EngineOnTinyModels, AModelOnSeveralDevicesIsServedByTheOneWithTheFewestRows) {
+  config_.tasks = {task("a", "first"), task("c", "other")};
+  config_.models[0].devices = {"cpu", "cpu of another kind"};
+  std::mutex mutex;
+  std::map<std::string, std::int64_t> rows_of;
+  std::promise<void> release;
+  const std::shared_future<void> released = release.get_future().share();
+  EngineSeams seams;
+  seams.devices = {{"cpu", false}, {"cpu of another kind", false}};
+  seams.before_pass = [&](const std::string& device, std::int64_t rows) {
+    released.wait();
+    const std::lock_guard lock(mutex);
+    rows_of[device] += rows;
+  };
+  const auto predictor = open(std::move(seams));
+  EXPECT_EQ(predictor->tasks()[0].device, "cpu,cpu of another kind");
+  EXPECT_EQ(predictor->tasks()[1].device, "cpu");
+  std::vector<std::future<Answer>> answers;
+  for (unsigned i = 0; i < 3; ++i) answers.push_back(submit(*predictor, request({"c"})));  // Of the first device alone.
+  for (unsigned i = 0; i < 7; ++i) answers.push_back(submit(*predictor, request({"a"})));
+  release.set_value();
+  std::vector<std::vector<float>> logits;
+  for (auto& answer : answers) {
+    const Answer one = answer.get();
+    ASSERT_TRUE(one.ok()) << one.status().message();
+    logits.push_back((*one)[0].logits);
+  }
+  EXPECT_EQ(rows_of["cpu"], 3 + 2);
+  EXPECT_EQ(rows_of["cpu of another kind"], 5);
+  for (std::size_t i = 4; i < logits.size(); ++i) {
+    for (std::size_t j = 0; j < logits[i].size(); ++j) EXPECT_NEAR(logits[i][j], logits[3][j], 1e-5);
+  }
+}
+
+TEST_F(EngineOnTinyModels, ADeviceThatIsNotThereIsNamedWithItsModel) {
+  config_.tasks = {task("a", "first")};
+  config_.models[0].devices = {"cpu", "cuda:63"};
+  const Status status = refused();
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("model first"), HasSubstr("cuda:63")));
 }
 
 TEST_F(EngineOnTinyModels, WhatIsWrongInARequestIsAnsweredAtOnce) {

@@ -1,0 +1,110 @@
+#include "inference/device_worker.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <utility>
+
+#include "inference/batch_run.h"
+
+namespace node::inference {
+
+DeviceWorker::DeviceWorker(std::size_t number, Device device, int threads, Batcher::Options options,
+                           std::vector<bool> queue_has_maps, Clock& clock, EngineCounters& counters,
+                           BeforePass before_pass)
+    : number_(number),
+      device_(std::move(device)),
+      threads_(threads),
+      queue_has_maps_(std::move(queue_has_maps)),
+      counters_(counters),
+      before_pass_(std::move(before_pass)),
+      batcher_(static_cast<int>(queue_has_maps_.size()), std::move(options), clock,
+               [this](int queue, Batcher::Batch batch) { run(queue, batch); }) {}
+
+Status DeviceWorker::submit(int queue, std::unique_ptr<BatchItem>&& item) {
+  return batcher_.submit(queue, std::move(item));
+}
+
+std::int64_t DeviceWorker::rows_to_do() const {
+  const BatcherStats stats = batcher_.stats();
+  std::int64_t rows = stats.running_rows;
+  for (const std::int64_t waiting : stats.waiting_rows) rows += waiting;
+  return rows;
+}
+
+std::int64_t DeviceWorker::waiting_items() const { return batcher_.stats().waiting_items; }
+
+void DeviceWorker::run(int queue, const Batcher::Batch& batch) {
+  if (!thread_ready_ && device_.is_cpu()) at::set_num_threads(threads_);
+  thread_ready_ = true;
+  const c10::InferenceMode guard;
+  const bool maps = queue_has_maps_[static_cast<std::size_t>(queue)];
+  std::vector<RequestItem*> items;
+  for (const std::unique_ptr<BatchItem>& item : batch) items.push_back(static_cast<RequestItem*>(item.get()));
+  const Status status = run_items(maps, items);
+  if (status.ok()) return;
+  for (RequestItem* const item : items) {
+    // One bad image fails alone: each once more by itself.
+    const Status alone = items.size() > 1 ? run_items(maps, {&item, 1}) : status;
+    if (!alone.ok()) finish(*item, {}, alone, counters_);
+  }
+}
+
+// OK: every item was finished; else none was.
+Status DeviceWorker::run_items(bool maps, std::span<RequestItem* const> items) {
+  std::int64_t rows = 0;
+  for (const RequestItem* const item : items) rows += item->rows;
+  counters_.batches += 1;
+  counters_.rows += static_cast<std::uint64_t>(rows);
+  for (std::int64_t rows_max = rows;; rows_max = (rows_max + 1) / 2) {
+    const Status status = run_passes(maps, items, rows_max);
+    if (status.code() != StatusCode::kResourceExhausted || rows_max == 1) return status;
+    counters_.halved_batches += 1;
+  }
+}
+
+Status DeviceWorker::run_passes(bool maps, std::span<RequestItem* const> items, std::int64_t rows_max) {
+  const BatchRun run{number_, rows_max, [this](std::int64_t rows) {
+                       counters_.backbone_passes += static_cast<std::uint64_t>(rows);
+                       if (before_pass_) before_pass_(device_.name, rows);
+                     }};
+  std::vector<Result<Outcome>> outcomes;
+  try {
+    outcomes = maps ? draw_maps(run, items) : classify(run, items);
+  } catch (const std::exception& error) {
+    return to_status(error).within(device_.name + ": model " + items.front()->first_task().model->name + ": batch of " +
+                                   std::to_string(items.size()));
+  }
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (outcomes[i].ok()) {
+      finish(*items[i], std::move(*outcomes[i]), ok_status(), counters_);
+    } else {
+      finish(*items[i], {}, outcomes[i].status(), counters_);
+    }
+  }
+  return ok_status();
+}
+
+void finish(RequestItem& item, Outcome outcome, const Status& status, EngineCounters& counters) {
+  item.request->finish(std::move(outcome), status, [&counters](bool failed) {
+    if (failed) counters.failures += 1;
+  });
+}
+
+Status to_status(const std::exception& error) {
+  const auto* const torch_error = dynamic_cast<const c10::Error*>(&error);
+  std::string message = torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
+  message = message.substr(0, std::min<std::size_t>(message.find('\n'), 300));
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
+      dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
+      message.find("can't allocate memory") != std::string::npos) {
+    return resource_exhausted("device memory: " + message);
+  }
+  return internal_error("LibTorch: " + message);
+}
+
+}  // namespace node::inference

@@ -1,0 +1,107 @@
+#include "inference/model.h"
+
+#include <cstring>
+#include <utility>
+
+#include "inference/masks.h"
+
+namespace node::inference {
+namespace {
+
+Placement placement_on(const Device& device, config::Precision precision) {
+  const bool bfloat16 =
+      precision == config::Precision::kBfloat16 || (precision == config::Precision::kAuto && device.native_bfloat16);
+  return {device.is_cpu() ? at::Device(at::kCPU) : at::Device(device.name), bfloat16 ? at::kBFloat16 : at::kFloat};
+}
+
+std::shared_ptr<const VisionTransformer> encoder_of(const Models& loaded, const std::string& backbone,
+                                                    std::size_t device, at::ScalarType type) {
+  for (const auto& [name, other] : loaded) {
+    const auto weights = other.on.find(device);
+    if (other.backbone == backbone && weights != other.on.end() && weights->second.placement.type == type) {
+      return weights->second.encoder;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::string Model::backbone_and_devices() const {
+  std::string text = backbone;
+  for (const auto& [device, weights] : on) {
+    text += ' ' + std::to_string(device) + ' ' + c10::toString(weights.placement.type);
+  }
+  return text;
+}
+
+Result<Model> load_model(const config::ModelConfig& wanted, const std::vector<Device>& devices,
+                         const std::vector<std::size_t>& placed, const Models& loaded) {
+  NODE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(wanted.path));
+  Model model;
+  model.name = wanted.name;
+  model.digest = checkpoint.digest();
+  model.version = checkpoint.name() + "@" + checkpoint.digest().substr(0, std::strlen("sha256:") + 16);
+  model.backbone = checkpoint.backbone_digest();
+  model.network = checkpoint.network();
+  model.preprocess = checkpoint.preprocess();
+  model.parameters = checkpoint.parameters();
+  if (!checkpoint.has_preprocessor_config()) {
+    model.note = "has no preprocessor_config.json: bilinear, 1/255, ImageNet's mean and deviation are taken";
+  }
+  for (const std::size_t device : placed) {
+    ModelWeights weights;
+    weights.placement = placement_on(devices[device], wanted.precision);
+    weights.encoder = encoder_of(loaded, model.backbone, device, weights.placement.type);
+    if (weights.encoder == nullptr) {
+      weights.encoder =
+          std::make_shared<const VisionTransformer>(load_vision_transformer(checkpoint, weights.placement));
+    }
+    if (model.is_classifier()) {
+      weights.classifier = load_linear(checkpoint, "classifier", weights.placement);
+    } else {
+      weights.mae = load_masked_autoencoder(checkpoint, weights.placement, weights.encoder);
+    }
+    model.on.emplace(device, std::move(weights));
+  }
+  return model;
+}
+
+Result<std::vector<std::vector<std::int64_t>>> Task::draw_masks(std::uint64_t seed) const {
+  return visible_patches(config.mode, config.passes, static_cast<int>(model->network.patches()),
+                         model->network.mask_ratio, seed);
+}
+
+std::size_t Task::visible_count() const {
+  if (!is_map()) return 0;
+  const auto masks = draw_masks(0);
+  return masks.ok() ? masks->front().size() : 0;
+}
+
+Prediction Task::prediction() const {
+  Prediction prediction;
+  prediction.task = config.name;
+  prediction.model = model->name;
+  prediction.model_version = model->version;
+  prediction.model_digest = model->digest;
+  return prediction;
+}
+
+Result<Task> make_task(const config::TaskConfig& wanted, const Models& models) {
+  Task task;
+  task.config = wanted;
+  const auto model = models.find(wanted.model);
+  if (model == models.end()) return invalid_argument("no model named " + wanted.model);
+  task.model = &model->second;
+  if (task.is_map()) {
+    if (task.model->is_classifier()) {
+      return invalid_argument("an anomaly map needs a masked autoencoder, model " + wanted.model + " is a classifier");
+    }
+    NODE_RETURN_IF_ERROR(task.draw_masks(0).status());
+    return task;
+  }
+  NODE_ASSIGN_OR_RETURN(task.head, task_head(wanted, task.model->network));
+  return task;
+}
+
+}  // namespace node::inference
