@@ -101,13 +101,22 @@ def test_a_locked_database_is_said_and_waited_for(tmp_path):
         wait_until(lambda: node.at_rest() and len(pacs.reports()) == 2, "every study at an end", 90)
 
 
+def at_rest_in_one_file(database):
+    """The bytes of a stopped node's database, with all of its write-ahead log copied into it."""
+    connection = sqlite3.connect(database)
+    assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    connection.close()
+    whole = database.read_bytes()
+    assert len(whole) > 8192
+    return whole
+
+
 def test_a_damaged_database_is_refused_by_name_and_left_as_it_is(tmp_path):
     with Pacs() as pacs, Node(tmp_path, pacs_port=pacs.port) as node:
         assert send(node, [small_image()]) == [0x0000]
         wait_until(node.at_rest, "the study at an end")
     database = tmp_path / "store" / "studies.sqlite"
-    whole = database.read_bytes()
-    assert len(whole) > 8192, "a stopped node leaves its database whole"
+    whole = at_rest_in_one_file(database)
     # The header, and the b-tree page of the schema: what SQLite reads first.
     damaged = bytes(b ^ 0xFF for b in whole[:200]) + whole[200:]
     database.write_bytes(damaged)
@@ -123,7 +132,7 @@ def test_pages_that_go_bad_while_the_node_runs_are_said(tmp_path):
         assert send(node, [small_image(seed=seed) for seed in range(3)]) == [0x0000] * 3
         wait_until(node.at_rest, "every study at an end")
     database = tmp_path / "store" / "studies.sqlite"
-    whole = database.read_bytes()
+    whole = at_rest_in_one_file(database)
     page = 4096
     damaged = whole[:page] + bytes(b ^ 0xFF for b in whole[page:])  # All but the schema.
     database.write_bytes(damaged)
