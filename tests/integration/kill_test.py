@@ -25,7 +25,7 @@ def test_killed_while_receiving_analysing_and_delivering(tmp_path):
     with Pacs(on_store=lambda _: time.sleep(0.02)) as pacs:
         node = Node(tmp_path / "node", pacs_port=pacs.port).start()
         room = subprocess.Popen([BIN / "skelex-modality", "--from", "XRAY1", "--to", f"SKELEX@127.0.0.1:{node.port}",
-                                 "--associations", "4", "--rate", "15", "--give-up", "300",
+                                 "--associations", "4", "--rate", "8", "--give-up", "300",
                                  "--ack-log", acknowledged_path, folder],
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
