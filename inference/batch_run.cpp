@@ -80,7 +80,7 @@ std::vector<Result<Outcome>> classify(const BatchRun& run, std::span<RequestItem
       const Task& task = items[i]->request->task(position);
       at::Tensor& logits = logits_of_heads[task.model];
       if (!logits.defined()) {
-        logits = task.model->on.at(run.device).classifier(features).to(at::kCPU, at::kFloat).contiguous();
+        logits = task.model->on.at(run.device).classifier(features.to(at::kFloat)).to(at::kCPU).contiguous();
       }
       const float* const row = logits.const_data_ptr<float>() + static_cast<std::int64_t>(i) * logits.size(1);
       Result<Prediction> prediction = classification(task, row);

@@ -58,7 +58,7 @@ Result<Model> load_model(const config::ModelConfig& wanted, const std::vector<De
           std::make_shared<const VisionTransformer>(load_vision_transformer(checkpoint, weights.placement));
     }
     if (model.is_classifier()) {
-      weights.classifier = load_linear(checkpoint, "classifier", weights.placement);
+      weights.classifier = load_linear(checkpoint, "classifier", {weights.placement.device, at::kFloat});
     } else {
       weights.mae = load_masked_autoencoder(checkpoint, weights.placement, weights.encoder);
     }

@@ -25,7 +25,7 @@ namespace node::inference {
 struct ModelWeights {  // On one device.
   Placement placement;
   std::shared_ptr<const VisionTransformer> encoder;
-  Linear classifier;      // Of a classifier.
+  Linear classifier;      // Of a classifier. In float32 always: bfloat16 would keep eight bits of a logit.
   MaskedAutoencoder mae;  // Of a masked autoencoder.
 };
 
