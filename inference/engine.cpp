@@ -1,6 +1,7 @@
 #include "inference/engine.h"
 
 #include <c10/core/InferenceMode.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <exception>
@@ -74,6 +75,7 @@ Status Engine::load_models(const config::InferenceConfig& config) {
     } catch (const std::exception& error) {
       return to_status(error).within("model " + wanted.name + ": load " + wanted.path);
     }
+    ::malloc_trim(0);  // Weights as they were before they were converted and packed.
   }
   return ok_status();
 }
