@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -43,6 +44,8 @@ Times one checkpoint and prints one JSON object with a run for each precision an
                          drawn from seed i for image i (the recipe is in inference/masks.h). One batch and precision.
   --bare-linears         on a CPU, also times the matrix products of each batch by themselves, packed as the engine has
                          them: the floor. "of_bare_linears" is their p50 over the batch's p50.
+Loading ends when the engine can take requests; "loaded_own_bytes" is the memory that it then
+holds more, "loaded_mapped_bytes" the pages of files (LibTorch's code among them) that are mapped more.
 Latency is of a whole batch: from before its first image is submitted until its last is answered.
 "output_mean_abs" is the mean of the absolute values of all outputs, a checksum to compare implementations by.
 )";
@@ -206,6 +209,16 @@ double process_cpu_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
+// What this process holds now: memory of its own ("RssAnon:"), or pages of files that it maps ("RssFile:").
+std::int64_t resident_bytes(const std::string& kind) {
+  std::ifstream status("/proc/self/status");
+  std::int64_t kilobytes = 0;
+  for (std::string line; std::getline(status, line);) {
+    if (line.rfind(kind, 0) == 0) kilobytes = std::strtoll(line.c_str() + kind.size(), nullptr, 10);
+  }
+  return kilobytes * 1024;
+}
+
 double quantile(std::vector<double> values, double q) {
   std::sort(values.begin(), values.end());
   return values[static_cast<std::size_t>(q * static_cast<double>(values.size() - 1) + 0.5)];
@@ -248,10 +261,12 @@ Status measure_bare_linears(const Options& options, int batch, const std::string
 Status measure(const Options& options, const std::vector<GreyImage>& images, const std::string& precision, int batch,
                nlohmann::json& output) {
   SystemClock clock;
+  const std::int64_t own_before = resident_bytes("RssAnon:"), mapped_before = resident_bytes("RssFile:");
   const auto start = std::chrono::steady_clock::now();
   NODE_ASSIGN_OR_RETURN(const std::unique_ptr<Predictor> predictor,
                         open_engine(configuration(options, precision, batch), clock));
   const double load_seconds = Seconds(std::chrono::steady_clock::now() - start).count();
+  const std::int64_t own = resident_bytes("RssAnon:") - own_before, mapped = resident_bytes("RssFile:") - mapped_before;
   const auto rows = static_cast<std::size_t>(batch);
   NODE_ASSIGN_OR_RETURN(const std::vector<double> warm_up, time_batches(*predictor, images, rows, 0));
   const double cpu_before = process_cpu_seconds();
@@ -272,6 +287,8 @@ Status measure(const Options& options, const std::vector<GreyImage>& images, con
                         {"device", info.device},
                         {"threads", options.threads},
                         {"load_seconds", load_seconds},
+                        {"loaded_own_bytes", own},
+                        {"loaded_mapped_bytes", mapped},
                         {"warm_up_seconds", warm_up.front()},
                         {"batches", times.size()},
                         {"images_per_second", batch * static_cast<double>(times.size()) / total},
