@@ -1,7 +1,7 @@
 // Claims: who works on what, in memory: a token for each row that is taken.
 //
 // Guarantee: what a work of a transaction changes here is put back if the transaction is not committed.
-// Threads:   the writer thread only.
+// Threads:   inside works of GroupCommit only.
 #pragma once
 
 #include <cstdint>

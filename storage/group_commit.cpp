@@ -22,24 +22,22 @@ void Transaction::end(bool committed) {
   then_.clear();
 }
 
-GroupCommit::GroupCommit(std::unique_ptr<Database> database)
-    : database_(std::move(database)), writer_([this] { loop(); }) {}
-
-GroupCommit::~GroupCommit() {
-  {
-    MutexLock lock(mutex_);
-    stopping_ = true;
-  }
-  arrived_.notify_one();
-  writer_.join();
-}
-
 Status GroupCommit::run(Durability durability, Work work) {
   Request request{durability, std::move(work), {}, false};
+  std::vector<Request*> batch;
+  {
+    MutexLock lock(mutex_);
+    waiting_.push_back(&request);
+    while (committing_ && !request.done) committed_.wait(lock);
+    if (request.done) return request.status;
+    committing_ = true;
+    batch.swap(waiting_);
+  }
+  commit(batch);
   MutexLock lock(mutex_);
-  waiting_.push_back(&request);
-  arrived_.notify_one();
-  while (!request.done) answered_.wait(lock);
+  committing_ = false;
+  for (Request* one : batch) one->done = true;
+  committed_.notify_all();
   return request.status;
 }
 
@@ -56,25 +54,6 @@ GroupCommit::Stats GroupCommit::stats() const {
 std::size_t GroupCommit::waiting() const {
   MutexLock lock(mutex_);
   return waiting_.size();
-}
-
-void GroupCommit::loop() {
-  while (true) {
-    std::vector<Request*> batch;
-    {
-      MutexLock lock(mutex_);
-      while (waiting_.empty() && !stopping_) arrived_.wait(lock);
-      if (waiting_.empty()) return;
-      batch.assign(waiting_.begin(), waiting_.end());
-      waiting_.clear();
-    }
-    commit(batch);
-    {
-      MutexLock lock(mutex_);
-      for (Request* request : batch) request->done = true;
-    }
-    answered_.notify_all();
-  }
 }
 
 void GroupCommit::commit(const std::vector<Request*>& batch) {

@@ -1,15 +1,18 @@
-// GroupCommit: the one writer of a database; callers that wait at the same time share one transaction and one sync.
+// GroupCommit: the one way to write to a database; callers that come while another commits share the next transaction
+//              and its sync. There is no thread of its own: one of those that wait commits for all, so that a caller
+//              who is alone is not held up by a change of threads.
 //
 // Guarantee: run() returns OK only after the transaction that holds its work has committed. The failure of one work
 //            undoes that work alone; a failure of the commit fails every work of it.
-// Threads:   run() from any thread; works and their on_commit/on_rollback run on the writer thread, one at a time, so
-//            what only they touch needs no mutex.
+// Threads:   run() from any thread; works and their on_commit/on_rollback run one at a time, each seeing what those
+// before
+//            it did, so what only they touch needs no mutex. A work may run on another caller's thread, and must not
+//            call run() itself.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <memory>
-#include <thread>
+#include <utility>
 #include <vector>
 
 #include "config/base/mutex.h"
@@ -41,8 +44,7 @@ class GroupCommit {
     std::int64_t works = 0, commits = 0;  // Of the works that asked for kPower.
   };
 
-  explicit GroupCommit(std::unique_ptr<Database> database);
-  ~GroupCommit();  // Finishes what was accepted.
+  explicit GroupCommit(std::unique_ptr<Database> database) : database_(std::move(database)) {}
 
   // Waits until `work` is committed or has failed. Errors: those of `work` and of the database.
   Status run(Durability durability, Work work);
@@ -50,7 +52,7 @@ class GroupCommit {
   // The error of the last transaction that the disk or the database refused, until one succeeds again.
   Status health() const;
   Stats stats() const;
-  std::size_t waiting() const;  // Works handed in that the writer has not taken up.
+  std::size_t waiting() const;  // Works handed in that are in no transaction yet.
 
  private:
   struct Request {
@@ -59,21 +61,21 @@ class GroupCommit {
     Status status;
     bool done = false;
   };
-  void loop();
   void commit(const std::vector<Request*>& batch);
   Status apply(const std::vector<Request*>& batch, std::vector<Transaction>& transactions);
   Status empty_log();
 
-  std::unique_ptr<Database> database_;  // The writer thread's own.
-  bool full_sync_ = true;               // As the connection is set; the writer thread's own.
-  bool log_suspect_ = false;            // A sync of the log may have failed; the writer thread's own.
+  // Of whoever commits.
+  std::unique_ptr<Database> database_;
+  bool full_sync_ = true;     // As the connection is set.
+  bool log_suspect_ = false;  // A sync of the log may have failed.
+
   mutable Mutex mutex_;
-  ConditionVariable arrived_, answered_;
-  std::deque<Request*> waiting_ GUARDED_BY(mutex_);
-  bool stopping_ GUARDED_BY(mutex_) = false;
+  ConditionVariable committed_;
+  bool committing_ GUARDED_BY(mutex_) = false;
+  std::vector<Request*> waiting_ GUARDED_BY(mutex_);
   Status health_ GUARDED_BY(mutex_);
   Stats stats_ GUARDED_BY(mutex_);
-  std::thread writer_;
 };
 
 }  // namespace node::storage

@@ -2,7 +2,7 @@
 //
 // Guarantee: as StudyStore. One process owns the directory (a lock file); concurrent callers share one transaction and
 //            one sync (group commit).
-// Threads:   one writer thread of its own; readers use a read-only connection.
+// Threads:   any; writers share one connection through GroupCommit, readers use a read-only one.
 #pragma once
 
 #include <memory>

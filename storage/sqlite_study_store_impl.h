@@ -122,7 +122,7 @@ class SqliteStudyStore : public SqliteStudyReader {
   const SteadyTime steady_origin_;
   const std::unique_ptr<DirectoryLock> lock_;
   Wakeups wakeups_;
-  // Touched by the writer thread only.
+  // Touched inside works of the writer only.
   Claims instance_claims_, study_claims_, delivery_claims_;
   std::map<std::uint64_t, std::int64_t> associations_;          // The study that each holds open.
   std::map<std::int64_t, std::int64_t> study_not_before_;       // From release_study(): study -> due.

@@ -135,17 +135,5 @@ TEST_F(GroupCommitTest, AFullDiskFailsTheWholeBatchAndHealthSaysSoUntilAWriteSuc
   EXPECT_EQ(rows(), 0);
 }
 
-TEST_F(GroupCommitTest, TheDestructorFinishesWhatWasAccepted) {
-  std::future<Status> last;
-  as_one_batch([&] {
-    last = std::async(std::launch::async, [&] {
-      return group_->run(Durability::kPower, [](Transaction& transaction) { return insert(transaction, 1); });
-    });
-    while (group_->waiting() < 1) std::this_thread::yield();
-  });
-  EXPECT_TRUE(last.get().ok());
-  group_.reset();
-}
-
 }  // namespace
 }  // namespace node::storage
