@@ -19,6 +19,8 @@ struct RouteDecision {
   std::vector<std::string> results_to;  // Names of the destinations of the results.
   bool shadow = false;                  // Analysed, nothing sent.
   std::vector<std::string> forward_to;  // Names of the destinations of the original.
+  std::string pending;                  // What the pixels decide, in the words of
+                                        // dicom_node/object/pending_route.h; empty: the header decided all.
 };
 
 }  // namespace node::storage

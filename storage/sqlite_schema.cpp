@@ -12,7 +12,7 @@ namespace {
 // Numbers of states are those of the enums in study_store.h. Each partial index holds only what one kind of claim looks
 // for, in the order in which it is handed out, so that claiming costs the same with a thousand rows and with a million.
 // `waits`, `blocked` and `delayed` say what would otherwise be a search: each is kept by one function of the store.
-constexpr std::array<const char*, 4> kMigrations = {R"sql(
+constexpr std::array<const char*, 5> kMigrations = {R"sql(
 CREATE TABLE study(
   id INTEGER PRIMARY KEY,
   uid TEXT NOT NULL UNIQUE,
@@ -154,6 +154,9 @@ CREATE INDEX instance_suspect ON instance(attempts, received_at - priority * 600
 )sql",
                                                     R"sql(
 ALTER TABLE result ADD COLUMN series_instance_uid TEXT NOT NULL DEFAULT '';  -- Before version 4 only in its file.
+)sql",
+                                                    R"sql(
+ALTER TABLE instance ADD COLUMN pending_route TEXT NOT NULL DEFAULT '';  -- What the pixels decide; '': nothing.
 )sql"};
 
 constexpr std::int64_t kKnownVersion = kMigrations.size();

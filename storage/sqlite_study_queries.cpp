@@ -81,7 +81,7 @@ const std::string kSelectInstance =
     "SELECT i.id, i.sop_instance_uid, i.version, s.uid, i.series_instance_uid, i.sop_class_uid, "
     "i.transfer_syntax_uid, i.modality, i.accession_number, i.peer, i.file_key, i.file_bytes, i.file_sha256, i.rule, "
     "i.body_part, i.body_part_evidence, i.tasks, i.route_reason, i.priority, i.results_to, i.shadow, i.forward_to, "
-    "i.reportable, i.state, i.reason, i.attempts, i.received_at, i.predicted_at, i.purged_at "
+    "i.pending_route, i.reportable, i.state, i.reason, i.attempts, i.received_at, i.predicted_at, i.purged_at "
     "FROM instance i JOIN study s ON s.id = i.study_id ";
 
 Result<InstanceRecord> read_instance(Query& row) {
@@ -109,6 +109,7 @@ Result<InstanceRecord> read_instance(Query& row) {
   record.route.results_to = split_lines(row.text());
   record.route.shadow = row.boolean();
   record.route.forward_to = split_lines(row.text());
+  record.route.pending = row.text();
   record.reportable = row.boolean();
   record.state = static_cast<InstanceState>(row.integer());
   record.reason = row.text();
@@ -169,6 +170,13 @@ Result<StudySummary> read_study(Database& database, Query& row) {
   study.skipped = instances.small();
   study.failed = instances.small();
   study.conflicts = instances.small();
+
+  Query reasons(database,
+                "SELECT coalesce(group_concat(reason, '; '), '') FROM (SELECT DISTINCT reason FROM instance "
+                "WHERE study_id = ? AND state IN (2, 3) AND current = 1 LIMIT 5)",
+                id);
+  if (!reasons.next()) return reasons.status();
+  study.not_analysed = reasons.text();
 
   Query deliveries(database,
                    "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1), "

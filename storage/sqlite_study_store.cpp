@@ -137,14 +137,14 @@ Status SqliteStudyStore::insert_instance(Transaction& transaction, const NewInst
             "INSERT INTO instance(study_id, sop_instance_uid, version, current, series_instance_uid, sop_class_uid, "
             "transfer_syntax_uid, modality, accession_number, peer, header_digest, file_key, file_bytes, file_sha256, "
             "rule, body_part, body_part_evidence, tasks, route_reason, priority, results_to, shadow, forward_to, "
-            "reportable, state, reason, received_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "pending_route, reportable, state, reason, received_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             study, instance.sop_instance_uid.str(), version, !conflict, instance.series_instance_uid,
             instance.sop_class_uid, instance.transfer_syntax_uid, instance.modality, instance.accession_number,
             instance.peer, instance.header_digest, instance.file.key, instance.file.size_bytes,
             instance.file.sha256_hex, route.rule, route.body_part, route.body_part_evidence, join_lines(route.tasks),
             route.reason, route.priority, join_lines(route.results_to), route.shadow, join_lines(route.forward_to),
-            instance.reportable, static_cast<int>(state), reason, now())
+            route.pending, instance.reportable, static_cast<int>(state), reason, now())
           .run());
   if (conflict) return ok_status();
   const std::int64_t row = database.last_insert_id();
@@ -356,6 +356,20 @@ Status SqliteStudyStore::end_claimed_instance(Transaction& transaction, std::int
   return refresh_waits(transaction, study_row);
 }
 
+Status SqliteStudyStore::settle_route(ClaimToken token, const RouteDecision& route) {
+  return writer_.run(Durability::kProcess, [&](Transaction& transaction) -> Status {
+    const auto row = instance_claims_.find(token);
+    if (!row) return no_longer_held("settle route");
+    return Query(transaction.database,
+                 "UPDATE instance SET rule = ?, body_part = ?, body_part_evidence = ?, tasks = ?, route_reason = ?, "
+                 "priority = ?, results_to = ?, shadow = ? WHERE id = ?",
+                 route.rule, route.body_part, route.body_part_evidence, join_lines(route.tasks), route.reason,
+                 route.priority, join_lines(route.results_to), route.shadow, *row)
+        .run()
+        .within("settle route");
+  });
+}
+
 Status SqliteStudyStore::finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions) {
   return writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
     const auto row = instance_claims_.find(token);
@@ -417,7 +431,8 @@ Status SqliteStudyStore::retry_study(const Uid& study_instance_uid) {
     }
     Query instances(database,
                     "UPDATE instance SET state = 0, reason = '', attempts = 0, version = version + 1 "
-                    "WHERE study_id = ? AND current = 1 AND tasks != '' AND purged_at IS NULL RETURNING id",
+                    "WHERE study_id = ? AND current = 1 AND (tasks != '' OR pending_route != '') AND purged_at IS NULL "
+                    "RETURNING id",
                     study);
     while (instances.next()) drop_instance_claim(transaction, instances.integer());
     NODE_RETURN_IF_ERROR(instances.status());

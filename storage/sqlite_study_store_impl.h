@@ -45,6 +45,7 @@ class SqliteStudyStore : public SqliteStudyReader {
   Result<AddResult> add_instance(const NewInstance& instance, Arrival arrival, int seen_version) override;
   Status end_association(std::uint64_t association, bool whole_study) override;
   Result<std::vector<ClaimedInstance>> claim_instances(int max, std::chrono::milliseconds wait_max) override;
+  Status settle_route(ClaimToken token, const RouteDecision& route) override;
   Status finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions) override;
   Status end_instance(ClaimToken token, InstanceState state, const std::string& reason) override;
   Status release_instance(ClaimToken token) override;

@@ -176,6 +176,7 @@ struct StudySummary {
   std::string study_instance_uid{}, accession_number{};
   StudyState state = StudyState::kOpen;
   std::string reason{};
+  std::string not_analysed{};  // Why images of it were skipped or failed: up to five reasons, "; " between.
   int revision = 0;
   int instances = 0, analysed = 0, skipped = 0, failed = 0, conflicts = 0, waiting = 0;
   int deliveries_pending = 0, deliveries_parked = 0, deliveries_done = 0;
@@ -226,6 +227,9 @@ class StudyStore {
   // process down 3 times") instead of being returned. An instance whose claim was lost with its process is offered
   // alone, with no other claim out: so only the guilty one is counted three times.
   virtual Result<std::vector<ClaimedInstance>> claim_instances(int max, std::chrono::milliseconds wait_max) = 0;
+  // What the pixels decided of a pending route: takes the place of the instance's route until a retry asks them again;
+  // forward_to and pending stay. A crash before finish_instance() asks them again, too.
+  virtual Status settle_route(ClaimToken token, const RouteDecision& route) = 0;
   virtual Status finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions) = 0;  // [synced]
   // SKIPPED or FAILED with a reason. [synced]
   virtual Status end_instance(ClaimToken token, InstanceState state, const std::string& reason) = 0;

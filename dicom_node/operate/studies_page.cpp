@@ -51,7 +51,7 @@ std::string studies_page(const NodeView& view) {
                         escape_html(study.study_instance_uid), storage::to_string(study.state), study.revision,
                         study.instances, study.analysed, study.skipped, study.failed, study.conflicts,
                         study.deliveries_done, study.deliveries_pending, study.deliveries_parked,
-                        utc(study.last_instance_at), escape_html(study.reason));
+                        utc(study.last_instance_at), escape_html(study.reason.empty() ? study.not_analysed : study.reason));
   }
   return page + "</table>";
 }

@@ -205,6 +205,68 @@ TEST_P(StudyStoreContract, PredictionsAreKeptInTheOrderOfTheTasks) {
   EXPECT_EQ(found.predictions[1].blob, std::string("\0map", 4));
 }
 
+TEST_P(StudyStoreContract, ARouteThatThePixelsSettleTakesThePlaceOfThePendingOneUntilARetry) {
+  NewInstance instance = image(1, 1);
+  instance.route.pending = "{\"what\": \"the pixels decide\"}";
+  instance.route.forward_to = {"archive"};
+  add(instance);
+  ClaimedInstance claimed = claim_instances()[0];
+  EXPECT_EQ(claimed.instance.route.pending, instance.route.pending);
+
+  RouteDecision settled;
+  settled.rule = "knee";
+  settled.body_part = "KNEE";
+  settled.body_part_evidence = "the pixels";
+  settled.tasks = {"anomaly"};
+  settled.reason = "some";
+  settled.priority = 3;
+  settled.results_to = {"other"};
+  settled.shadow = true;
+  ASSERT_TRUE(store_->settle_route(claimed.token, settled).ok());
+  EXPECT_EQ(instances(1)[0].state, InstanceState::kReceived);
+  ASSERT_TRUE(store_->end_instance(claimed.token, InstanceState::kFailed, "why").ok());
+  EXPECT_EQ(store_->settle_route(claimed.token, {}).code(), StatusCode::kNotFound);
+
+  const RouteDecision found = instances(1)[0].route;
+  EXPECT_EQ(found.rule, "knee");
+  EXPECT_EQ(found.body_part, "KNEE");
+  EXPECT_EQ(found.body_part_evidence, "the pixels");
+  EXPECT_THAT(found.tasks, ElementsAre("anomaly"));
+  EXPECT_EQ(found.reason, "some");
+  EXPECT_EQ(found.priority, 3);
+  EXPECT_THAT(found.results_to, ElementsAre("other"));
+  EXPECT_TRUE(found.shadow);
+  EXPECT_THAT(found.forward_to, ElementsAre("archive"));
+  EXPECT_EQ(found.pending, instance.route.pending);
+}
+
+TEST_P(StudyStoreContract, ARetryAsksThePixelsAgainEvenWhereTheySettledOnNoTask) {
+  NewInstance instance = image(1, 1);
+  instance.route.pending = "pending";
+  add(instance);
+  const ClaimToken token = claim_instances()[0].token;
+  ASSERT_TRUE(store_->settle_route(token, {}).ok());
+  ASSERT_TRUE(store_->end_instance(token, InstanceState::kSkipped, "no rule").ok());
+  ASSERT_TRUE(store_->retry_study(uid("1.2.1")).ok());
+  const auto claims = claim_instances();
+  ASSERT_THAT(claims, SizeIs(1));
+  EXPECT_EQ(claims[0].instance.route.pending, "pending");
+}
+
+TEST_P(StudyStoreContract, AStudySaysWhyImagesOfItWereNotAnalysedEachReasonOnce) {
+  for (int number = 1; number <= 2; ++number) {
+    NewInstance skipped = unrouted(1, number);
+    skipped.route.reason = "no rule for DX, CHEST";
+    add(skipped);
+  }
+  add(image(1, 3));
+  const ClaimToken token = claim_instances()[0].token;
+  EXPECT_EQ(store_->find_study(uid("1.2.1"))->not_analysed, "no rule for DX, CHEST");
+  ASSERT_TRUE(store_->end_instance(token, InstanceState::kFailed, "one row").ok());
+  EXPECT_THAT(store_->find_study(uid("1.2.1"))->not_analysed,
+              testing::AnyOf("no rule for DX, CHEST; one row", "one row; no rule for DX, CHEST"));
+}
+
 TEST_P(StudyStoreContract, AStaleTokenChangesNothing) {
   add(image(1, 1));
   const ClaimToken token = claim_instances()[0].token;

@@ -69,6 +69,7 @@ class ScriptedStore : public storage::StudyStore {
   Result<std::vector<storage::ClaimedInstance>> claim_instances(int, std::chrono::milliseconds) override {
     return none();
   }
+  Status settle_route(storage::ClaimToken, const storage::RouteDecision&) override { return none(); }
   Status finish_instance(storage::ClaimToken, const std::vector<storage::StoredPrediction>&) override { return none(); }
   Status end_instance(storage::ClaimToken, storage::InstanceState, const std::string&) override { return none(); }
   Status release_instance(storage::ClaimToken) override { return none(); }
@@ -198,6 +199,32 @@ TEST_F(ReportStudy, FormsOfADestinationAreObeyed) {
   config.forms = {{"archive", {"sr"}}, {"viewer", {"sc"}}};
   ASSERT_TRUE(report(ready({a}), config).ok());
   EXPECT_THAT(sent(), UnorderedElementsAre("sc -> pacs", "sr -> pacs", "sr -> archive", "sc -> viewer"));
+}
+
+TEST_F(ReportStudy, AStudyOfWhichNothingWasRoutedIsToldToThoseWhomTheConfigurationNames) {
+  storage::InstanceRecord skipped = stored(made::kHand, {});
+  skipped.state = storage::InstanceState::kSkipped;
+  skipped.route = {};
+  skipped.route.reason = skipped.reason = "no rule for DX, CHEST";
+  config::ReportConfig config = made::context().config;
+  config.report_skipped = true;
+  config.skipped_to = {"pacs", "viewer"};
+  config.forms = {{"viewer", {"sc"}}};
+  ASSERT_TRUE(report(ready({skipped}), config).ok());
+  EXPECT_THAT(sent(), UnorderedElementsAre("sr -> pacs"));
+
+  store_.results.clear();
+  store_.deliveries.clear();
+  skipped.route.results_to = {"archive"};  // Its rule was found, and the image could not be read.
+  ASSERT_TRUE(report(ready({skipped}), config).ok());
+  EXPECT_THAT(sent(), UnorderedElementsAre("sr -> archive"));
+
+  store_.results.clear();
+  store_.deliveries.clear();
+  storage::InstanceRecord kept_here = stored(made::kHand, {made::finding(made::fracture_task(), {0.1})});
+  kept_here.route.results_to = {};  // What is found in it is nobody's business.
+  ASSERT_TRUE(report(ready({kept_here}), config).ok());
+  EXPECT_THAT(sent(), testing::IsEmpty());
 }
 
 TEST_F(ReportStudy, AnOverlayThatNobodyTakesIsNotMadeNorReferredTo) {
