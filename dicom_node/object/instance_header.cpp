@@ -3,13 +3,17 @@
 #include <dcmtk/dcmdata/dcdeftag.h>
 #include <dcmtk/dcmdata/dcfilefo.h>
 #include <dcmtk/dcmdata/dcitem.h>
+#include <dcmtk/dcmdata/dcmetinf.h>
 #include <dcmtk/dcmdata/dcsequen.h>
+#include <dcmtk/dcmdata/dcspchrs.h>
 
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <initializer_list>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "dicom_node/object/dataset_text.h"
 #include "dicom_node/object/sha256.h"
@@ -19,7 +23,8 @@ namespace node::object {
 namespace {
 
 // What routing, rendering and results read. Not in it: what a decoder or an archive may change without changing the
-// object (transfer syntax, lossy history, group lengths, Retrieve AE Title, Original Attributes, private groups).
+// object (transfer syntax, lossy history, group lengths, Retrieve AE Title, Original Attributes, private groups), nor
+// the names of station and institution, which archives coerce, though a route may ask for them.
 const std::span<const DcmTagKey> attributes_that_matter() {
   static const DcmTagKey kAttributesThatMatter[] = {
       // Identity, copied into results.
@@ -100,6 +105,58 @@ std::vector<config::Code> codes_of(DcmItem& data_set, const DcmTagKey& tag) {
   return codes;
 }
 
+// The code of a sequence's first item in the words of `names`; empty if there is none or another.
+std::string first_code(DcmItem& data_set, const DcmTagKey& tag,
+                       std::initializer_list<std::pair<std::string_view, std::string_view>> names) {
+  const std::vector<config::Code> codes = codes_of(data_set, tag);
+  if (codes.empty()) return "";
+  const auto found =
+      std::find_if(names.begin(), names.end(), [&](const auto& name) { return name.first == codes[0].value; });
+  return found == names.end() ? std::string() : std::string(found->second);
+}
+
+// In the words of View Position. Source: PS3.16 CID 4010.
+std::string view_of(DcmItem& data_set) {
+  const std::string position = text_of(data_set, DCM_ViewPosition);
+  if (!position.empty()) return position;
+  return first_code(data_set, DCM_ViewCodeSequence,
+                    {{"399348003", "AP"},
+                     {"R-10206", "AP"},
+                     {"272479007", "PA"},
+                     {"R-10214", "PA"},
+                     {"399067008", "LATERAL"},
+                     {"R-10236", "LATERAL"},
+                     {"399173006", "LL"},
+                     {"399198007", "RL"},
+                     {"399260004", "ML"},
+                     {"399352003", "LM"},
+                     {"399182000", "OBLIQUE"},
+                     {"399061009", "AXIAL"}});
+}
+
+// Source: PS3.16 CID 244.
+std::string laterality_of(DcmItem& data_set) {
+  std::string side = text_of(data_set, DCM_ImageLaterality);
+  if (side.empty()) side = text_of(data_set, DCM_Laterality);
+  DcmItem* region = nullptr;
+  if (side.empty() && data_set.findAndGetSequenceItem(DCM_AnatomicRegionSequence, region).good() && region != nullptr) {
+    side = first_code(
+        *region, DCM_AnatomicRegionModifierSequence,
+        {{"24028007", "R"}, {"G-A100", "R"}, {"7771000", "L"}, {"G-A101", "L"}, {"51440002", "B"}, {"G-A102", "B"}});
+  }
+  for (char& c : side) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return side;
+}
+
+// In UTF-8; as written where it is not in the character set that the data set declares.
+std::string utf8_text_of(DcmItem& data_set, DcmSpecificCharacterSet& to_utf8, const DcmTagKey& tag) {
+  std::string text = text_of(data_set, tag);
+  OFString converted;
+  const bool ascii = std::all_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x80 && c != 0x1B; });
+  if (ascii || to_utf8.convertString(text.c_str(), text.size(), converted, "\\").bad()) return text;
+  return {converted.c_str(), converted.size()};
+}
+
 int digits(std::string_view text) {
   int value = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -176,13 +233,19 @@ Result<InstanceHeader> read_instance_header(const std::filesystem::path& file, c
        {DCM_ProcedureCodeSequence, DCM_RequestedProcedureCodeSequence, DCM_PerformedProtocolCodeSequence}) {
     for (config::Code& code : codes_of(data_set, tag)) header.procedure_codes.push_back(std::move(code));
   }
-  header.protocol_name = text_of(data_set, DCM_ProtocolName);
-  header.series_description = text_of(data_set, DCM_SeriesDescription);
-  header.study_description = text_of(data_set, DCM_StudyDescription);
-  header.laterality = text_of(data_set, DCM_ImageLaterality);
-  if (header.laterality.empty()) header.laterality = text_of(data_set, DCM_Laterality);
-  for (char& c : header.laterality) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  header.view_position = text_of(data_set, DCM_ViewPosition);
+  DcmSpecificCharacterSet to_utf8;
+  // Undeclared is unchanged: what is not ASCII is then kept as written.
+  static_cast<void>(to_utf8.selectCharacterSet(text_of(data_set, DCM_SpecificCharacterSet).c_str(), "ISO_IR 192"));
+  header.protocol_name = utf8_text_of(data_set, to_utf8, DCM_ProtocolName);
+  header.series_description = utf8_text_of(data_set, to_utf8, DCM_SeriesDescription);
+  header.study_description = utf8_text_of(data_set, to_utf8, DCM_StudyDescription);
+  header.requested_procedure_description = utf8_text_of(data_set, to_utf8, DCM_RequestedProcedureDescription);
+  header.station_name = utf8_text_of(data_set, to_utf8, DCM_StationName);
+  header.institution_name = utf8_text_of(data_set, to_utf8, DCM_InstitutionName);
+  header.source_ae_title = text_of(*format.getMetaInfo(), DCM_SourceApplicationEntityTitle);
+  header.patient_sex = text_of(data_set, DCM_PatientSex);
+  header.laterality = laterality_of(data_set);
+  header.view_position = view_of(data_set);
   header.age_years = age_of(data_set);
   header.rows = word_of(data_set, DCM_Rows).value_or(0);
   header.columns = word_of(data_set, DCM_Columns).value_or(0);

@@ -106,6 +106,65 @@ TEST_F(InstanceHeaderTest, ImageLateralityOutranksLaterality) {
             "R");
 }
 
+TEST_F(InstanceHeaderTest, WhatRoutesAskOfTheSenderIsRead) {
+  const InstanceHeader header = read([](DcmDataset& d) {
+    must(d.putAndInsertString(DCM_PatientSex, "F"));
+    must(d.putAndInsertString(DCM_StationName, "BUCKY1"));
+    must(d.putAndInsertString(DCM_InstitutionName, "St. Elsewhere"));
+    must(d.putAndInsertString(DCM_RequestedProcedureDescription, "Knie 2 Ebenen"));
+  });
+  EXPECT_EQ(header.patient_sex, "F");
+  EXPECT_EQ(header.station_name, "BUCKY1");
+  EXPECT_EQ(header.institution_name, "St. Elsewhere");
+  EXPECT_EQ(header.requested_procedure_description, "Knie 2 Ebenen");
+}
+
+TEST_F(InstanceHeaderTest, ACodedViewCountsWhereNoViewPositionStands) {
+  const auto coded = [](const char* value) {
+    return [value](DcmDataset& d) { add_code(d, DCM_ViewCodeSequence, DCM_CodeValue, value, "SCT", "a view"); };
+  };
+  EXPECT_EQ(read(coded("399348003")).view_position, "AP");
+  EXPECT_EQ(read(coded("272479007")).view_position, "PA");
+  EXPECT_EQ(read(coded("1")).view_position, "");
+  EXPECT_EQ(read([&](DcmDataset& d) {
+              coded("272479007")(d);
+              must(d.putAndInsertString(DCM_ViewPosition, "LL"));
+            }).view_position,
+            "LL");
+}
+
+TEST_F(InstanceHeaderTest, TheModifierOfTheRegionSaysTheSideWhereNoLateralityStands) {
+  const auto modified = [](DcmDataset& d) {
+    add_code(d, DCM_AnatomicRegionSequence, DCM_CodeValue, "72696002", "SCT", "Knee");
+    DcmItem* region = nullptr;
+    must(d.findAndGetSequenceItem(DCM_AnatomicRegionSequence, region));
+    DcmItem* modifier = nullptr;
+    must(region->findOrCreateSequenceItem(DCM_AnatomicRegionModifierSequence, modifier));
+    must(modifier->putAndInsertString(DCM_CodeValue, "7771000"));
+    must(modifier->putAndInsertString(DCM_CodingSchemeDesignator, "SCT"));
+  };
+  EXPECT_EQ(read(modified).laterality, "L");
+  EXPECT_EQ(read([&](DcmDataset& d) {
+              modified(d);
+              must(d.putAndInsertString(DCM_Laterality, "R"));
+            }).laterality,
+            "R");
+}
+
+TEST_F(InstanceHeaderTest, DescriptionsAreUtf8WhateverTheirCharacterSet) {
+  const auto described = [](const char* character_set, const char* text) {
+    return [character_set, text](DcmDataset& d) {
+      must(d.putAndInsertString(DCM_SpecificCharacterSet, character_set));
+      must(d.putAndInsertString(DCM_StudyDescription, text));
+    };
+  };
+  EXPECT_EQ(read(described("ISO_IR 100", "Fu\xDF")).study_description, "Fuß");
+  EXPECT_EQ(read(described("ISO_IR 144", "\xBA\xDE\xDB\xD5\xDD\xDE")).study_description, "Колено");
+  EXPECT_EQ(read(described("ISO_IR 192", "Fuß")).study_description, "Fuß");
+  EXPECT_EQ(read(described("", "Fu\xDF")).study_description, "Fu\xDF") << "undeclared: as written";
+  EXPECT_EQ(read(described("ISO_IR 999", "Fu\xDF")).study_description, "Fu\xDF") << "unknown: as written";
+}
+
 TEST_F(InstanceHeaderTest, AgeIsAsWrittenElseCounted) {
   EXPECT_EQ(read().age_years, 55);  // Born 1970-06-15, studied a day before the birthday.
   EXPECT_EQ(read(put(DCM_StudyDate, "20260615")).age_years, 56);
