@@ -145,6 +145,7 @@ std::vector<TaskInfo> Engine::tasks() const {
     info.labels = task.head.labels;
     info.unit = task.config.output == config::OutputKind::kRegression ? task.config.unit : std::string("1");
     info.parameters = model.parameters;
+    info.pass = task.queue;
     info.note = model.note;
     for (const auto& [device, weights] : model.on) {
       const std::string precision = weights.placement.type == at::kBFloat16 ? "bfloat16" : "float32";

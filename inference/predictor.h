@@ -71,6 +71,7 @@ struct TaskInfo {
   std::vector<std::string> labels;
   std::string unit;
   std::int64_t parameters = 0;
+  int pass = 0;      // Tasks of one number share one pass of an encoder: the second costs next to nothing.
   std::string note;  // What `check` should say of the model; mostly nothing.
 };
 
