@@ -70,8 +70,9 @@ void read_storage(Section storage, const Context& context, StorageConfig& config
     config.free_bytes_low = 2 * config.free_bytes_min;
     retention.bytes("free_bytes_low", config.free_bytes_low, 0, 2 * kPiB);
     if (config.free_bytes_low != 0 && config.free_bytes_low < config.free_bytes_min) {
-      retention.wrong("free_bytes_low", "is less than storage.free_bytes_min, so images would be refused before "
-                                        "anything is deleted; more is wanted, or 0 B for never");
+      retention.wrong("free_bytes_low",
+                      "is less than storage.free_bytes_min, so images would be refused before "
+                      "anything is deleted; more is wanted, or 0 B for never");
     }
   }
   storage.choice("conflict", config.keep_first_on_conflict, {{"refuse", false}, {"keep_first", true}});
@@ -112,8 +113,7 @@ void read_delivery(Section delivery, DeliveryConfig& config) {
 
 std::string device_problem(const std::string& device) {
   static const std::regex kDevice("auto|cpu|cuda(:[0-9]{1,2})?");
-  return std::regex_match(device, kDevice) ? ""
-                                           : "is " + in_quotes(device) + "; auto, cpu, cuda or cuda:1 is wanted";
+  return std::regex_match(device, kDevice) ? "" : "is " + in_quotes(device) + "; auto, cpu, cuda or cuda:1 is wanted";
 }
 
 void read_models(Section& root, const Context& context, std::vector<ModelConfig>& models) {
@@ -168,6 +168,13 @@ void read_label_codes(Section& section, TaskConfig& task) {
   }
 }
 
+void read_age(Section age, std::optional<int>& years_min, std::optional<int>& years_max) {
+  int years = 0;
+  if (age.integer("years_min", years, 0, 150)) years_min = years;
+  if (age.integer("years_max", years, 0, 150)) years_max = years;
+  if (years_min && years_max && *years_min > *years_max) age.wrong("years_min", "is above years_max");
+}
+
 TaskConfig read_task(const std::string& name, Section& section, const Context& context, const Words& models) {
   TaskConfig task;
   task.name = name;
@@ -185,15 +192,7 @@ TaskConfig read_task(const std::string& name, Section& section, const Context& c
   section.code("code", task.code);
   section.words("views", task.views);
   for (std::string& view : task.views) view = upper(view);
-  {
-    Section age = section.section("age");
-    int years = 0;
-    if (age.integer("years_min", years, 0, 150)) task.age_years_min = years;
-    if (age.integer("years_max", years, 0, 150)) task.age_years_max = years;
-    if (task.age_years_min && task.age_years_max && *task.age_years_min > *task.age_years_max) {
-      age.wrong("years_min", "is above years_max");
-    }
-  }
+  read_age(section.section("age"), task.age_years_min, task.age_years_max);
 
   const bool anomaly_map = task.output == OutputKind::kAnomalyMap;
   if (anomaly_map) {
@@ -256,6 +255,28 @@ void read_inference(Section inference, InferenceConfig& config) {
   inference.integer_or_auto("in_flight_max", config.in_flight_max, 100'000);
 }
 
+// A code as routes and tables compare it: "LN|24721-3"; `written` is value|scheme, perhaps with a meaning.
+std::string code_key(const std::string& written) {
+  const Words parts = split(written, "|");
+  return upper(trimmed(parts[1])) + "|" + upper(trimmed(parts[0]));
+}
+
+std::string code_problem(const std::string& code) {
+  const Words parts = split(code, "|");
+  const bool right =
+      (parts.size() == 2 || parts.size() == 3) && !trimmed(parts[0]).empty() && !trimmed(parts[1]).empty();
+  return right ? "" : in_quotes(code) + " is no code; value|scheme is wanted, such as '72696002|SCT'";
+}
+
+std::string pattern_problem(const std::string& pattern) {
+  try {
+    const std::regex compiled(pattern, std::regex::ECMAScript | std::regex::icase);
+    return "";
+  } catch (const std::regex_error& error) {
+    return in_quotes(pattern) + " is no regular expression: " + error.what();
+  }
+}
+
 // --- Body parts ------------------------------------------------------------------------------------------------------
 
 // The built-in table, or a site's own entries over it: {KNEE: {aliases: [...], codes: [...], ...}}. The term NONE takes
@@ -272,16 +293,6 @@ void merge_body_parts(Mistakes& mistakes, const Value& value, const std::string&
       map[key] = term;
     }
   };
-  const auto code_problem = [](const std::string& code) {
-    const Words parts = split(code, "|");
-    const bool right =
-        (parts.size() == 2 || parts.size() == 3) && !trimmed(parts[0]).empty() && !trimmed(parts[1]).empty();
-    return right ? "" : in_quotes(code) + " is no code; value|scheme is wanted, such as '72696002|SCT'";
-  };
-  const auto code_key = [](const std::string& code) {
-    const Words parts = split(code, "|");
-    return upper(trimmed(parts[1])) + "|" + upper(trimmed(parts[0]));
-  };
   std::vector<std::pair<std::string, std::string>> patterns;
   for (const auto& [written, entry] : value.entries) {
     const std::string term = upper(written);
@@ -291,21 +302,19 @@ void merge_body_parts(Mistakes& mistakes, const Value& value, const std::string&
     }
     Section section(mistakes, &entry, term_path, entry.origin);
     if (term != "NONE") table.terms[term] = term;
-    Words aliases, codes, procedure_codes, descriptions, groups;
+    Words aliases, codes, loinc, procedure_codes, descriptions, groups;
     section.words("aliases", aliases);
     section.words("codes", codes, code_problem);
     section.words("procedure_codes", procedure_codes, code_problem);
-    section.words("descriptions", descriptions, [](const std::string& pattern) -> std::string {
-      try {
-        const std::regex compiled(pattern, std::regex::ECMAScript | std::regex::icase);
-        return "";
-      } catch (const std::regex_error& error) {
-        return in_quotes(pattern) + " is no regular expression: " + error.what();
-      }
+    section.words("loinc", loinc, [](const std::string& code) {
+      static const std::regex kLoinc("[0-9]{1,5}-[0-9]");
+      return std::regex_match(code, kLoinc) ? "" : "is " + in_quotes(code) + "; a code such as 24721-3 is wanted";
     });
+    section.words("descriptions", descriptions, pattern_problem);
     section.words("groups", groups);
     for (const std::string& alias : aliases) put(table.terms, upper(alias), term);
     for (const std::string& code : codes) put(table.codes, code_key(code), term);
+    for (const std::string& code : loinc) put(table.procedure_codes, "LN|" + code, term);
     for (const std::string& code : procedure_codes) put(table.procedure_codes, code_key(code), term);
     for (const std::string& pattern : descriptions) patterns.emplace_back(pattern, term);
     if (!groups.empty()) table.groups[term] = groups;
@@ -365,18 +374,35 @@ struct Names {
 
 RouteMatch read_match(Section match, const Names& names) {
   RouteMatch config;
-  const auto upper_all = [](Words& words) {
-    for (std::string& word : words) word = upper(word);
+  const auto one_of = [](std::set<std::string> allowed, const char* wanted) {
+    return [allowed = std::move(allowed), wanted](const std::string& word) {
+      return allowed.contains(upper(word)) ? "" : "is " + in_quotes(word) + "; " + wanted + " is wanted";
+    };
   };
   match.words("modality", config.modality);
-  match.words("body_part", config.body_part, [&](const std::string& name) { return names.body_part_problem(name); });
-  match.words("laterality", config.laterality, [](const std::string& side) {
-    static const std::set<std::string> kSides = {"R", "L", "B", "U"};
-    return kSides.contains(upper(side)) ? "" : "is " + in_quotes(side) + "; R, L, B or U is wanted";
+  match.words("sop_class", config.sop_class, [](const std::string& uid) {
+    static const std::regex kUid("[0-9]+(\\.[0-9]+)+");
+    return uid.size() <= 64 && std::regex_match(uid, kUid)
+               ? ""
+               : "is " + in_quotes(uid) + "; a SOP Class UID such as 1.2.840.10008.5.1.4.1.1.1.1 is wanted";
   });
+  match.words("body_part", config.body_part, [&](const std::string& name) { return names.body_part_problem(name); });
+  match.words("laterality", config.laterality, one_of({"R", "L", "B", "U"}, "R, L, B or U"));
   match.words("view", config.view);
+  match.words("sex", config.sex, one_of({"M", "F", "O"}, "M, F or O"));
   match.words("from", config.from, [&](const std::string& name) { return names.peer_problem(name); });
-  for (Words* words : {&config.modality, &config.body_part, &config.laterality, &config.view}) upper_all(*words);
+  match.words("ae_title", config.ae_title, [](const std::string& title) {
+    return title.size() <= 16 ? "" : in_quotes(title) + " has more than the 16 characters of an AE title";
+  });
+  match.words("station", config.station);
+  match.words("institution", config.institution);
+  match.words("procedure_code", config.procedure_code, code_problem);
+  match.words("description", config.description, pattern_problem);
+  read_age(match.section("age"), config.age_years_min, config.age_years_max);
+  for (Words* words : {&config.modality, &config.body_part, &config.laterality, &config.view, &config.sex}) {
+    for (std::string& word : *words) word = upper(word);
+  }
+  for (std::string& code : config.procedure_code) code = code_key(code);
   return config;
 }
 
@@ -385,6 +411,7 @@ void read_routes(Section& root, const Names& names, RouterConfig& config) {
   std::set<std::string> seen;
   root.each_item("routes", [&](Section& section) {
     RouteRule rule;
+    rule.origin = section.origin().text() + ": " + section.path();
     section.require("name", "a name for logs and reports");
     if (section.text("name", rule.name, 64)) {
       const std::string problem = name_problem(rule.name);
@@ -411,9 +438,44 @@ void read_routes(Section& root, const Names& names, RouterConfig& config) {
   });
 }
 
+// Each label of the task must be a body part: by its code, else by its name.
+void read_region_head(Section section, const std::vector<TaskConfig>& tasks, const BodyPartTable& table,
+                      RegionHead& head) {
+  section.number("probability_min", head.probability_min, 0, 1);
+  std::string name;
+  if (section.get("probability_min") != nullptr) section.require("task", "the name of a task of output softmax");
+  if (!section.text("task", name)) return;
+  const auto task = std::find_if(tasks.begin(), tasks.end(), [&](const TaskConfig& t) { return t.name == name; });
+  if (task == tasks.end()) return section.wrong("task", "no task named " + in_quotes(name));
+  if (task->output != OutputKind::kSoftmax || task->labels.empty()) {
+    return section.wrong("task", in_quotes(name) +
+                                     " is no softmax with labels; one whose labels are body parts is "
+                                     "wanted");
+  }
+  for (std::size_t i = 0; i < task->labels.size(); ++i) {
+    const std::string& label = task->labels[i];
+    auto alias = table.terms.find(upper(label));
+    std::string term = alias == table.terms.end() ? "" : alias->second;
+    if (i < task->label_codes.size()) {
+      const Code& code = task->label_codes[i];
+      const auto coded = table.codes.find(upper(code.scheme) + "|" + upper(code.value));
+      if (coded != table.codes.end()) term = coded->second;
+    }
+    if (term.empty()) {
+      section.wrong("task", "label " + in_quotes(label) + " of " + in_quotes(name) +
+                                " is no body part; give it a code that is one, or name it under body_parts");
+    }
+    head.terms[label] = term;
+  }
+  head.task = name;
+  head.groups = table.groups;
+}
+
 void read_results(Section results, const Names& names, ReportConfig& config) {
   results.text("disclaimer", config.disclaimer, 128);
   results.boolean("report_skipped", config.report_skipped);
+  results.words("skipped_to", config.skipped_to,
+                [&](const std::string& name) { return names.destination_problem(name); });
   const Value* forms = results.get("forms");
   if (forms == nullptr) return;
   Section peers = results.section("forms");
@@ -486,10 +548,19 @@ NodeConfig read_root(Section& root, const Context& context) {
   for (const TaskConfig& task : config.inference.tasks) names.tasks.push_back(task.name);
   for (const PeerConfig& peer : config.receive.peers) {
     names.peers.push_back(peer.name);
+    config.router.ae_titles[peer.name] = peer.ae_title;
     if (!peer.host.empty() && peer.port != 0) names.destinations.push_back(peer.name);
   }
   for (const auto& [alias, term] : config.router.body_parts.terms) names.body_parts.push_back(alias);
   read_routes(root, names, config.router);
+  read_region_head(root.section("region_head"), config.inference.tasks, config.router.body_parts,
+                   config.router.region_head);
+  for (const RouteRule& rule : config.router.routes) {  // By default whoever gets results at all.
+    for (const std::string& peer : rule.send_to) {
+      Words& to = config.report.skipped_to;
+      if (!rule.shadow && std::find(to.begin(), to.end(), peer) == to.end()) to.push_back(peer);
+    }
+  }
   read_results(root.section("results"), names, config.report);
   read_delivery(root.section("delivery"), config.delivery);
   read_http(root.section("http"), context, config.http);
@@ -500,6 +571,7 @@ NodeConfig read_root(Section& root, const Context& context) {
   config.delivery.ae_title = config.report.ae_title = config.receive.ae_title;
   config.delivery.peers = config.receive.peers;
   config.report.tasks = config.inference.tasks;
+  config.report.region_head = config.router.region_head;
   for (const TaskConfig& task : config.inference.tasks) {
     config.router.scopes[task.name] = {task.views, task.age_years_min, task.age_years_max};
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "config/router_config.h"
 #include "config/task_config.h"
 
 namespace node::config {
@@ -13,9 +14,11 @@ struct ReportConfig {
   std::string ae_title = "SKELEX";  // Device Observer Name, Station Name.
   std::string node_version;         // Software Versions.
   std::string disclaimer = "AI result - not for clinical use";
-  bool report_skipped = false;      // Also a study of which nothing was routed gets a report.
+  bool report_skipped = false;          // Also a study of which nothing was routed gets a report.
+  std::vector<std::string> skipped_to;  // Where that goes if no route of its images names a destination.
   std::map<std::string, std::vector<std::string>> forms;  // Peer -> forms (sr, sc); none named: both.
   std::vector<TaskConfig> tasks;
+  RegionHead region_head;  // Held against what the header says of the body part.
 };
 
 }  // namespace node::config

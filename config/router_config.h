@@ -1,6 +1,7 @@
 // RouterConfig: the `routes:` and `forward:` of node.yaml, with the body part aliases.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -9,18 +10,27 @@
 
 namespace node::config {
 
-struct RouteMatch {  // Every list that is not empty must hold the image's value; compared in upper case.
-  std::vector<std::string> modality;    // Modality (0008,0060)
-  std::vector<std::string> body_part;   // Terms of PS3.16 Annex L, after the aliases.
-  std::vector<std::string> laterality;  // R, L, B, U
-  std::vector<std::string> view;        // View Position (0018,5101)
-  std::vector<std::string> from;        // Names of peers.
+struct RouteMatch {  // Every list that is not empty must hold the image's value; what is unknown is in no list.
+  std::vector<std::string> modality;                // Modality (0008,0060)
+  std::vector<std::string> sop_class;               // SOP Class UID (0008,0016)
+  std::vector<std::string> body_part;               // Terms of PS3.16 Annex L, after the aliases.
+  std::vector<std::string> laterality;              // R, L, B, U
+  std::vector<std::string> view;                    // View Position (0018,5101), or what View Code Sequence says.
+  std::vector<std::string> sex;                     // Patient's Sex (0010,0040): M, F, O.
+  std::vector<std::string> from;                    // Names of peers.
+  std::vector<std::string> ae_title;                // The sender's, also of one that is no peer.
+  std::vector<std::string> station;                 // Station Name (0008,1010); compared without case and accents.
+  std::vector<std::string> institution;             // Institution Name (0008,0080); likewise.
+  std::vector<std::string> procedure_code;          // "SCHEME|VALUE"; one of the image's must be in it.
+  std::vector<std::string> description;             // ECMAScript regex, any case; one must be found in a description.
+  std::optional<int> age_years_min, age_years_max;  // Inclusive; where one is set an unknown age does not match.
 };
 
 enum class ForProcessing { kSkip, kRender };
 
 struct RouteRule {
   std::string name;
+  std::string origin;  // Where it stands, for messages: "node.yaml:93: routes[2]"; empty: in no file.
   RouteMatch match;
   std::vector<std::string> tasks;
   int priority = 0;
@@ -48,11 +58,30 @@ struct TaskScope {  // The images that a task is meant for; on others it is not 
   std::optional<int> age_years_min, age_years_max;  // Inclusive; where one is set an unknown age is outside.
 };
 
+// The last source of a body part: a softmax task on the pixels, whose labels are body parts. Its answer routes images
+// of which no header says anything, and is held against what a header says of the others.
+struct RegionHead {
+  std::string task;                                        // Empty: none.
+  double probability_min = 0.8;                            // Below it the head has no answer.
+  std::map<std::string, std::string> terms;                // Label -> term: "carpal bones" -> "WRIST".
+  std::map<std::string, std::vector<std::string>> groups;  // BodyPartTable::groups.
+
+  // Whether both show parts of the body that have nothing in common.
+  bool contradict(const std::string& term, const std::string& other) const {
+    const auto a = groups.find(term), b = groups.find(other);
+    if (term == other || a == groups.end() || b == groups.end()) return false;
+    return std::find_first_of(a->second.begin(), a->second.end(), b->second.begin(), b->second.end()) ==
+           a->second.end();
+  }
+};
+
 struct RouterConfig {
   std::vector<RouteRule> routes;
   std::vector<ForwardRule> forward;
   BodyPartTable body_parts;
-  std::map<std::string, TaskScope> scopes;  // By task; a task that is not named is for any image.
+  RegionHead region_head;
+  std::map<std::string, std::string> ae_titles;  // Of peers, by name.
+  std::map<std::string, TaskScope> scopes;       // By task; a task that is not named is for any image.
 };
 
 }  // namespace node::config

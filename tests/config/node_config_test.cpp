@@ -113,11 +113,10 @@ TEST_F(NodeConfigTest, TheExampleShowsTheDefaults) {
                      sd.analysis_attempts_max, sd.free_bytes_low, sd.study_open_max));
   EXPECT_EQ(s.free_bytes_low, 2 * s.free_bytes_min);
   const DeliveryConfig &d = example->delivery, &dd = bare->delivery;
-  EXPECT_EQ(
-      std::tie(d.connect_timeout, d.dimse_timeout, d.retry_first, d.retry_max, d.give_up_after,
-               d.objects_per_association_max),
-      std::tie(dd.connect_timeout, dd.dimse_timeout, dd.retry_first, dd.retry_max, dd.give_up_after,
-               dd.objects_per_association_max));
+  EXPECT_EQ(std::tie(d.connect_timeout, d.dimse_timeout, d.retry_first, d.retry_max, d.give_up_after,
+                     d.objects_per_association_max),
+            std::tie(dd.connect_timeout, dd.dimse_timeout, dd.retry_first, dd.retry_max, dd.give_up_after,
+                     dd.objects_per_association_max));
   const InferenceConfig &i = example->inference, &id = bare->inference;
   EXPECT_EQ(std::tie(i.device, i.threads, i.batch_rows_max, i.batch_delay, i.in_flight_max),
             std::tie(id.device, id.threads, id.batch_rows_max, id.batch_delay, id.in_flight_max));
@@ -351,6 +350,28 @@ INSTANTIATE_TEST_SUITE_P(
                     "node.yaml:11: routes[0].match.body_part: no body part 'HADN'; did you mean 'HAND'?"},
         MistakeCase{"RouteLaterality", "routes:\n  - {name: a, tasks: [anomaly], match: {laterality: left}}\n",
                     "node.yaml:11: routes[0].match.laterality: is 'left'; R, L, B or U is wanted"},
+        MistakeCase{"RouteSopClass", "routes:\n  - {name: a, tasks: [anomaly], match: {sop_class: DX}}\n",
+                    "node.yaml:11: routes[0].match.sop_class: is 'DX'; a SOP Class UID such as"},
+        MistakeCase{"RouteSex", "routes:\n  - {name: a, tasks: [anomaly], match: {sex: [F, W]}}\n",
+                    "node.yaml:11: routes[0].match.sex: is 'W'; M, F or O is wanted"},
+        MistakeCase{"RouteAge",
+                    "routes:\n  - {name: a, tasks: [anomaly], match: {age: {years_min: 9, years_max: 8}}}\n",
+                    "node.yaml:11: routes[0].match.age.years_min: is above years_max"},
+        MistakeCase{"RouteAgeKey", "routes:\n  - {name: a, tasks: [anomaly], match: {age: {years_mix: 9}}}\n",
+                    "node.yaml:11: routes[0].match.age.years_mix: unknown key; did you mean 'years_min'?"},
+        MistakeCase{"RouteAeTitle", "routes:\n  - {name: a, tasks: [anomaly], match: {ae_title: SEVENTEEN_LETTERS}}\n",
+                    "node.yaml:11: routes[0].match.ae_title: 'SEVENTEEN_LETTERS' has more than the 16 characters"},
+        MistakeCase{"RouteProcedureCode",
+                    "routes:\n  - {name: a, tasks: [anomaly], match: {procedure_code: 24721-3}}\n",
+                    "node.yaml:11: routes[0].match.procedure_code: '24721-3' is no code; value|scheme is wanted"},
+        MistakeCase{"RouteDescription", "routes:\n  - {name: a, tasks: [anomaly], match: {description: '['}}\n",
+                    "node.yaml:11: routes[0].match.description: '[' is no regular expression"},
+        MistakeCase{"RegionHeadOfNoTask", "region_head: {task: regions}\n",
+                    "node.yaml:10: region_head.task: no task named 'regions'"},
+        MistakeCase{"RegionHeadIsNoSoftmax", "region_head: {task: fracture}\n",
+                    "node.yaml:10: region_head.task: 'fracture' is no softmax with labels"},
+        MistakeCase{"RegionHeadWithoutTask", "region_head: {probability_min: 0.5}\n",
+                    "node.yaml:10: region_head.task: is missing"},
         MistakeCase{"RouteFrom", "routes:\n  - {name: a, tasks: [anomaly], match: {from: xray2}}\n",
                     "node.yaml:11: routes[0].match.from: no peer named 'xray2'; did you mean 'xray1'?"},
         MistakeCase{"RoutesAreNoList", "routes: {a: {}}\n",
@@ -381,6 +402,8 @@ INSTANTIATE_TEST_SUITE_P(
                     "node.yaml:10: body_parts.KNEE.descriptions: '(' is no regular expression"},
         MistakeCase{"BodyPartCode", "body_parts: {KNEE: {codes: ['72696002']}}\n",
                     "node.yaml:10: body_parts.KNEE.codes: '72696002' is no code; value|scheme is wanted"},
+        MistakeCase{"BodyPartLoinc", "body_parts: {KNEE: {loinc: [24806-2, XR]}}\n",
+                    "node.yaml:10: body_parts.KNEE.loinc: is 'XR'; a code such as 24721-3 is wanted"},
         MistakeCase{"BodyPartFile", "body_parts: parts.yaml\n",
                     "node.yaml:10: body_parts: parts.yaml: cannot be opened: No such file or directory"}),
     [](const auto& info) { return std::string(info.param.name); });
@@ -649,6 +672,58 @@ TEST_F(NodeConfigTest, OwnBodyPartsMayBeAFileOfTheirOwn) {
   write("parts.yaml", "KNEE:\n  alias: [KN_STAND]\n");
   EXPECT_EQ(mistakes(kStore + "body_parts: parts.yaml\n"),
             "parts.yaml:2: KNEE.alias: unknown key; did you mean 'aliases'?");
+}
+
+TEST_F(NodeConfigTest, ARouteReadsEveryCriterion) {
+  const auto config = read(kBase + R"(routes:
+  - name: all
+    tasks: [anomaly]
+    match: {modality: dx, sop_class: 1.2.3, body_part: knee, laterality: l, view: ap, sex: f, from: xray1,
+            ae_title: Room1, station: Bucky 1, institution: [A, B], procedure_code: "24721-3|LN|XR Hand 2 Views",
+            description: ['\bpostop'], age: {years_min: 2, years_max: 17}}
+)");
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  const RouteMatch& match = config->router.routes[0].match;
+  EXPECT_THAT(match.modality, ElementsAre("DX"));
+  EXPECT_THAT(match.sop_class, ElementsAre("1.2.3"));
+  EXPECT_THAT(match.body_part, ElementsAre("KNEE"));
+  EXPECT_THAT(match.laterality, ElementsAre("L"));
+  EXPECT_THAT(match.view, ElementsAre("AP"));
+  EXPECT_THAT(match.sex, ElementsAre("F"));
+  EXPECT_THAT(match.from, ElementsAre("xray1"));
+  EXPECT_THAT(match.ae_title, ElementsAre("Room1"));
+  EXPECT_THAT(match.station, ElementsAre("Bucky 1"));
+  EXPECT_THAT(match.institution, ElementsAre("A", "B"));
+  EXPECT_THAT(match.procedure_code, ElementsAre("LN|24721-3"));
+  EXPECT_THAT(match.description, ElementsAre("\\bpostop"));
+  EXPECT_EQ(match.age_years_min, 2);
+  EXPECT_EQ(match.age_years_max, 17);
+  EXPECT_THAT(config->router.routes[0].origin, HasSubstr("node.yaml:11: routes[0]"));
+  EXPECT_EQ(config->router.ae_titles.at("xray1"), "XRAY1");
+}
+
+TEST_F(NodeConfigTest, TheLabelsOfARegionHeadAreBodyPartsByCodeOrName) {
+  const std::string task = R"(region_head: {task: region, probability_min: 0.9}
+tasks:
+  region: {model: skelex, output: softmax, labels: [Knie, sole], label_codes: ["1|99X|Knie", "56459004|SCT|Foot"]}
+models:
+  skelex: {path: models/skelex}
+storage: {directory: store}
+)";
+  const auto config = read(task);
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  const RegionHead& head = config->router.region_head;
+  EXPECT_EQ(head.task, "region");
+  EXPECT_EQ(head.probability_min, 0.9);
+  EXPECT_THAT(head.terms, ElementsAre(Pair("Knie", "KNEE"), Pair("sole", "FOOT")));
+  EXPECT_TRUE(head.contradict("KNEE", "FOOT"));
+  EXPECT_FALSE(head.contradict("KNEE", "PATELLA"));
+  EXPECT_FALSE(head.contradict("KNEE", ""));
+  EXPECT_EQ(config->report.region_head.task, "region");
+
+  std::string wrong = task;
+  wrong.replace(wrong.find("56459004"), 8, "56459005");
+  EXPECT_THAT(mistakes(wrong), HasSubstr("node.yaml:1: region_head.task: label 'sole' of 'region' is no body part"));
 }
 
 TEST_F(NodeConfigTest, ARouteMayNameABodyPartOfItsOwn) {

@@ -110,6 +110,9 @@ void check_routes(const config::NodeConfig& config, Findings& findings) {
   if (!router.ok()) return findings.bad(router.status().message());
   std::set<std::string> used;
   for (const config::RouteRule& rule : config.router.routes) used.insert(rule.tasks.begin(), rule.tasks.end());
+  for (const route::UnreachableRoute& route : router->unreachable()) {
+    findings.bad(fmt::format("{}: route {} can never match: {}", route.origin, route.rule, route.why));
+  }
   findings.good(fmt::format("routes: {} rules", config.router.routes.size()));
   for (const std::string& task : task_names(config.inference)) {
     if (!used.contains(task)) findings.note(fmt::format("task {}: no route uses it", task));

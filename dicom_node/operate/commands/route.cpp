@@ -7,6 +7,59 @@
 #include "dicom_node/route/router.h"
 
 namespace node::operate {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+void print_json(const std::string& path, const object::InstanceHeader& header, const route::RouteDecision& decision,
+                const route::Explanation& explanation) {
+  Json line = {{"path", path},
+               {"sop_instance_uid", header.sop_instance_uid},
+               {"rule", decision.rule},
+               {"body_part", decision.body_part},
+               {"body_part_from", decision.body_part_evidence},
+               {"tasks", decision.tasks},
+               {"reason", decision.reason},
+               {"priority", decision.priority},
+               {"send_to", decision.results_to},
+               {"shadow", decision.shadow},
+               {"forward_to", decision.forward_to},
+               {"pixels_decide", !decision.pending.empty()},
+               {"sources", Json::array()},
+               {"rules", Json::array()}};
+  for (const route::SourceOutcome& source : explanation.sources) {
+    line["sources"].push_back({{"attribute", source.attribute}, {"says", source.says}, {"body_part", source.term}});
+  }
+  for (const route::RuleOutcome& outcome : explanation.rules) {
+    line["rules"].push_back({{"rule", outcome.rule}, {"matched", outcome.matched}, {"why_not", outcome.why_not}});
+  }
+  fmt::print("{}\n", line.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+void print_words(const std::string& path, const route::RouteDecision& decision, const route::Explanation& explanation) {
+  fmt::print("{}\n", path);
+  for (const route::SourceOutcome& source : explanation.sources) {
+    fmt::print("  {}: {}\n", source.attribute, source.says);
+  }
+  fmt::print("  body part: {}\n",
+             decision.body_part.empty() ? "unknown" : decision.body_part + ", from " + decision.body_part_evidence);
+  for (const route::RuleOutcome& outcome : explanation.rules) {
+    fmt::print("  rule {}: {}\n", outcome.rule, outcome.matched ? "matches" : "no, " + outcome.why_not);
+  }
+  if (!decision.pending.empty()) {
+    fmt::print("  the region head decides: {}; it may come to the tasks {}\n", decision.reason,
+               fmt::join(decision.tasks, ", "));
+  } else if (decision.tasks.empty()) {
+    fmt::print("  not analysed: {}\n", decision.reason);
+  } else {
+    fmt::print("  tasks {}; priority {}; results to {}{}\n", fmt::join(decision.tasks, ", "), decision.priority,
+               fmt::join(decision.results_to, ", "), decision.shadow ? " (shadow: nothing is sent)" : "");
+    if (!decision.reason.empty()) fmt::print("  {}\n", decision.reason);
+  }
+  if (!decision.forward_to.empty()) fmt::print("  original to {}\n", fmt::join(decision.forward_to, ", "));
+}
+
+}  // namespace
 
 int route(const config::NodeConfig& config, const std::vector<std::string>& paths, bool json) {
   auto router = route::Router::create(config.router, task_names(config.inference));
@@ -25,46 +78,19 @@ int route(const config::NodeConfig& config, const std::vector<std::string>& path
     if (!header.ok()) {
       failed |= input.named;
       if (json) {
-        fmt::print("{}\n", nlohmann::ordered_json({{"path", input.path}, {"error", header.status().message()}}).dump());
+        fmt::print("{}\n", Json({{"path", input.path}, {"error", header.status().message()}}).dump());
       } else {
         fmt::print("{}: no DICOM image: {}\n", input.path, header.status().message());
       }
       continue;
     }
     const route::RouteDecision decision = router->route(*header, "");
-    const std::vector<route::RuleOutcome> outcomes = router->explain(*header, "");
+    const route::Explanation explanation = router->explain(*header, "");
     if (json) {
-      nlohmann::ordered_json line = {{"path", input.path},
-                                     {"sop_instance_uid", header->sop_instance_uid},
-                                     {"rule", decision.rule},
-                                     {"body_part", decision.body_part},
-                                     {"body_part_from", decision.body_part_evidence},
-                                     {"tasks", decision.tasks},
-                                     {"reason", decision.reason},
-                                     {"priority", decision.priority},
-                                     {"send_to", decision.results_to},
-                                     {"shadow", decision.shadow},
-                                     {"forward_to", decision.forward_to},
-                                     {"rules", nlohmann::json::array()}};
-      for (const route::RuleOutcome& outcome : outcomes) {
-        line["rules"].push_back({{"rule", outcome.rule}, {"matched", outcome.matched}, {"why_not", outcome.why_not}});
-      }
-      fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-      continue;
-    }
-    fmt::print("{}\n", input.path);
-    fmt::print("  body part: {}\n",
-               decision.body_part.empty() ? "unknown" : decision.body_part + ", from " + decision.body_part_evidence);
-    for (const route::RuleOutcome& outcome : outcomes) {
-      fmt::print("  rule {}: {}\n", outcome.rule, outcome.matched ? "matches" : "no, " + outcome.why_not);
-    }
-    if (decision.tasks.empty()) {
-      fmt::print("  not analysed: {}\n", decision.reason);
+      print_json(input.path, *header, decision, explanation);
     } else {
-      fmt::print("  tasks {}; priority {}; results to {}{}\n", fmt::join(decision.tasks, ", "), decision.priority,
-                 fmt::join(decision.results_to, ", "), decision.shadow ? " (shadow: nothing is sent)" : "");
+      print_words(input.path, decision, explanation);
     }
-    if (!decision.forward_to.empty()) fmt::print("  original to {}\n", fmt::join(decision.forward_to, ", "));
   }
   return failed ? 1 : 0;
 }

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "config/node_config.h"
+#include "dicom_node/object/pending_route.h"
 
 namespace node::route {
 namespace {
@@ -119,6 +120,141 @@ TEST_F(RouterTest, EveryKeyOfAMatchMustHold) {
   header.laterality = "L";
   header.modality = "OT";
   EXPECT_EQ(route(header, "xray1").rule, "");
+}
+
+// Each criterion alone: an image that meets it, one that does not, one that does not say.
+struct CriterionCase {
+  const char* name;
+  void (*want)(config::RouteMatch&);
+  void (*meet)(InstanceHeader&);
+  void (*miss)(InstanceHeader&);
+  const char* why_missed;
+  const char* why_unknown;
+};
+
+class RouterCriterion : public RouterTest, public testing::WithParamInterface<CriterionCase> {};
+
+TEST_P(RouterCriterion, DecidesAlone) {
+  config_.routes = {rule("only", {})};
+  GetParam().want(config_.routes[0].match);
+  InstanceHeader meets = radiograph(), misses = radiograph(), unknown = radiograph();
+  GetParam().meet(meets);
+  GetParam().miss(misses);
+  EXPECT_EQ(route(meets).rule, "only") << router().explain(meets, "").rules[0].why_not;
+  EXPECT_EQ(router().explain(misses, "").rules[0].why_not, GetParam().why_missed);
+  EXPECT_EQ(route(misses).rule, "");
+  EXPECT_EQ(router().explain(unknown, "").rules[0].why_not, GetParam().why_unknown);
+}
+
+using Match = config::RouteMatch;
+using Header = InstanceHeader;
+INSTANTIATE_TEST_SUITE_P(
+    Each, RouterCriterion,
+    testing::Values(
+        CriterionCase{"SopClass", [](Match& m) { m.sop_class = {"1.2.840.10008.5.1.4.1.1.1"}; },
+                      [](Header& h) { h.sop_class_uid = "1.2.840.10008.5.1.4.1.1.1"; },
+                      [](Header& h) { h.sop_class_uid = "1.2.840.10008.5.1.4.1.1.1.1"; },
+                      "SOP class is 1.2.840.10008.5.1.4.1.1.1.1, not 1.2.840.10008.5.1.4.1.1.1",
+                      "SOP class is 1.2.840.10008.5.1.4.1.1.1.1, not 1.2.840.10008.5.1.4.1.1.1"},
+        CriterionCase{"Sex", [](Match& m) { m.sex = {"f"}; }, [](Header& h) { h.patient_sex = "F"; },
+                      [](Header& h) { h.patient_sex = "M"; }, "sex is M, not F", "sex is unknown, not F"},
+        CriterionCase{"Age",
+                      [](Match& m) {
+                        m.age_years_min = 5;
+                        m.age_years_max = 18;
+                      },
+                      [](Header& h) { h.age_years = 18; }, [](Header& h) { h.age_years = 4; }, "age is 4, not 5 to 18",
+                      "age is unknown, not 5 to 18"},
+        CriterionCase{"AgeAtLeast", [](Match& m) { m.age_years_min = 19; }, [](Header& h) { h.age_years = 19; },
+                      [](Header& h) { h.age_years = 18; }, "age is 18, not at least 19",
+                      "age is unknown, not at least 19"},
+        CriterionCase{"Station", [](Match& m) { m.station = {"Röntgen 2"}; },
+                      [](Header& h) { h.station_name = "R\xD6NTGEN-2"; },
+                      [](Header& h) { h.station_name = "ROENTGEN3"; }, "station is ROENTGEN3, not RONTGEN 2",
+                      "station is unknown, not RONTGEN 2"},
+        CriterionCase{"Institution", [](Match& m) { m.institution = {"St. Elsewhere"}; },
+                      [](Header& h) { h.institution_name = "ST ELSEWHERE"; },
+                      [](Header& h) { h.institution_name = "Elsewhere"; }, "institution is ELSEWHERE, not ST ELSEWHERE",
+                      "institution is unknown, not ST ELSEWHERE"},
+        CriterionCase{"ProcedureCode",
+                      [](Match& m) {
+                        m.procedure_code = {"99SITE|RX1", "LN|24721-3"};
+                      },
+                      [](Header& h) {
+                        h.procedure_codes = {{"9", "99SITE", ""}, {"rx1", "99Site", ""}};
+                      },
+                      [](Header& h) {
+                        h.procedure_codes = {{"RX1", "99OTHER", ""}};
+                      },
+                      "no procedure code is 99SITE|RX1 or LN|24721-3", "no procedure code is 99SITE|RX1 or LN|24721-3"},
+        CriterionCase{"Description",
+                      [](Match& m) {
+                        m.description = {"\\bVERLAUF", "\\bpostop\\b"};
+                      },
+                      [](Header& h) { h.study_description = "Knie, post-op / Postop."; },
+                      [](Header& h) { h.study_description = "Postoperativ"; },
+                      "no description fits \\bVERLAUF or \\bpostop\\b",
+                      "no description fits \\bVERLAUF or \\bpostop\\b"},
+        CriterionCase{"AeTitle", [](Match& m) { m.ae_title = {"XRAY9"}; },
+                      [](Header& h) { h.source_ae_title = "XRAY9"; }, [](Header& h) { h.source_ae_title = "XRAY1"; },
+                      "AE title is XRAY1, not XRAY9", "AE title is unknown, not XRAY9"}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST_F(RouterTest, TheAeTitleIsThatOfThePeerOrOfWhoeverCalls) {
+  config_.ae_titles = {{"xray1", "ROOM1"}};
+  config_.routes = {rule("room1", {}), rule("stranger", {})};
+  config_.routes[0].match.ae_title = {"ROOM1"};
+  config_.routes[1].match.ae_title = {"ROOM2"};
+  EXPECT_EQ(route(radiograph(), "xray1").rule, "room1");
+  EXPECT_EQ(route(radiograph(), "ROOM2").rule, "stranger") << "a sender that is no peer goes by its AE title";
+  EXPECT_EQ(route(radiograph(), "ROOM3").rule, "");
+  InstanceHeader header = radiograph();
+  header.source_ae_title = "ROOM1";
+  EXPECT_EQ(route(header, "ROOM2").rule, "stranger") << "who sends counts, not what a file says";
+}
+
+TEST_F(RouterTest, EveryCriterionThatFailsIsNamed) {
+  config_.routes[0].match.view = {"AP"};
+  config_.routes[0].match.sex = {"F"};
+  InstanceHeader header = radiograph_of("HAND");
+  header.view_position = "LL";
+  EXPECT_EQ(router().explain(header, "").rules[0].why_not,
+            "body part is HAND, not KNEE; view is LL, not AP; sex is unknown, not F");
+}
+
+TEST_F(RouterTest, PatternsAndDescriptionsInAnyAlphabet) {
+  config_.body_parts.description_patterns = {
+      {"Łokie[ćc]", "ELBOW"}, {"(^| )КОЛЕН", "KNEE"}, {"ΓΌΝΑΤΟ|ΓΟΝΑΤ", "KNEE"}, {"füße", "FOOT"}};
+  const std::pair<const char*, const char*> kDescriptions[] = {{"RTG łokieć lewy", "ELBOW"},
+                                                               {"Рентген коленного сустава", "KNEE"},
+                                                               {"γονατο", "KNEE"},
+                                                               {"Füße bds.", "FOOT"},
+                                                               {"F\xFC\xDF"
+                                                                "e bds.",
+                                                                "FOOT"},
+                                                               {"околен", ""}};
+  for (const auto& [text, term] : kDescriptions) {
+    InstanceHeader header = radiograph();
+    header.study_description = text;
+    EXPECT_EQ(route(header).body_part, term) << text;
+  }
+}
+
+TEST_F(RouterTest, FluoroscopyAngiographyAndMammographyNeedARuleThatNamesTheirModality) {
+  InstanceHeader header = radiograph_of("KNEE");
+  header.modality = "RF";
+  header.sop_class_uid = "1.2.840.10008.5.1.4.1.1.12.2";
+  EXPECT_EQ(route(header).reason, "no rule for RF, KNEE");
+  config_.routes[0].match.modality = {};
+  EXPECT_EQ(route(header).rule, "");
+  config_.routes[0].match.modality = {"RF"};
+  EXPECT_EQ(route(header).rule, "knee");
+  header.modality = "XA";
+  header.sop_class_uid = "1.2.840.10008.5.1.4.1.1.12.1";
+  EXPECT_EQ(route(header).rule, "");
+  header.modality = "RF";
+  header.number_of_frames = 12;
+  EXPECT_EQ(route(header).reason, "several frames: 12");
 }
 
 TEST_F(RouterTest, ShadowIsCarriedOn) {
@@ -435,7 +571,8 @@ TEST_F(RouterTest, ASecondaryCaptureNeedsARuleThatNamesItsModality) {
   EXPECT_EQ(route(header).rule, "");
   config_.routes[0].match.modality = {};
   EXPECT_EQ(route(header).rule, "");
-  EXPECT_EQ(router().explain(header, "")[0].why_not, "a Secondary Capture needs a rule that names its modality");
+  EXPECT_EQ(router().explain(header, "").rules[0].why_not,
+            "an image of its SOP class needs a rule that names its modality");
   config_.routes[0].match.modality = {"OT"};
   EXPECT_EQ(route(header).rule, "knee");
 }
@@ -484,28 +621,233 @@ TEST_F(RouterTest, EveryForwardRuleThatMatchesCountsButNothingGoesBack) {
 // --- Explaining ------------------------------------------------------------------------------------------------------
 
 TEST_F(RouterTest, ExplainsEachRuleUpToTheOneThatMatched) {
-  const auto outcomes = router().explain(radiograph_of("HAND"), "");
-  ASSERT_EQ(outcomes.size(), 2u);
+  const auto outcomes = router().explain(radiograph_of("HAND"), "").rules;
+  ASSERT_EQ(outcomes.size(), 3u);
   EXPECT_EQ(outcomes[0].rule, "knee");
   EXPECT_FALSE(outcomes[0].matched);
   EXPECT_EQ(outcomes[0].why_not, "body part is HAND, not KNEE");
   EXPECT_EQ(outcomes[1].rule, "hand");
   EXPECT_TRUE(outcomes[1].matched);
   EXPECT_EQ(outcomes[1].why_not, "");
+  EXPECT_FALSE(outcomes[2].matched);
+  EXPECT_EQ(outcomes[2].why_not, "not asked, since hand matches");
 }
 
 TEST_F(RouterTest, ExplainsWhatIsMissing) {
   config_.routes[0].match.laterality = {"L", "R"};
   config_.routes[1].match.from = {"xray1"};
-  EXPECT_EQ(router().explain(radiograph(), "")[0].why_not, "body part is unknown, not KNEE");
-  EXPECT_EQ(router().explain(radiograph_of("KNEE"), "")[0].why_not, "laterality is unknown, not L or R");
-  EXPECT_EQ(router().explain(radiograph_of("HAND"), "")[1].why_not, "sent by nobody (a file), not xray1");
+  const auto why_not = [this](const std::string& body_part, std::size_t rule) {
+    return router().explain(radiograph_of(body_part), "").rules[rule].why_not;
+  };
+  EXPECT_EQ(why_not("", 0), "body part is unknown, not KNEE; laterality is unknown, not L or R");
+  EXPECT_EQ(why_not("KNEE", 0), "laterality is unknown, not L or R");
+  EXPECT_EQ(why_not("HAND", 1), "sender is nobody (a file), not xray1");
   InstanceHeader report = radiograph_of("KNEE");
   report.modality = "SR";
-  EXPECT_EQ(router().explain(report, "").size(), 3u);
+  EXPECT_EQ(router().explain(report, "").rules.size(), 3u);
 }
 
-// --- The demo's own rules --------------------------------------------------------------------------------------------
+TEST_F(RouterTest, ExplainsWhatEachSourceSaysOfTheBodyPart) {
+  InstanceHeader header = radiograph_of("Knie re.");
+  header.anatomic_region = {{"999", "SCT", "Hand"}};
+  header.procedure_codes = {{"24541-5", "LN", "XR Ankle Views"}};
+  header.series_description = "Kniegelenk ap";
+  const auto sources = router().explain(header, "").sources;
+  std::vector<std::string> said;
+  for (const auto& source : sources) said.push_back(source.attribute + ": " + source.says);
+  EXPECT_THAT(said,
+              ElementsAre("Anatomic Region Sequence: names no body part known here",
+                          "Body Part Examined: KNIE RE, which is KNEE", "procedure code: 24541-5 (LN), which is ANKLE",
+                          "Protocol Name: absent", "Series Description: KNEE", "Study Description: absent",
+                          "Requested Procedure Description: absent"));
+}
+
+// --- Routes that can never match -------------------------------------------------------------------------------------
+
+class RouterReach : public RouterTest {
+ protected:
+  std::string why_never(std::size_t index) const {
+    for (const UnreachableRoute& route : router().unreachable()) {
+      if (route.rule == config_.routes[index].name) return route.why;
+    }
+    return "";
+  }
+};
+
+TEST_F(RouterReach, RoutesOfTheirOwnBodyPartsAreAllReached) {
+  EXPECT_THAT(router().unreachable(), IsEmpty());
+  config_ = *shipped_;
+  EXPECT_THAT(Router::create(config_, {"anomaly", "fracture", "implant", "region"})->unreachable(), IsEmpty());
+}
+
+TEST_F(RouterReach, ARouteAfterOneThatTakesAllItsImagesIsNot) {
+  config_.routes.insert(config_.routes.begin(), rule("all", {}));
+  config_.routes[1].origin = "node.yaml:7: routes[1]";
+  EXPECT_EQ(why_never(1), "all its images are taken before by all");
+  EXPECT_EQ(router().unreachable()[0].origin, "node.yaml:7: routes[1]");
+  config_.routes[0].match.view = {"AP"};
+  EXPECT_EQ(why_never(1), "") << "a lateral image comes to it";
+  config_.routes[0].match.view = {};
+  config_.routes[0].match.age_years_max = 18;
+  EXPECT_EQ(why_never(1), "") << "an adult comes to it";
+  config_.routes[1].match.age_years_max = 10;
+  EXPECT_EQ(why_never(1), "all its images are taken before by all");
+}
+
+TEST_F(RouterReach, RoutesThatTogetherTakeAllItsImagesCountToo) {
+  config_.routes.push_back(rule("both", {"HAND", "Knie"}));
+  EXPECT_EQ(why_never(3), "all its images are taken before by knee, hand");
+  config_.routes[3].match.body_part.push_back("FOOT");
+  EXPECT_EQ(why_never(3), "");
+}
+
+TEST_F(RouterReach, SecondaryCapturesPassByARouteThatNamesNoModality) {
+  RouteRule all;
+  all.name = "all";
+  all.tasks = {"anomaly"};
+  config_.routes.insert(config_.routes.begin(), all);
+  EXPECT_EQ(why_never(1), "") << "a Secondary Capture of modality CR or DX comes to it";
+  config_.routes[1].match.sop_class = {"1.2.840.10008.5.1.4.1.1.1.1"};
+  EXPECT_EQ(why_never(1), "all its images are taken before by all");
+}
+
+TEST_F(RouterReach, SopClassesAndModalitiesWithoutRadiographsAreNot) {
+  config_.routes[0].match.sop_class = {"1.2.840.10008.5.1.4.1.1.2"};
+  EXPECT_THAT(why_never(0), testing::StartsWith("none of its SOP classes"));
+  config_.routes[1].match.modality = {"SR", "PR"};
+  EXPECT_THAT(why_never(1), testing::StartsWith("none of its SOP classes"));
+  config_.routes[2].match.sop_class = {"1.2.840.10008.5.1.4.1.1.7"};
+  EXPECT_EQ(why_never(2), "");
+  config_.routes[2].match.modality = {};
+  EXPECT_THAT(why_never(2), testing::StartsWith("none of its SOP classes"));
+}
+
+// --- The region head on the pixels -----------------------------------------------------------------------------------
+
+class RouterPixels : public RouterTest {
+ protected:
+  RouterPixels() {
+    config_.region_head = {
+        "region", 0.8, {{"hand", "HAND"}, {"leg", "LOWERLEG"}, {"knee", "KNEE"}}, config_.body_parts.groups};
+  }
+  RouteDecision route(const InstanceHeader& header) const {
+    auto router = Router::create(config_, {"anomaly", "knee-oa", "region"});
+    EXPECT_TRUE(router.ok()) << router.status().message();
+    return router->route(header, "");
+  }
+  static object::SettledRoute settle(const RouteDecision& decision, const std::string& label, double probability) {
+    inference::Prediction answer;
+    answer.task = "region";
+    answer.scores = {{"none of them", 0.01, "1"}, {label, probability, "1"}};
+    auto settled = object::settle_route(decision, {answer});
+    EXPECT_TRUE(settled.ok()) << settled.status().message();
+    return *std::move(settled);
+  }
+};
+
+TEST_F(RouterPixels, DecideWhatNoHeaderSays) {
+  config_.forward = {ForwardRule{{}, {"archive"}}};
+  const RouteDecision decision = route(radiograph());
+  EXPECT_THAT(decision.tasks, ElementsAre("region", "anomaly", "knee-oa"));
+  EXPECT_EQ(decision.rule, "");
+  EXPECT_EQ(decision.reason, "the body part is to be read from the pixels");
+  EXPECT_THAT(decision.forward_to, ElementsAre("archive"));
+
+  const object::SettledRoute knee = settle(decision, "knee", 0.93);
+  EXPECT_EQ(knee.route.rule, "knee");
+  EXPECT_EQ(knee.route.body_part, "KNEE");
+  EXPECT_EQ(knee.route.body_part_evidence, "the pixels (region: knee 0.93)");
+  EXPECT_THAT(knee.route.tasks, ElementsAre("knee-oa", "anomaly"));
+  EXPECT_THAT(knee.still_to_ask, ElementsAre("knee-oa", "anomaly"));
+  EXPECT_THAT(knee.route.results_to, ElementsAre("pacs"));
+  EXPECT_THAT(knee.route.forward_to, ElementsAre("archive"));
+  EXPECT_EQ(knee.route.reason, "");
+}
+
+TEST_F(RouterPixels, AnUnsureAnswerAndAPartOfNoRuleAreReasons) {
+  const RouteDecision decision = route(radiograph());
+  const object::SettledRoute unsure = settle(decision, "knee", 0.79);
+  EXPECT_THAT(unsure.route.tasks, IsEmpty());
+  EXPECT_EQ(unsure.route.reason,
+            "no rule for DX, body part unknown; the pixels do not say the body part (region: knee 0.79)");
+  const object::SettledRoute leg = settle(decision, "leg", 0.99);
+  EXPECT_THAT(leg.route.tasks, IsEmpty());
+  EXPECT_EQ(leg.route.reason, "no rule for DX, LOWERLEG");
+  EXPECT_EQ(leg.route.body_part_evidence, "the pixels (region: leg 0.99)");
+  EXPECT_EQ(settle(decision, "none of them", 0.99).route.rule, "");
+}
+
+TEST_F(RouterPixels, AreNotAskedWhereAHeaderSpeaksOrNothingDepends) {
+  EXPECT_EQ(route(radiograph_of("KNEE")).pending, "");
+  EXPECT_EQ(route(radiograph_of("EXTREMITY")).pending, "");
+  InstanceHeader contradictory = radiograph_of("CHEST");
+  contradictory.anatomic_region = {{"85562004", "SCT", "Hand"}};
+  EXPECT_EQ(route(contradictory).pending, "");
+  InstanceHeader frames = radiograph();
+  frames.number_of_frames = 2;
+  EXPECT_EQ(route(frames).pending, "");
+  InstanceHeader ct = radiograph();
+  ct.modality = "CT";
+  EXPECT_EQ(route(ct).pending, "") << "no rule would take it whatever it shows";
+  config_.routes.insert(config_.routes.begin(), rule("everything", {}));
+  EXPECT_EQ(route(radiograph()).pending, "");
+  EXPECT_EQ(route(radiograph()).rule, "everything");
+}
+
+TEST_F(RouterPixels, AnAnswerBelowTheLimitLeavesARouteThatNeedsNoBodyPart) {
+  config_.routes.push_back(rule("the rest", {}));
+  const RouteDecision decision = route(radiograph());
+  EXPECT_EQ(settle(decision, "hand", 0.9).route.rule, "hand");
+  EXPECT_EQ(settle(decision, "hand", 0.5).route.rule, "the rest");
+}
+
+TEST_F(RouterPixels, TheUrgencyIsThatOfTheMostUrgentRoute) {
+  config_.routes[1].priority = 7;
+  const RouteDecision decision = route(radiograph());
+  EXPECT_EQ(decision.priority, 7);
+  EXPECT_EQ(settle(decision, "knee", 0.9).route.priority, 0);
+}
+
+TEST_F(RouterPixels, FirstComeTheTasksOfTheHeadsOwnPass) {
+  std::vector<inference::TaskInfo> infos(3);
+  infos[0].task = "region", infos[0].pass = 4;
+  infos[1].task = "knee-oa", infos[1].pass = 4;
+  infos[2].task = "anomaly", infos[2].pass = 5;
+  EXPECT_THAT(object::tasks_to_ask_first(route(radiograph()), infos).value(), ElementsAre("region", "knee-oa"));
+  EXPECT_THAT(object::tasks_to_ask_first(route(radiograph_of("KNEE")), infos).value(),
+              ElementsAre("knee-oa", "anomaly"));
+}
+
+TEST_F(RouterPixels, WhatWasStoredOtherwiseIsDataLoss) {
+  RouteDecision decision = route(radiograph());
+  decision.pending[0] = 'x';
+  EXPECT_EQ(object::settle_route(decision, {}).status().code(), StatusCode::kDataLoss);
+  EXPECT_EQ(object::tasks_to_ask_first(decision, {}).status().code(), StatusCode::kDataLoss);
+}
+
+// --- The example's and the demo's own rules
+// --------------------------------------------------------------------------------------------
+
+TEST_F(RouterTest, TheExampleGivesLimbsThatNobodyNamesTheTasksOfEveryLimb) {
+  auto example = config::read_node_config(NODE_SOURCE_DIR "/config/node.example.yaml", {}, {});
+  ASSERT_TRUE(example.ok()) << example.status().message();
+  std::vector<std::string> tasks;
+  for (const config::TaskConfig& task : example->inference.tasks) tasks.push_back(task.name);
+  auto router = Router::create(example->router, tasks);
+  ASSERT_TRUE(router.ok()) << router.status().message();
+  EXPECT_THAT(router->unreachable(), IsEmpty());
+  const auto tasks_of = [&](const char* body_part) { return router->route(radiograph_of(body_part), "").tasks; };
+  for (const char* limb : {"HAND", "FOREARM", "SHOULDER", "HIP", "KNEE", "ANKLE", "FOOT"}) {
+    const auto of_limb = tasks_of(limb);
+    for (const char* general : {"EXTREMITY", "JOINT", "UP_EXM", "LOWER EXTREMITY"}) {
+      EXPECT_THAT(tasks_of(general), testing::SizeIs(9)) << general;
+      EXPECT_THAT(of_limb, testing::IsSupersetOf(tasks_of(general))) << general << " and " << limb;
+    }
+  }
+  for (const auto& [label, term] : example->router.region_head.terms) {
+    EXPECT_FALSE(tasks_of(term.c_str()).empty()) << label << " is " << term;
+  }
+}
 
 TEST_F(RouterTest, TheDemoRoutesEveryMusculoskeletalTermAndNoOther) {
   config_ = *shipped_;

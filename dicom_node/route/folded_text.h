@@ -1,0 +1,28 @@
+// folded_text: text as devices write it, made comparable: upper case, no accents, one space between words.
+//
+// Threads: reentrant.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace node::route {
+
+using Words = std::vector<std::string>;
+
+std::string upper(std::string_view text);  // ASCII letters only.
+
+// "Knie_re." -> "KNIE RE", "Épaule" -> "EPAULE", "Łokieć" -> "LOKIEC": letters and digits in upper case, Latin ones
+// without accents, Greek and Cyrillic ones in UTF-8 as such; every run of other characters becomes one space. What is
+// no UTF-8 counts as Latin-1, which devices write whatever character set they declare.
+std::string fold(std::string_view text);
+
+// A regular expression over folded text: its letters folded in the same way, all ASCII characters as they stand.
+std::string fold_pattern(std::string_view pattern);
+
+Words split_words(std::string_view text);  // At spaces.
+std::string join(const Words& words, std::string_view separator);
+bool contains(const Words& words, std::string_view word);
+
+}  // namespace node::route
