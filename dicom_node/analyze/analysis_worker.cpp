@@ -15,6 +15,7 @@
 #include "dicom_node/object/crash_point.h"
 #include "dicom_node/object/finding_record.h"
 #include "dicom_node/object/image_loader.h"
+#include "dicom_node/object/pending_route.h"
 #include "storage/until_recorded.h"
 
 namespace node::analyze {
@@ -37,12 +38,15 @@ struct AnalysisWorker::Impl {
     ClaimedInstance claim;
     std::vector<std::string> rendering;
     Result<std::vector<Prediction>> predictions;
+    std::vector<Prediction> earlier{};  // Of a route that these settled.
+    bool route_settled = false;
   };
 
   const AnalysisOptions options;
   storage::Spool& spool;
   storage::StudyStore& store;
   inference::Predictor& predictor;
+  const std::vector<inference::TaskInfo> task_infos = predictor.tasks();
 
   mutable Mutex mutex;
   ConditionVariable changed;
@@ -78,12 +82,19 @@ struct AnalysisWorker::Impl {
         std::this_thread::sleep_for(kClaimWait);
         continue;
       }
-      analyze(std::move(claims->front()));
+      ClaimedInstance claim = std::move(claims->front());
+      auto tasks = object::tasks_to_ask_first(claim.instance.route, task_infos);
+      if (!tasks.ok()) {
+        finish({std::move(claim), {}, tasks.status()});
+      } else {
+        analyze(std::move(claim), *std::move(tasks), {}, false);
+      }
     }
   }
 
   // Load, submit; the answer comes back through finish().
-  void analyze(ClaimedInstance claim) {
+  void analyze(ClaimedInstance claim, std::vector<std::string> tasks, std::vector<Prediction> earlier,
+               bool route_settled) {
     const storage::InstanceRecord& instance = claim.instance;
     // Whether a FOR PROCESSING image is rendered at all was decided by its route.
     auto loaded = object::load_image(spool.path(instance.file.key), {.render_for_processing = true});
@@ -92,7 +103,7 @@ struct AnalysisWorker::Impl {
     object::crash_point("loaded");
     inference::AnalysisRequest request;
     request.image = std::move(loaded->radiograph);
-    request.tasks = instance.route.tasks;
+    request.tasks = std::move(tasks);
     request.seed = object::mask_seed(instance.sop_instance_uid.str());
     request.priority = instance.route.priority;
     request.body_part = instance.route.body_part;
@@ -100,13 +111,16 @@ struct AnalysisWorker::Impl {
       MutexLock lock(mutex);
       ++stats.in_flight;
     }
-    predictor.submit(std::move(request), [this, claim = std::move(claim), rendering = std::move(loaded->rendering)](
-                                             Result<std::vector<Prediction>> predictions) mutable {
-      MutexLock lock(mutex);
-      --stats.in_flight;
-      answers.push_back({std::move(claim), std::move(rendering), std::move(predictions)});
-      changed.notify_all();
-    });
+    Answer answer{std::move(claim), std::move(loaded->rendering), unavailable("not answered"), std::move(earlier),
+                  route_settled};
+    predictor.submit(std::move(request),
+                     [this, answer = std::move(answer)](Result<std::vector<Prediction>> predictions) mutable {
+                       answer.predictions = std::move(predictions);
+                       MutexLock lock(mutex);
+                       --stats.in_flight;
+                       answers.push_back(std::move(answer));
+                       changed.notify_all();
+                     });
   }
 
   void finish_loop() {
@@ -123,13 +137,40 @@ struct AnalysisWorker::Impl {
     }
   }
 
+  // Of a pending route: takes the region head's answer for the route, and true if it calls for tasks not yet asked for;
+  // they are asked for here. The image is loaded again: that is rare, and holding it for every request is not cheap.
+  bool settle(Answer& answer) {
+    storage::InstanceRecord& instance = answer.claim.instance;
+    if (!answer.predictions.ok()) return false;
+    if (!answer.route_settled && !instance.route.pending.empty()) {
+      auto settled = object::settle_route(instance.route, *answer.predictions);
+      const Status stored = settled.ok()
+                                ? record([&] { return store.settle_route(answer.claim.token, settled->route); })
+                                : settled.status();
+      if (!stored.ok()) return answer.predictions = stored, false;
+      instance.route = std::move(settled->route);
+      if (!settled->still_to_ask.empty()) {
+        return analyze(std::move(answer.claim), std::move(settled->still_to_ask), *std::move(answer.predictions), true),
+               true;
+      }
+    }
+    for (Prediction& prediction : answer.earlier) answer.predictions->push_back(std::move(prediction));
+    *answer.predictions = object::answers_in_order(instance.route, std::move(*answer.predictions));
+    return false;
+  }
+
   // Stores what one image's request came to, and frees its slot.
   void finish(Answer answer) {
+    if (settle(answer)) return;
     const storage::InstanceRecord& instance = answer.claim.instance;
     InstanceState end = InstanceState::kAnalysed;
     std::string reason;
     Status stored;
-    if (answer.predictions.ok()) {
+    if (answer.predictions.ok() && instance.route.tasks.empty()) {  // The pixels decided so.
+      reason = instance.route.reason;
+      end = InstanceState::kSkipped;
+      stored = record([&] { return store.end_instance(answer.claim.token, end, reason); });
+    } else if (answer.predictions.ok()) {
       std::vector<storage::StoredPrediction> findings;
       for (Prediction& prediction : *answer.predictions) {
         findings.push_back(object::encode_finding({std::move(prediction), answer.rendering}));

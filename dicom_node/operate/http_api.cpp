@@ -174,7 +174,7 @@ HttpAnswer HttpApi::study(std::string_view uid_text) const {
   if (!instances.ok()) return refusal(instances.status());
   std::vector<std::string> entries;
   for (const storage::InstanceRecord& instance : *instances) {
-    entries.push_back(instance_json(instance, view_.tasks, {}));
+    entries.push_back(instance_json(instance, view_.tasks, view_.region_head, {}));
   }
   return {200, fmt::format("{{\"study\":{},\"instances\":[{}]}}\n", study_json(*study), fmt::join(entries, ","))};
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "config/base/status.h"
+#include "config/router_config.h"
 #include "config/task_config.h"
 #include "storage/study_store.h"
 
@@ -25,6 +26,7 @@ struct NodeView {
   std::string title;  // "SKELEX on port 11112"
   std::string version;
   std::vector<config::TaskConfig> tasks{};  // For the levels and labels of findings.
+  config::RegionHead region_head{};         // Held against what the header says of the body part.
   std::vector<std::string> models{};        // model_json() of each.
 };
 

@@ -51,7 +51,7 @@ Json finding_json(const inference::Prediction& prediction, const config::TaskCon
 }  // namespace
 
 std::string instance_json(const storage::InstanceRecord& instance, const std::vector<config::TaskConfig>& tasks,
-                          const InstanceOutputs& outputs) {
+                          const config::RegionHead& region_head, const InstanceOutputs& outputs) {
   Json json = Json::object();
   put(json, "path", outputs.path);
   json["sop_instance_uid"] = instance.sop_instance_uid.str();
@@ -60,6 +60,7 @@ std::string instance_json(const storage::InstanceRecord& instance, const std::ve
   put(json, "rule", instance.route.rule);
   put(json, "body_part", instance.route.body_part);
   put(json, "body_part_from", instance.route.body_part_evidence);
+  std::vector<object::FindingRecord> decoded;
   Json findings = Json::array();
   for (const storage::StoredPrediction& stored : instance.predictions) {
     auto record = object::decode_finding(stored);
@@ -74,7 +75,9 @@ std::string instance_json(const storage::InstanceRecord& instance, const std::ve
     } else {
       findings.push_back(finding_json(record->prediction, report::find_task(tasks, record->prediction)));
     }
+    decoded.push_back(std::move(record).value());
   }
+  put(json, "body_part_disagreement", report::body_part_disagreement(region_head, instance.route, decoded));
   if (!findings.empty()) json["findings"] = findings;
   if (!outputs.sr.empty() || !outputs.sc.empty()) {
     json["outputs"] = Json::object();

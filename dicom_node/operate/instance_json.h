@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "config/router_config.h"
 #include "config/task_config.h"
 #include "storage/study_store.h"
 
@@ -19,7 +20,7 @@ struct InstanceOutputs {  // Where `predict` wrote what it made; empty elsewhere
 
 // One JSON object on one line, without the newline. Findings come from the stored predictions.
 std::string instance_json(const storage::InstanceRecord& instance, const std::vector<config::TaskConfig>& tasks,
-                          const InstanceOutputs& outputs);
+                          const config::RegionHead& region_head, const InstanceOutputs& outputs);
 
 // The same for a file that is no DICOM instance at all: path, state and reason.
 std::string file_json(const std::string& path, const std::string& state, const std::string& reason);

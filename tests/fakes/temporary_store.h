@@ -50,9 +50,6 @@ class TemporaryStore {
   storage::Uid add(const std::string& bytes, const std::string& sop_instance_uid, const std::string& study_uid,
                    std::vector<std::string> tasks, std::vector<std::string> results_to = {"pacs"},
                    std::vector<std::string> forward_to = {}) {
-    const storage::Uid uid = storage::Uid::parse(sop_instance_uid).value();
-    auto file = spool_->store(bytes, uid);
-    EXPECT_TRUE(file.ok()) << file.status().message();
     storage::RouteDecision route;
     route.rule = "test";
     route.body_part = "KNEE";
@@ -60,6 +57,13 @@ class TemporaryStore {
     route.tasks = std::move(tasks);
     route.results_to = std::move(results_to);
     route.forward_to = std::move(forward_to);
+    return add_routed(bytes, sop_instance_uid, study_uid, route);
+  }
+  storage::Uid add_routed(const std::string& bytes, const std::string& sop_instance_uid, const std::string& study_uid,
+                          const storage::RouteDecision& route) {
+    const storage::Uid uid = storage::Uid::parse(sop_instance_uid).value();
+    auto file = spool_->store(bytes, uid);
+    EXPECT_TRUE(file.ok()) << file.status().message();
     const bool reportable = !route.tasks.empty();
     auto added = store_->add_instance({.sop_instance_uid = uid,
                                        .study_instance_uid = storage::Uid::parse(study_uid).value(),

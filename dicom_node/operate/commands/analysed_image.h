@@ -28,8 +28,15 @@ struct PendingAnalysis {
   std::future<Result<std::vector<inference::Prediction>>> answer;
   std::vector<std::string> rendering;  // LoadedImage::rendering.
 };
-// Loads the image and asks for its route's tasks. Errors: as load_image(); what the predictor says is in the answer.
-Result<PendingAnalysis> submit_image(const report::ReportedImage& image, inference::Predictor& predictor);
+// Loads the image and asks for `tasks`. Errors: as load_image(); what the predictor says is in the answer.
+Result<PendingAnalysis> submit_image(const report::ReportedImage& image, const std::vector<std::string>& tasks,
+                                     inference::Predictor& predictor);
+
+// Takes the answers for the image's route, if that was pending, and waits for those to the tasks that it calls for.
+// Returns the answers to the route's tasks, in their order. Errors: as settle_route(), load_image() and the predictor.
+Result<std::vector<inference::Prediction>> settle_image(report::ReportedImage& image,
+                                                        std::vector<inference::Prediction> answers,
+                                                        inference::Predictor& predictor);
 
 // How many requests may be out at once, so that batches fill and memory is bounded.
 std::size_t requests_ahead(const config::InferenceConfig& config);

@@ -49,6 +49,10 @@ class Calibration {
   void submit(const InputPath& input) {
     auto image = read_image(input.path, router_);
     if (!image.ok()) return set_aside(input, image.status(), unreadable_is_failure(input));
+    if (!image->record.route.pending.empty()) {  // A reference of a body part holds what certainly shows it.
+      ++set_aside_["the header does not say the body part"];
+      return;
+    }
     std::vector<std::string>& tasks = image->record.route.tasks;
     if (std::find(tasks.begin(), tasks.end(), task_.name) == tasks.end()) {
       const std::string& reason = image->record.route.reason;
@@ -60,7 +64,7 @@ class Calibration {
       return;
     }
     tasks = {task_.name};
-    auto pending = submit_image(*image, predictor_);
+    auto pending = submit_image(*image, tasks, predictor_);
     if (!pending.ok()) return set_aside(input, pending.status(), pending.status().code() != StatusCode::kUnsupported);
     pending_.push_back({input, image->record.route.body_part, std::move(pending).value()});
   }

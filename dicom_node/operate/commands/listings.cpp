@@ -61,7 +61,7 @@ int show_study(const config::NodeConfig& config, const std::string& study_instan
   auto instances = (*store)->list_instances(*uid);
   if (!instances.ok()) return fail(instances.status());
   for (const storage::InstanceRecord& instance : *instances) {
-    fmt::print("{}\n", instance_json(instance, config.inference.tasks, {}));
+    fmt::print("{}\n", instance_json(instance, config.inference.tasks, config.report.region_head, {}));
   }
   return 0;
 }

@@ -14,6 +14,7 @@
 
 #include "dicom_node/node.h"
 #include "dicom_node/object/finding_record.h"
+#include "dicom_node/object/pending_route.h"
 #include "dicom_node/object/result_identity.h"
 #include "dicom_node/operate/commands/analysed_image.h"
 #include "dicom_node/operate/commands/commands.h"
@@ -81,7 +82,8 @@ class Run {
   // Loads the image and asks for its tasks; the answer comes through work.pending.
   void submit(Work& work) {
     storage::InstanceRecord& record = work.image->record;
-    auto pending = submit_image(*work.image, predictor_);
+    const auto tasks = object::tasks_to_ask_first(record.route, predictor_.tasks());
+    auto pending = tasks.ok() ? submit_image(*work.image, *tasks, predictor_) : tasks.status();
     if (!pending.ok()) {
       record.state =
           pending.status().code() == StatusCode::kUnsupported ? InstanceState::kSkipped : InstanceState::kFailed;
@@ -96,9 +98,15 @@ class Run {
     if (!work.pending.answer.valid()) return;
     storage::InstanceRecord& record = work.image->record;
     Result<std::vector<Prediction>> answer = work.pending.answer.get();
+    if (answer.ok()) answer = settle_image(*work.image, std::move(answer).value(), predictor_);
     if (!answer.ok()) {
       record.state = InstanceState::kFailed;
       record.reason = answer.status().message();
+      return;
+    }
+    if (record.route.tasks.empty()) {  // The pixels decided so.
+      record.state = InstanceState::kSkipped;
+      record.reason = record.route.reason;
       return;
     }
     record.state = InstanceState::kAnalysed;
@@ -252,7 +260,8 @@ int predict(const config::NodeConfig& config, const PredictorFactory& open_predi
         fmt::print("{}\n", file_json(work.input.path, work.failed ? "failed" : "skipped", work.problem));
       } else {
         failed |= work.image->record.state == InstanceState::kFailed;
-        fmt::print("{}\n", instance_json(work.image->record, config.inference.tasks, work.outputs));
+        fmt::print("{}\n",
+                   instance_json(work.image->record, config.inference.tasks, config.report.region_head, work.outputs));
       }
     }
     std::fflush(stdout);

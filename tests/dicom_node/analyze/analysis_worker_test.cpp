@@ -6,6 +6,7 @@
 
 #include "dicom_node/object/finding_record.h"
 #include "dicom_node/object/image_loader.h"
+#include "dicom_node/object/pending_route.h"
 #include "tests/fakes/fake_predictor.h"
 #include "tests/fakes/temporary_store.h"
 
@@ -100,6 +101,112 @@ TEST(AnalysisWorker, StopWaitsForWhatIsOutAndStoresIt) {
   stopping.join();
   const auto instances = here.store().list_instances(storage::Uid::parse("1.2.3").value()).value();
   EXPECT_EQ(instances[0].state, InstanceState::kAnalysed);
+}
+
+// Its task "region" says "knee" of every image, with the probability it was made with; "anomaly" has a pass of its own.
+class RegionPredictor : public fakes::FakePredictor {
+ public:
+  explicit RegionPredictor(double probability) : probability_(probability) {}
+  std::vector<inference::TaskInfo> tasks() const override {
+    std::vector<inference::TaskInfo> infos(4);
+    infos[0].task = "region", infos[0].pass = 1;
+    infos[1].task = "fracture", infos[1].pass = 1;
+    infos[2].task = "knee-oa", infos[2].pass = 1;
+    infos[3].task = "anomaly", infos[3].pass = 2;
+    return infos;
+  }
+  void submit(inference::AnalysisRequest request,
+              std::function<void(Result<std::vector<inference::Prediction>>)> done) override {
+    asked_.push_back(request.tasks);
+    body_parts_.push_back(request.body_part);
+    fakes::FakePredictor::submit(std::move(request), [&, done](Result<std::vector<inference::Prediction>> answers) {
+      for (inference::Prediction& answer : *answers) {
+        if (answer.task == "region") answer.scores = {{"hand", 0.001, "1"}, {"knee", probability_, "1"}};
+      }
+      done(std::move(answers));
+    });
+  }
+  const std::vector<std::vector<std::string>>& asked() const { return asked_; }  // After the worker's stop().
+  const std::vector<std::string>& body_parts() const { return body_parts_; }
+
+ private:
+  const double probability_;
+  std::vector<std::vector<std::string>> asked_;
+  std::vector<std::string> body_parts_;
+};
+
+// Of a header that names no body part: the knee's route asks for three tasks, the hand's for one, an unsure answer for
+// none.
+storage::RouteDecision pending_route() {
+  object::PendingRoute pending{"region", 0.8, {"region", "fracture", "knee-oa", "anomaly"}, {}, {}, 0};
+  storage::RouteDecision nothing, knee, hand;
+  nothing.reason = "no rule for DX, body part unknown";
+  knee.rule = "knee";
+  knee.body_part = "KNEE";
+  knee.tasks = {"anomaly", "knee-oa", "region"};
+  hand.rule = "hand";
+  hand.body_part = "HAND";
+  hand.tasks = {"fracture"};
+  pending.routes = {nothing, knee, hand};
+  pending.by_label = {{"knee", 1}, {"hand", 2}};
+  storage::RouteDecision route;
+  route.tasks = pending.tasks;
+  route.pending = object::encode_pending_route(pending);
+  return route;
+}
+
+TEST(AnalysisWorker, ThePixelsSettleAPendingRouteWithinThePassOfTheRegionHead) {
+  fakes::TemporaryStore here;
+  RegionPredictor predictor(0.95);
+  here.add_routed(a_radiograph(), "1.2.3.1", "1.2.3", pending_route());
+  auto worker = AnalysisWorker::start({}, here.spool(), here.store(), predictor);
+  wait_until_ended(here.store());
+  here.store().stop();  // Its clock stands still: nothing else ends a wait for work.
+  worker->stop();
+  using Asked = std::vector<std::vector<std::string>>;
+  EXPECT_EQ(predictor.asked(), (Asked{{"region", "fracture", "knee-oa"}, {"anomaly"}}));
+  EXPECT_EQ(predictor.body_parts(), (std::vector<std::string>{"", "KNEE"})) << "a map is ranked among knees";
+  const auto instance = here.store().list_instances(storage::Uid::parse("1.2.3").value()).value()[0];
+  EXPECT_EQ(instance.state, InstanceState::kAnalysed);
+  EXPECT_EQ(instance.route.rule, "knee");
+  EXPECT_EQ(instance.route.body_part_evidence, "the pixels (region: knee 0.95)");
+  ASSERT_EQ(instance.predictions.size(), 3u);
+  EXPECT_EQ(instance.predictions[0].task, "anomaly");
+  EXPECT_EQ(instance.predictions[1].task, "knee-oa");
+  EXPECT_EQ(instance.predictions[2].task, "region");
+  EXPECT_EQ(worker->stats().analysed, 1u);
+  EXPECT_EQ(worker->stats().in_flight, 0);
+}
+
+TEST(AnalysisWorker, AnUnsureRegionHeadSkipsTheImageWithItsAnswerAsReason) {
+  fakes::TemporaryStore here;
+  RegionPredictor predictor(0.4);
+  here.add_routed(a_radiograph(), "1.2.3.1", "1.2.3", pending_route());
+  auto worker = AnalysisWorker::start({}, here.spool(), here.store(), predictor);
+  wait_until_ended(here.store());
+  here.store().stop();  // Its clock stands still: nothing else ends a wait for work.
+  worker->stop();
+  EXPECT_EQ(predictor.asked().size(), 1u);
+  const auto instance = here.store().list_instances(storage::Uid::parse("1.2.3").value()).value()[0];
+  EXPECT_EQ(instance.state, InstanceState::kSkipped);
+  EXPECT_EQ(instance.reason,
+            "no rule for DX, body part unknown; the pixels do not say the body part (region: knee 0.40)");
+  EXPECT_EQ(worker->stats().skipped, 1u);
+}
+
+TEST(AnalysisWorker, APendingRouteThatIsNotWhatWasStoredFailsItsImage) {
+  fakes::TemporaryStore here;
+  fakes::FakePredictor predictor;
+  storage::RouteDecision route = pending_route();
+  route.pending = "[]";
+  here.add_routed(a_radiograph(), "1.2.3.1", "1.2.3", route);
+  auto worker = AnalysisWorker::start({}, here.spool(), here.store(), predictor);
+  wait_until_ended(here.store());
+  here.store().stop();  // Its clock stands still: nothing else ends a wait for work.
+  worker->stop();
+  const auto instance = here.store().list_instances(storage::Uid::parse("1.2.3").value()).value()[0];
+  EXPECT_EQ(instance.state, InstanceState::kFailed);
+  EXPECT_EQ(instance.reason, "pending route: not what was stored");
 }
 
 // Takes the process down at one image, as a bug in a decoder or a driver would.
