@@ -108,6 +108,7 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
                                     .title = fmt::format("{} on port {}", config.receive.ae_title, config.receive.port),
                                     .version = config.report.node_version,
                                     .tasks = config.inference.tasks,
+                                    .region_head = config.report.region_head,
                                     .models = std::move(models)}));
   impl->retention = operate::RetentionWorker::start(config.storage, clock, *impl->spool, *impl->store);
   for (const config::PeerConfig& peer : config.delivery.peers) {

@@ -116,6 +116,21 @@ std::string model_line(const inference::Prediction& prediction) {
   return line;
 }
 
+std::string body_part_disagreement(const config::RegionHead& head, const storage::RouteDecision& route,
+                                   const std::vector<object::FindingRecord>& findings) {
+  for (const object::FindingRecord& finding : findings) {
+    const int leading = leading_label(finding.prediction);
+    if (head.task.empty() || finding.prediction.task != head.task || leading < 0) continue;
+    const inference::Score& score = finding.prediction.scores[static_cast<std::size_t>(leading)];
+    const auto term = head.terms.find(score.label);
+    if (term == head.terms.end() || score.value < head.probability_min) continue;
+    if (!head.contradict(term->second, route.body_part)) continue;
+    return fmt::format("The header shows {} ({}), the pixels {} ({}: {} {:.2f})", route.body_part,
+                       route.body_part_evidence, term->second, head.task, score.label, score.value);
+  }
+  return "";
+}
+
 config::TaskConfig find_task(const std::vector<config::TaskConfig>& tasks, const inference::Prediction& prediction) {
   const auto found =
       std::find_if(tasks.begin(), tasks.end(), [&](const auto& task) { return task.name == prediction.task; });

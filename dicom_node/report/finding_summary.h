@@ -8,8 +8,11 @@
 #include <string_view>
 #include <vector>
 
+#include "config/router_config.h"
 #include "config/task_config.h"
+#include "dicom_node/object/finding_record.h"
 #include "inference/predictor.h"
+#include "storage/route_decision.h"
 
 namespace node::report {
 
@@ -34,6 +37,12 @@ std::string percentile_text(double percentile);
 
 // "fracture: demo-fracture 0123abcd"; of a map also mode, passes, seed and calibration.
 std::string model_line(const inference::Prediction& prediction);
+
+// "The header shows HAND (Body Part Examined), the pixels LOWERLIMB (region: leg 0.97)": where the region head is sure
+// of a part of the body that has nothing in common with what the header says. Empty: no disagreement, or no such
+// finding.
+std::string body_part_disagreement(const config::RegionHead& head, const storage::RouteDecision& route,
+                                   const std::vector<object::FindingRecord>& findings);
 
 // The task that made the prediction; if the configuration has it no more, one that only bears its name.
 config::TaskConfig find_task(const std::vector<config::TaskConfig>& tasks, const inference::Prediction& prediction);

@@ -159,6 +159,14 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
     study.images.push_back(std::move(image));
   }
 
+  const bool any_routed = std::any_of(ready.instances.begin(), ready.instances.end(),
+                                      [](const InstanceRecord& record) { return !record.route.tasks.empty(); });
+  if (config.report_skipped && !any_routed && report_destinations.empty()) {  // Somebody must be told.
+    for (const std::string& destination : config.skipped_to) {
+      if (takes(config, destination, "sr")) report_destinations.insert(destination);
+    }
+  }
+
   SpooledResults spooled(spool);
   const auto take_overlay = [&](const ReportedImage& image, const Overlay& overlay) -> Status {
     NODE_RETURN_IF_ERROR(spooled.add(overlay.object));

@@ -230,12 +230,14 @@ void add_values(TreeWriter& tree, const config::TaskConfig& task, const inferenc
   }
 }
 
-void add_notes(TreeWriter& tree, const Source& source, const config::TaskConfig& task,
-               const inference::AnomalyMap& map) {
+void add_notes(TreeWriter& tree, const Source& source, const config::TaskConfig& task, const inference::AnomalyMap& map,
+               const config::RegionHead& region_head) {
   const storage::RouteDecision& route = source.image->record.route;
   const auto note = [&](const std::string& text) { tree.text(Types::RT_contains, kQualityNote, text); };
   if (!route.body_part.empty())
     note(fmt::format("Body part {}, taken from {}", route.body_part, route.body_part_evidence));
+  const std::string disagreement = body_part_disagreement(region_head, route, source.image->findings);
+  if (!disagreement.empty()) note(disagreement);
   if (!route.reason.empty()) note(route.reason);  // Tasks that were left out: "out of scope: ...".
   if (object::is_calibrated(map))
     note(fmt::format("The anomaly score's percentile is among {} normal images of {}", map.reference.images,
@@ -268,7 +270,7 @@ void add_measurement_group(TreeWriter& tree, const Source& source, const object:
   add_finding_site(tree, source);
   add_algorithm(tree, finding, task);
   add_values(tree, task, prediction);
-  add_notes(tree, source, task, prediction.map);
+  add_notes(tree, source, task, prediction.map, context.config.region_head);
   tree.image(Types::RT_contains, kSourceOfMeasurement, record.sop_class_uid, record.sop_instance_uid);
   for (const OverlayReference& overlay : study.overlays) {
     if (overlay.source_uid == record.sop_instance_uid.str() && overlay.task == prediction.task)

@@ -237,6 +237,31 @@ TEST(StructuredReport, SaysBodyPartAndWhatItWasTakenFrom) {
               testing::Contains("Body part HAND, taken from Body Part Examined"));
 }
 
+TEST(StructuredReport, SaysWhereHeaderAndRegionHeadDisagreeStrongly) {
+  config::TaskConfig region = made::knee_task();
+  region.name = "region";
+  region.labels = {"hand", "wrist", "leg"};
+  ResultContext context = made::context();
+  context.config.tasks.push_back(region);
+  context.config.region_head = {"region",
+                                0.8,
+                                {{"hand", "HAND"}, {"wrist", "WRIST"}, {"leg", "LOWERLEG"}},
+                                {{"HAND", {"hand"}}, {"WRIST", {"hand", "forearm"}}, {"LOWERLEG", {"leg"}}}};
+  const auto notes = [&](std::vector<double> probabilities) {
+    const ReportedImage image = made::image(
+        made::kHand, {made::finding(made::fracture_task(), {0.1}), made::finding(region, std::move(probabilities))});
+    return make(made::study({image}, context), context).groups().at(0)->values("SKX-NOTE");
+  };
+  EXPECT_THAT(notes({0.02, 0.01, 0.97}),
+              testing::Contains("The header shows HAND (Body Part Examined), the pixels LOWERLEG (region: leg 0.97)"));
+  const auto disagrees = testing::Contains(HasSubstr("the pixels"));
+  EXPECT_THAT(notes({0.15, 0.1, 0.75}), testing::Not(disagrees)) << "not sure enough";
+  EXPECT_THAT(notes({0.05, 0.94, 0.01}), testing::Not(disagrees)) << "neighbours";
+  EXPECT_THAT(notes({0.97, 0.02, 0.01}), testing::Not(disagrees)) << "the same";
+  context.config.region_head.task = "";
+  EXPECT_THAT(notes({0.02, 0.01, 0.97}), testing::Not(disagrees)) << "no region head";
+}
+
 TEST(StructuredReport, NamesImagesThatWereNotAnalysedAndWhy) {
   ReportedImage skipped = made::image(made::kShoulder, {});
   skipped.record.state = storage::InstanceState::kSkipped;
