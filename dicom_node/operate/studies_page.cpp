@@ -47,11 +47,12 @@ std::string studies_page(const NodeView& view) {
       "<table><tr><th>Study<th>State<th>Revision<th>Images<th>Analysed<th>Skipped<th>Failed<th>Conflicts"
       "<th>Delivered<th>Due<th>Parked<th>Last image<th>Reason";
   for (const storage::StudySummary& study : *studies) {
-    page += fmt::format("<tr><td class=uid>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}",
-                        escape_html(study.study_instance_uid), storage::to_string(study.state), study.revision,
-                        study.instances, study.analysed, study.skipped, study.failed, study.conflicts,
-                        study.deliveries_done, study.deliveries_pending, study.deliveries_parked,
-                        utc(study.last_instance_at), escape_html(study.reason.empty() ? study.not_analysed : study.reason));
+    page +=
+        fmt::format("<tr><td class=uid>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}",
+                    escape_html(study.study_instance_uid), storage::to_string(study.state), study.revision,
+                    study.instances, study.analysed, study.skipped, study.failed, study.conflicts,
+                    study.deliveries_done, study.deliveries_pending, study.deliveries_parked,
+                    utc(study.last_instance_at), escape_html(study.reason.empty() ? study.not_analysed : study.reason));
   }
   return page + "</table>";
 }
