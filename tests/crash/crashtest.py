@@ -8,6 +8,7 @@ ones, images that were sent before. A seed draws images, batches, and for each k
 """
 import argparse
 import collections
+import json
 import pathlib
 import random
 import subprocess
@@ -24,6 +25,8 @@ from harness import BIN, DEMO, SOURCE, Node, count_doubles, small_image, wait_un
 POINTS = ("received", "spooled", "recorded", "loaded", "predicted", "analysed", "built", "finished", "sending", "sent",
           "delivered")
 POINT_WAIT_S = 10  # For a point to be passed; then the kill is at a moment.
+
+Batch = collections.namedtuple("Batch", "folder images studies")  # Where it lies; how many new images, studies it touches.
 
 
 def configuration(path, storescp, orthanc):
@@ -55,22 +58,26 @@ class Room:
         dataset.SeriesInstanceUID = self.uid()
         return dataset
 
-    def send_batch(self):
-        folder = self.directory / f"batch{len(self.sending)}"
+    def draw_batch(self):
+        folder = self.directory / f"batch{len(self.studies)}"
         folder.mkdir()
         again = self.draw.choice(sorted(self.images)) if self.images and self.draw.random() < 0.5 else None
         late = self.draw.choice(self.studies) if self.studies and self.draw.random() < 0.5 else None
         self.studies.append(self.uid())
-        for study in [self.studies[-1]] * self.draw.randint(1, 3) + [late] * bool(late):
+        studies = [self.studies[-1]] * self.draw.randint(1, 3) + [late] * bool(late)
+        for study in studies:
             dataset = self.image(study)
             path = folder / f"{dataset.SOPInstanceUID}.dcm"
             dataset.save_as(path, enforce_file_format=True)
             self.images[str(dataset.SOPInstanceUID)] = path
         if again:
             (folder / "again.dcm").write_bytes(self.images[again].read_bytes())
+        return Batch(folder, len(studies), len(set(studies)))
+
+    def send(self, batch):
         self.sending.append(subprocess.Popen(
             [BIN / "skelex-modality", "--from", "XRAY1", "--to", f"SKELEX@127.0.0.1:{self.node.port}", "--associations", "2",
-             "--give-up", "1800", "--ack-log", self.acknowledged_path, folder],
+             "--give-up", "1800", "--ack-log", self.acknowledged_path, batch.folder],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
 
     def finish(self):
@@ -86,30 +93,35 @@ class Room:
         return set(self.acknowledged_path.read_text().split())
 
 
+def passages(point, batch):
+    """How often a node that takes this batch passes `point` for certain."""
+    if point in ("built", "finished"):
+        return batch.studies
+    if point in ("sending", "sent", "delivered"):
+        return 2 * (batch.images + batch.studies)  # An overlay for each image, a report for each study, two archives.
+    return batch.images
+
+
 def kill_once(node, room, draw):
     """Starts the node, gives it something to do and kills it; returns where it died."""
+    batch = room.draw_batch()
     point = draw.choice(POINTS) if draw.random() < 0.5 else None
-    passage, moment, at_start = draw.randint(1, 3), draw.uniform(0, 2.5), draw.random() < 0.2
-    passage = 1 if point in ("built", "finished") else passage  # A batch may be of one study.
-    node.environment = {"SKELEX_NODE_CRASH_POINT": f"{point}:{passage}"} if point else {}
+    at_start = not point and draw.random() < 0.2
+    moment = draw.uniform(0, 2)
+    node.environment = {"SKELEX_NODE_CRASH_POINT": f"{point}:{draw.randint(1, passages(point, batch))}"} if point else {}
     logged = len(node.log())
     node.start(wait=False)
-    room.send_batch()
-    if point:
-        end = time.monotonic() + POINT_WAIT_S
-        while node.process.poll() is None and time.monotonic() < end:
-            time.sleep(0.01)
-        if node.process.poll() is not None:
-            assert node.process.returncode == -9, f"the node ended by itself: {node.log()[-3000:]}"
-            return point
-    else:
-        if not at_start:
-            wait_until(lambda: node.process.poll() is not None or "skelex-node ready" in node.log()[logged:],
-                       "the node is ready", 60)
-        time.sleep(moment)
-    assert node.process.poll() is None, f"the node ended by itself: {node.log()[-3000:]}"
+    if not at_start:  # The room would find the port closed, and come back late.
+        wait_until(lambda: node.process.poll() is not None or "skelex-node ready" in node.log()[logged:], "the node is ready")
+    room.send(batch)
+    end = time.monotonic() + (POINT_WAIT_S if point else moment)
+    while node.process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    if node.process.poll() is not None:
+        assert point and node.process.returncode == -9, f"the node ended by itself: {node.log()[-3000:]}"
+        return point
     node.kill()
-    return "at start" if at_start and not point else "at a moment"
+    return "at start" if at_start else "at a moment"
 
 
 def values(dataset):
@@ -125,13 +137,12 @@ def evidence(reports):
     return set().union(*named.values()) if named else set()
 
 
-def find_losses(node, room, logs):
+def find_losses(node, room, states, logs):
     """What was acknowledged and is not in the node bit for bit, or not in the reports and overlays of every archive."""
     lost = []
     stored = collections.defaultdict(list)
     for path in (node.directory / "store" / "objects").rglob("*.dcm"):
         stored[path.name.rsplit(".", 2)[0]].append(path)
-    states = {i["sop_instance_uid"]: i["state"] for study in room.studies for i in node.instances(study)}
     for uid in sorted(room.acknowledged()):
         sent = values(pydicom.dcmread(room.images[uid]))
         if not any(values(pydicom.dcmread(path)) == sent for path in stored[uid]):
@@ -145,6 +156,15 @@ def find_losses(node, room, logs):
             if states.get(uid) == "analysed" and uid not in drawn:
                 lost.append(f"{uid} has no overlay at {name}")
     return lost + [line for line in node.log().splitlines() if "event=data_loss" in line]
+
+
+def states_of_images(node, room):
+    states = {}
+    for study in room.studies if node.process.poll() is None else []:
+        status, body = node.get(f"/api/studies/{study}")
+        for instance in json.loads(body)["instances"] if status == 200 else []:
+            states[instance["sop_instance_uid"]] = instance["state"]
+    return states
 
 
 def without_end(node, room):
@@ -164,20 +184,22 @@ def run(directory, kills, seed, say):
         try:
             for number in range(1, kills + 1):
                 died[kill_once(node, room, draw)] += 1
+                storescp.runs() and orthanc.runs()
                 say(f"kill {number} of {kills}: {len(room.acknowledged())} of {len(room.images)} images acknowledged, "
                     f"{len(list(storescp.directory.iterdir()))} objects at storescp")
             node.environment = {}
             node.start()
             room.finish()
-            wait_until(lambda: not without_end(node, room), "every study at an end", 600)
+            wait_until(lambda: storescp.runs() and orthanc.runs() and not without_end(node, room),
+                       "every study at an end", 300)
         except AssertionError as error:
             print(f"crashtest: {error}", file=sys.stderr)
         finally:
             room.stop()
-            endless = without_end(node, room)
+            endless, states = without_end(node, room), states_of_images(node, room)
             stopped = node.stop()
         logs = {"storescp": storescp.log(), "orthanc": orthanc.log()}
-        lost = find_losses(node, room, logs)
+        lost = find_losses(node, room, states, logs)
     doubled, resent = [], 0
     for name, log in logs.items():
         doubles, resends = count_doubles(log)

@@ -4,6 +4,7 @@ Everything listens on loopback and on ports found free; a test that loses the ra
 to wait: wait_until() polls a condition and names it when it does not come.
 """
 import collections
+import functools
 import hashlib
 import json
 import os
@@ -246,12 +247,18 @@ def fresh_uid():
     return f"2.25.{uuid.uuid4().int}"
 
 
+@functools.cache
+def plain_radiograph():
+    """The path of a committed CR in Explicit VR Little Endian."""
+    for path in sorted(RADIOGRAPHS.rglob("*.dcm")):
+        dataset = pydicom.dcmread(path, stop_before_pixels=True)
+        if dataset.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1" and dataset.Modality == "CR":
+            return path
+
+
 def small_image(body_part="KNEE", study=None, seed=0, side=96):
     """A tiny CR of random pixels, in a study of its own unless one is named: for tests that need many."""
-    source = next(p for p in sorted(RADIOGRAPHS.rglob("*.dcm"))
-                  if pydicom.dcmread(p, stop_before_pixels=True).file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
-                  and pydicom.dcmread(p, stop_before_pixels=True).Modality == "CR")
-    dataset = pydicom.dcmread(source)
+    dataset = pydicom.dcmread(plain_radiograph())
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = fresh_uid()
     dataset.StudyInstanceUID = study or fresh_uid()
     dataset.SeriesInstanceUID = fresh_uid()
