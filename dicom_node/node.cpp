@@ -45,6 +45,7 @@ struct Node::Impl {
   bool stopped = false;
 
   Status check_invariants(storage::FileSystem& file_system);
+  Status set_destinations();
   Status ready() const;
 };
 
@@ -61,6 +62,19 @@ Status Node::Impl::check_invariants(storage::FileSystem& file_system) {
   for (const std::string& key : check.orphans) {
     spdlog::warn("event=orphan_deleted file={} reason=\"no row: nobody was told Success\"", key);
     NODE_RETURN_IF_ERROR(spool->remove(key));
+  }
+  return ok_status();
+}
+
+Status Node::Impl::set_destinations() {
+  std::vector<std::string> names;
+  for (const config::PeerConfig& peer : config.delivery.peers) {
+    if (peer.port != 0) names.push_back(peer.name);
+  }
+  NODE_ASSIGN_OR_RETURN(const auto parked, store->set_destinations(names));
+  for (const auto& [destination, deliveries] : parked) {
+    spdlog::warn("event=deliveries_parked destination={} deliveries={} reason=\"{}\"", destination, deliveries,
+                 storage::kNoSuchDestination);
   }
   return ok_status();
 }
@@ -111,6 +125,7 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
                                     .region_head = config.report.region_head,
                                     .models = std::move(models)}));
   impl->retention = operate::RetentionWorker::start(config.storage, clock, *impl->spool, *impl->store);
+  NODE_RETURN_IF_ERROR(impl->set_destinations());
   for (const config::PeerConfig& peer : config.delivery.peers) {
     if (peer.port == 0) continue;  // It only sends to us.
     impl->deliveries.push_back(deliver::DeliveryWorker::start(config.delivery, peer, *impl->spool, *impl->store));

@@ -96,6 +96,7 @@ class ReadOnlyStudyStore : public SqliteStudyReader {
                              const std::string&) override {
     return refused();
   }
+  Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>&) override { return refused(); }
   Status release_delivery(std::int64_t) override { return refused(); }
   Status retry_study(const Uid&) override { return refused(); }
   Result<PurgedFiles> purge(const PurgeLimits&, int) override { return refused(); }

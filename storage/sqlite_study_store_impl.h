@@ -59,6 +59,7 @@ class SqliteStudyStore : public SqliteStudyReader {
   Status finish_delivery(ClaimToken token, const DeliveryOutcome& outcome) override;
   Status postpone_deliveries(const std::string& destination, const std::vector<ClaimToken>& tokens,
                              std::chrono::milliseconds retry_in, const std::string& text) override;
+  Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>& names) override;
   Status release_delivery(std::int64_t id) override;
   Status retry_study(const Uid& study_instance_uid) override;
   Result<PurgedFiles> purge(const PurgeLimits& limits, int files_max) override;
@@ -106,6 +107,8 @@ class SqliteStudyStore : public SqliteStudyReader {
   Status refresh_rest(Transaction& transaction, std::int64_t study);
   Result<std::vector<StoredFile>> purge_study(Transaction& transaction, bool originals, std::int64_t study,
                                               int files_max);
+  Result<std::map<std::string, int>> park_elsewhere(Transaction& transaction, std::optional<std::int64_t> study);
+  Status release_parked_elsewhere(Transaction& transaction);
   Status refresh_blocked(Transaction& transaction, std::int64_t study, const std::string& destination);
   Result<Look> look_for_instances(Transaction& transaction, int max, std::vector<ClaimedInstance>& claimed);
   Result<Look> look_for_study(Transaction& transaction, std::optional<ReadyStudy>& ready);
@@ -128,6 +131,7 @@ class SqliteStudyStore : public SqliteStudyReader {
   std::map<std::uint64_t, std::int64_t> associations_;          // The study that each holds open.
   std::map<std::int64_t, std::int64_t> study_not_before_;       // From release_study(): study -> due.
   std::map<std::string, std::int64_t> destination_not_before_;  // From postpone_deliveries(): destination -> due.
+  std::optional<std::string> destinations_;                     // From set_destinations(): "\npacs\narchive\n".
   std::optional<std::int64_t> suspect_;                         // Last instance that was claimed to be alone.
   bool others_wait_ = false;                                    // For all instance claims to end, for its sake.
   GroupCommit writer_;                                          // Last: its thread ends before what it uses.

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 
 #include "storage/sqlite_study_store_impl.h"
 
@@ -119,6 +120,8 @@ Status SqliteStudyStore::finish_study(ClaimToken token, const std::vector<Result
     NODE_RETURN_IF_ERROR(
         Query(database, "UPDATE study SET state = 2, finished_at = ?2, results = 1 WHERE id = ?1", *study, now())
             .run());
+    // An image that was routed by an older configuration may name a destination that is gone.
+    NODE_RETURN_IF_ERROR(park_elsewhere(transaction, *study).status());
     study_claims_.drop(transaction, *study);
     return refresh_rest(transaction, *study);
   });
@@ -267,6 +270,52 @@ Status SqliteStudyStore::postpone_deliveries(const std::string& destination, con
     signal_on_commit(transaction, deliveries_at(destination));
     return ok_status();
   });
+}
+
+Result<std::map<std::string, int>> SqliteStudyStore::set_destinations(const std::vector<std::string>& names) {
+  std::map<std::string, int> parked;
+  Status set = writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
+    destinations_ = "\n" + queries::join_lines(names) + "\n";  // Needs no undoing: the caller does not go on.
+    NODE_ASSIGN_OR_RETURN(parked, park_elsewhere(transaction, std::nullopt));
+    return release_parked_elsewhere(transaction);
+  });
+  if (!set.ok()) return set.within("set destinations");
+  return parked;
+}
+
+// PARKED holds a study back from retention as PENDING does, so rest_since stays as it is. Nor is refresh_blocked()
+// needed: what waits at a destination that is gone is parked with what it waits for.
+Result<std::map<std::string, int>> SqliteStudyStore::park_elsewhere(Transaction& transaction,
+                                                                    std::optional<std::int64_t> study) {
+  std::map<std::string, int> parked;
+  if (!destinations_) return parked;
+  Query rows(transaction.database,
+             "UPDATE delivery SET state = 2, peer_status = NULL, text = ?2 WHERE state = 0 AND "
+             "(?3 IS NULL OR study_id = ?3) AND instr(?1, char(10) || destination || char(10)) = 0 "
+             "RETURNING destination",
+             *destinations_, kNoSuchDestination, study);
+  while (rows.next()) ++parked[rows.text()];
+  NODE_RETURN_IF_ERROR(rows.status());
+  return parked;
+}
+
+Status SqliteStudyStore::release_parked_elsewhere(Transaction& transaction) {
+  std::set<std::pair<std::int64_t, std::string>> released;  // Study and destination.
+  Query rows(transaction.database,
+             "UPDATE delivery SET state = 0, attempts = 0, delayed = 0, delay_ms = 0, due_at = ?3, released_at = ?3, "
+             "text = '' WHERE state = 2 AND text = ?2 AND instr(?1, char(10) || destination || char(10)) > 0 "
+             "RETURNING study_id, destination",
+             *destinations_, kNoSuchDestination, due_now());
+  while (rows.next()) {
+    const std::int64_t study = rows.integer();
+    released.emplace(study, rows.text());
+  }
+  NODE_RETURN_IF_ERROR(rows.status());
+  for (const auto& [study, destination] : released) {
+    NODE_RETURN_IF_ERROR(refresh_blocked(transaction, study, destination));
+    signal_on_commit(transaction, deliveries_at(destination));
+  }
+  return ok_status();
 }
 
 Status SqliteStudyStore::release_delivery(std::int64_t id) {

@@ -15,6 +15,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -200,6 +201,8 @@ struct PurgedFiles {
   std::vector<StoredFile> originals{}, results{};
 };
 
+inline constexpr const char* kNoSuchDestination = "its destination is not in the configuration";
+
 class StudyStore {
  public:
   virtual ~StudyStore() = default;
@@ -259,6 +262,10 @@ class StudyStore {
   // released a delivery there. Tokens that are no longer held change nothing.
   virtual Status postpone_deliveries(const std::string& destination, const std::vector<ClaimToken>& tokens,
                                      std::chrono::milliseconds retry_in, const std::string& text) = 0;
+  // Says which destinations there are. What is PENDING for another, now or later, is PARKED with kNoSuchDestination, so
+  // that nothing waits without a word; what was parked so comes due again once its destination is back. Returns how
+  // many were parked, by destination. [synced]
+  virtual Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>& names) = 0;
   // PARKED to PENDING, due now, its attempts and its time counted anew. Errors: kNotFound (no such id),
   // kInvalidArgument (not parked, or its object is deleted). [synced]
   virtual Status release_delivery(std::int64_t id) = 0;

@@ -13,7 +13,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import evt
 
-from harness import Node, Pacs, free_port, fresh_uid, send, small_image, wait_until
+from harness import DEMO, Node, Pacs, free_port, fresh_uid, send, small_image, wait_until
 
 TOKEN = "integration-token"
 
@@ -155,6 +155,46 @@ class Hostile(Pacs):
                 self.release.wait(60)  # Longer than the node waits.
             return 0x0000
         return super()._store(event)
+
+
+def test_stored_bytes_that_changed_are_sent_to_nobody_and_the_node_is_not_ready(tmp_path, settings):
+    [damaged] = images(1)
+    with Node(tmp_path / "node", settings) as node:  # Its PACS is not there yet.
+        assert send(node, [damaged]) == [0]
+        wait_until(lambda: "event=destination_down" in node.log(), "the PACS was asked for")
+        assert node.get("/readyz")[0] == 200
+        [path] = (tmp_path / "node" / "store" / "objects").rglob("*.dcm")
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        with Pacs(port=node.settings["peers.pacs.port"]) as pacs:
+            wait_until(lambda: by_object(node)[str(damaged.SOPInstanceUID)]["state"] == "parked", "the delivery is parked")
+            assert not pacs.log
+        status, reason = node.get("/readyz")
+        assert status == 503 and "not as they were stored" in reason
+        assert "event=data_loss" in node.log()
+
+
+def test_what_waits_for_a_destination_that_was_taken_out_is_parked_in_words_until_it_is_back(tmp_path, settings):
+    node = Node(tmp_path / "node", settings).start()
+    try:
+        assert send(node, images(1)) == [0]
+        wait_until(node.deliveries, "a delivery waits")
+        assert node.stop() == 0
+        before = node.config, node.settings
+        renamed = tmp_path / "renamed.yaml"
+        renamed.write_text(DEMO.read_text().replace("pacs", "archive").replace("demo/", f"{DEMO.parent}/demo/"))
+        node.config = renamed
+        node.settings = {key: value for key, value in node.settings.items() if "pacs" not in f"{key} {value}"}
+        node.start()
+        [delivery] = node.deliveries()
+        assert delivery["state"] == "parked" and delivery["text"] == "its destination is not in the configuration"
+        assert "event=deliveries_parked destination=pacs deliveries=1" in node.log()
+        assert node.stop() == 0
+        node.config, node.settings = before
+        with Pacs(port=node.settings["peers.pacs.port"]):
+            node.start()
+            wait_until(lambda: delivered(node, 1), "and is delivered once it is back")
+    finally:
+        node.stop()
 
 
 @pytest.mark.parametrize("how", ["abort", "close", "hang"])

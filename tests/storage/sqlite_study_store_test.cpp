@@ -48,6 +48,10 @@ TEST_F(SqliteStudyStoreTest, WhatAPeerIsToldIsSyncedFirst) {
   EXPECT_TRUE(synced()) << "finish_delivery";
   ASSERT_TRUE(store_->release_delivery(deliveries[0].id).ok());
   EXPECT_TRUE(synced()) << "release_delivery";
+  ASSERT_TRUE(store_->set_destinations({}).ok());
+  EXPECT_TRUE(synced()) << "set_destinations";
+  ASSERT_TRUE(store_->set_destinations({"pacs"}).ok());
+  EXPECT_TRUE(synced()) << "set_destinations";
   ASSERT_TRUE(store_->postpone_deliveries("pacs", {claim_deliveries()[0].token}, kNoWait, "down").ok());
   EXPECT_FALSE(synced()) << "postpone_deliveries";
   ASSERT_TRUE(store_->retry_study(uid("1.2.1")).ok());

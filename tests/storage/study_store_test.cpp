@@ -824,6 +824,41 @@ TEST_P(StudyStoreContract, AParkedImageObjectHoldsNoReportBackAndAReleasedOneDoe
   EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.9.1.1"));
 }
 
+TEST_P(StudyStoreContract, WhatIsForADestinationThatIsGoneIsParkedInWordsUntilItIsBack) {
+  NewInstance given = image(1, 1);
+  given.route.forward_to = {"gone"};
+  add(given);
+  EXPECT_EQ(*store_->set_destinations({"pacs"}), (std::map<std::string, int>{{"gone", 1}}));
+  EXPECT_THAT(claim_deliveries("gone"), SizeIs(0));
+  const auto parked = *store_->list_deliveries(DeliveryState::kParked, 0, 10);
+  ASSERT_THAT(parked, SizeIs(1));
+  EXPECT_EQ(parked[0].text, kNoSuchDestination);
+
+  analyse_all();  // Routed before its destination was taken out.
+  const auto ready = close_and_claim();
+  ASSERT_TRUE(store_
+                  ->finish_study(ready->token, {result("1.2.5", "sc", *ready), result("1.2.8", "sr", *ready)},
+                                 {{"gone", uid("1.2.5"), DeliveryStage::kImageObject},
+                                  {"gone", uid("1.2.8"), DeliveryStage::kReport},
+                                  {"pacs", uid("1.2.5"), DeliveryStage::kImageObject}})
+                  .ok());
+  EXPECT_EQ(store_->stats().deliveries_parked, 3);
+  EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.5"));
+
+  restart();
+  EXPECT_THAT(*store_->set_destinations({"pacs", "gone"}), SizeIs(0));
+  EXPECT_THAT(uids(claim_deliveries("gone")), ElementsAre("1.2.1.1", "1.2.5")) << "the report waits for the overlay";
+  EXPECT_EQ(store_->stats().deliveries_parked, 0);
+}
+
+TEST_P(StudyStoreContract, WhatAPersonMustSeeStaysParkedWhenDestinationsAreSaid) {
+  finish_one(1);
+  ASSERT_TRUE(
+      store_->finish_delivery(claim_deliveries()[0].token, {DeliveryState::kParked, kNoWait, 0xA900, "no"}).ok());
+  EXPECT_THAT(*store_->set_destinations({"pacs"}), SizeIs(0));
+  EXPECT_EQ(store_->stats().deliveries_parked, 1);
+}
+
 TEST_P(StudyStoreContract, AKeyObjectWaitsForTheReport) {
   add(image(1, 1));
   analyse_all();

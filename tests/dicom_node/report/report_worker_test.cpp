@@ -82,6 +82,7 @@ class ScriptedStore : public storage::StudyStore {
                              const std::string&) override {
     return none();
   }
+  Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>&) override { return none(); }
   Status release_delivery(std::int64_t) override { return none(); }
   Result<std::vector<storage::StudySummary>> list_studies(std::optional<storage::StudyState>, int, int) override {
     return none();
