@@ -227,8 +227,10 @@ def send(node, datasets, calling="XRAY1", transfer_syntax=None):
             ae.add_requested_context(dataset.SOPClassUID, syntax)
     association = ae.associate("127.0.0.1", node.port, ae_title="SKELEX")
     assert association.is_established, "no association"
-    statuses = [association.send_c_store(dataset) for dataset in datasets]
-    association.release()
+    try:
+        statuses = [association.send_c_store(dataset) for dataset in datasets]
+    finally:  # pynetdicom raises for what it cannot encode; an association left open would hold one of the node's slots.
+        association.release()
     return [status.Status if "Status" in status else None for status in statuses]
 
 
