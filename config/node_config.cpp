@@ -43,6 +43,11 @@ bool is_address(const std::string& text) {
   return inet_pton(AF_INET, text.c_str(), &scratch) == 1 || inet_pton(AF_INET6, text.c_str(), &scratch) == 1;
 }
 
+std::string uid_problem(const std::string& text) {
+  static const std::regex kUid("(0|[1-9][0-9]*)([.](0|[1-9][0-9]*))+");
+  return text.size() <= 64 && std::regex_match(text, kUid) ? "" : in_quotes(text) + " is no UID";
+}
+
 void read_node(Section node, ReceiveConfig& receive) {
   node.ae_title("ae_title", receive.ae_title);
   if (node.text("bind", receive.bind) && !is_address(receive.bind)) {
@@ -53,8 +58,12 @@ void read_node(Section node, ReceiveConfig& receive) {
   node.integer("associations_max", receive.associations_max, 1, 1000);
   node.integer("associations_per_host_max", receive.associations_per_host_max, 1, 1000);
   node.boolean("accept_unknown", receive.accept_unknown);
+  node.boolean("check_hosts", receive.check_hosts);
+  node.words("more_sop_classes", receive.more_sop_classes, uid_problem);
+  node.words("transfer_syntaxes", receive.transfer_syntaxes, uid_problem);
   node.duration("acse_timeout", receive.acse_timeout, seconds(1), minutes(10));
   node.duration("dimse_timeout", receive.dimse_timeout, seconds(1), hours(1));
+  node.duration("message_timeout", receive.message_timeout, seconds(1), hours(24));
   node.duration("stop_grace", receive.stop_grace, seconds(0), minutes(10));
   node.bytes("object_bytes_max", receive.object_bytes_max, kMiB, 64 * 1024 * kMiB);
 }
@@ -97,6 +106,7 @@ void read_peers(Section& root, std::vector<PeerConfig>& peers) {
     }
     section.duration("study_quiet_period", peer.study_quiet_period, milliseconds(100), hours(24));
     section.boolean("whole_study_per_association", peer.whole_study_per_association);
+    section.integer("associations_max", peer.associations_max, 1, 1000);
     peers.push_back(std::move(peer));
   });
 }

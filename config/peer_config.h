@@ -15,6 +15,7 @@ struct PeerConfig {
   std::uint16_t port = 0;                                  // 0: it only sends to us.
   std::chrono::milliseconds study_quiet_period{10'000};    // A study of its is closed after so long without an image.
   bool whole_study_per_association = false;
+  int associations_max = 0;                                // At once; 0: as many as its host may have.
 };
 
 struct ReceiveConfig {
@@ -24,8 +25,12 @@ struct ReceiveConfig {
   int associations_max = 32;
   int associations_per_host_max = 16;
   bool accept_unknown = false;                           // Calling AE titles that are no peer's.
+  bool check_hosts = false;                              // A peer with a host may call from there only.
+  std::vector<std::string> more_sop_classes;             // UIDs accepted beside the node's own, to store and forward.
+  std::vector<std::string> transfer_syntaxes;            // UIDs preferred over the sender's order, best first.
   std::chrono::seconds acse_timeout{30};
-  std::chrono::seconds dimse_timeout{60};
+  std::chrono::seconds dimse_timeout{60};                // Between two parts of a message, and between two messages.
+  std::chrono::seconds message_timeout{600};             // Of one message, from its first byte to its answer.
   std::chrono::seconds stop_grace{10};                   // For associations in progress at a stop.
   std::uint64_t object_bytes_max = 1024ull * 1024 * 1024;
   bool keep_first_on_conflict = false;                   // storage.conflict

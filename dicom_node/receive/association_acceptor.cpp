@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+#include "dicom_node/receive/rejection.h"
+
 namespace node::receive {
 namespace {
 
@@ -31,8 +33,8 @@ using std::chrono::milliseconds;
 constexpr std::size_t kPduHeaderBytes = 6;
 constexpr std::size_t kRequestBytesMin = kPduHeaderBytes + 68;  // Up to the variable items.
 constexpr unsigned char kAssociateRq = 0x01;
-// Result 2 transient, source 3 service provider (presentation), reason 2 local limit exceeded.
-constexpr std::array<unsigned char, 10> kLocalLimitExceeded = {0x03, 0, 0, 0, 0, 4, 0, 2, 3, 2};
+constexpr std::array<unsigned char, 10> kLocalLimitExceeded = {
+    0x03, 0, 0, 0, 0, 4, 0, kTooManyAssociations.result, kTooManyAssociations.source, kTooManyAssociations.reason};
 constexpr milliseconds kRejectLinger{2'000};  // For the peer to read the rejection and close.
 constexpr milliseconds kLookAgain{20};
 constexpr milliseconds kAcceptAgain{100};

@@ -7,6 +7,7 @@
 //            is answered".
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -32,6 +33,20 @@ inline constexpr std::uint16_t kOutOfResources = 0xA700;
 inline constexpr std::uint16_t kDataSetMismatch = 0xA900;
 inline constexpr std::uint16_t kCannotUnderstand = 0xC000;
 inline constexpr std::uint16_t kOtherPixelsUnderKnownUid = 0xC001;
+
+struct StoreStatus {
+  std::uint16_t status;
+  std::string_view meaning;
+};
+inline constexpr std::array kStoreStatuses = {
+    StoreStatus{kSuccess, "Success: the object and its route are durable"},
+    StoreStatus{kProcessingFailure, "Failure: the store of the node failed"},
+    StoreStatus{kSopClassNotSupported, "Failure: the SOP class was not accepted for this presentation context"},
+    StoreStatus{kOutOfResources, "Failure: out of disk space, stopping, or larger than node.object_bytes_max"},
+    StoreStatus{kDataSetMismatch, "Failure: UIDs missing, invalid, or other than those of the command"},
+    StoreStatus{kCannotUnderstand, "Failure: not parsable up to the pixel data"},
+    StoreStatus{kOtherPixelsUnderKnownUid, "Failure: the UID is held with other pixels"},
+};
 
 enum class Outcome {
   kStored,       // New.

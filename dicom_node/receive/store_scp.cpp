@@ -1,11 +1,9 @@
 #include "dicom_node/receive/store_scp.h"
 
 #include <dcmtk/config/osconfig.h>
-#include <dcmtk/dcmdata/dcostrma.h>
 #include <dcmtk/dcmdata/dctk.h>
 #include <dcmtk/dcmnet/assoc.h>
 #include <dcmtk/dcmnet/dimse.h>
-#include <dcmtk/dcmnet/dul.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
@@ -15,10 +13,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <exception>
-#include <limits>
 #include <list>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -28,7 +27,9 @@
 #include "dicom_node/receive/association_acceptor.h"
 #include "dicom_node/receive/command_set.h"
 #include "dicom_node/receive/intake.h"
+#include "dicom_node/receive/pdu_reader.h"
 #include "dicom_node/receive/presentation_contexts.h"
+#include "dicom_node/receive/rejection.h"
 
 namespace node::receive {
 namespace {
@@ -36,8 +37,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr int kPeerClosesSeconds = 5;  // After a rejection or a release.
+constexpr milliseconds kPeerCloses{5'000};
 constexpr std::size_t kLogTextMax = 64;
+constexpr std::array<unsigned char, 10> kReleaseRp = {0x06, 0, 0, 0, 0, 4};  // DCMTK has not seen the request.
+static_assert(kPduBytesMax <= ASC_MAXIMUMPDUSIZE);
 
 // What a peer wrote, fit for one key=value.
 std::string printable(std::string_view text) {
@@ -87,44 +90,33 @@ void cut(int socket) {
   ::shutdown(socket, SHUT_RDWR);
 }
 
+// DCMTK's own is of the process: one value for whoever calls and whomever we call.
+void bound_writes(int socket, std::chrono::seconds timeout) {
+  const timeval time{timeout.count(), 0};
+  ::setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
+}
+
 // Takes a data set's bytes as they come. What cannot be kept (too large, disk full) is swallowed, so that the peer's
-// message still ends where it should and can be answered; DCMTK 3.6.7's own way out of a failed write waits for a
-// fragment that may never come. Far beyond the limit the connection is cut.
-class DataSetWriter final : public DcmConsumer {
+// message still ends where it should and can be answered.
+class DataSetWriter {
  public:
   // `file`: nullptr to swallow everything.
-  DataSetWriter(storage::IncomingFile* file, std::uint64_t bytes_max, int socket)
-      : file_(file), bytes_max_(bytes_max), socket_(socket) {}
+  DataSetWriter(storage::IncomingFile* file, std::uint64_t bytes_max) : file_(file), bytes_max_(bytes_max) {}
 
+  void write(std::string_view bytes) {
+    bytes_ += bytes.size();
+    if (file_ != nullptr && written_.ok() && !too_large()) written_ = file_->append(bytes.data(), bytes.size());
+  }
   std::uint64_t bytes() const { return bytes_; }
   bool too_large() const { return bytes_ > bytes_max_; }
+  bool endless() const { return bytes_ / 2 > bytes_max_; }
   const Status& written() const { return written_; }
-
-  OFBool good() const override { return OFTrue; }
-  OFCondition status() const override { return EC_Normal; }
-  OFBool isFlushed() const override { return OFTrue; }
-  offile_off_t avail() const override { return std::numeric_limits<offile_off_t>::max(); }
-  offile_off_t write(const void* bytes, offile_off_t size) override {
-    bytes_ += static_cast<std::uint64_t>(size);
-    if (file_ != nullptr && written_.ok() && !too_large()) {
-      written_ = file_->append(bytes, static_cast<std::size_t>(size));
-    }
-    if (bytes_ / 2 > bytes_max_) cut(socket_);
-    return size;
-  }
-  void flush() override {}
 
  private:
   storage::IncomingFile* const file_;
   const std::uint64_t bytes_max_;
-  const int socket_;
   std::uint64_t bytes_ = 0;
   Status written_;
-};
-
-class DataSetStream final : public DcmOutputStream {
- public:
-  explicit DataSetStream(DataSetWriter& writer) : DcmOutputStream(&writer) {}
 };
 
 // Which descriptor DCMTK takes as an accepted connection is one global of the process, read while it reads the request:
@@ -153,8 +145,8 @@ struct DcmtkAssociation {
     dcmExternalSocketHandle.set(descriptor);
     OFCondition condition = ASC_initializeNetwork(NET_ACCEPTOR, 0, timeout_s, &network);
     if (condition.good()) {
-      condition = ASC_receiveAssociation(network, &association, ASC_MAXIMUMPDUSIZE, nullptr, nullptr, OFFalse,
-                                         DUL_NOBLOCK, timeout_s);
+      condition = ASC_receiveAssociation(network, &association, kPduBytesMax, nullptr, nullptr, OFFalse, DUL_NOBLOCK,
+                                         timeout_s);
     }
     dcmExternalSocketHandle.set(-1);
     // Failed before there was a connection object that closes it.
@@ -163,46 +155,26 @@ struct DcmtkAssociation {
   }
 };
 
-enum class Ending { kReleased, kPeerAborted, kPeerGone, kTimeout, kStopping, kProtocol };
-
-std::string_view to_string(Ending ending) {
-  switch (ending) {
-    case Ending::kReleased: return "released";
-    case Ending::kPeerAborted: return "peer_aborted";
-    case Ending::kPeerGone: return "peer_gone";
-    case Ending::kTimeout: return "timeout";
-    case Ending::kStopping: return "stopping";
-    case Ending::kProtocol: return "protocol_error";
-  }
-  return "unknown";
-}
-
-Ending ending_of(const OFCondition& condition) {
-  if (condition == DUL_PEERREQUESTEDRELEASE) return Ending::kReleased;
-  if (condition == DUL_PEERABORTEDASSOCIATION) return Ending::kPeerAborted;
-  if (condition == DIMSE_NODATAAVAILABLE || condition == DUL_READTIMEOUT) return Ending::kTimeout;
-  if (condition == DUL_NETWORKCLOSED || condition == DIMSE_READPDVFAILED) return Ending::kPeerGone;
-  return Ending::kProtocol;
-}
-
 }  // namespace
 
 struct StoreScp::Impl {
   struct Association {
     std::uint64_t number = 0;
     std::string host;
-    int socket = -1;  // Ours beside DCMTK's own, to wait on and to cut; of the mutex once the thread runs.
+    std::string peer;  // Its name in the configuration, once it is known.
+    int socket = -1;   // Ours beside DCMTK's own, to wait on and to cut; of the mutex once the thread runs.
     bool done = false;
     std::thread thread;
   };
   // One association at work: what its thread needs and nobody else sees.
   struct Session {
+    Association& own;
     std::uint64_t number = 0;
-    int socket = -1;
     Sender sender{};
     bool whole_study = false;  // The peer sends a study in one association.
     bool brought = false;      // Something new.
     T_ASC_Association* association = nullptr;
+    PduReader reader;
   };
 
   Impl(const config::ReceiveConfig& config_in, storage::Spool& spool_in, storage::StudyStore& store_in,
@@ -230,17 +202,21 @@ struct StoreScp::Impl {
 
   bool admit(int socket, const std::string& host);
   void serve(Association& own, std::uint64_t number, const std::string& host, int socket);
-  void run(std::uint64_t number, const std::string& host, int socket);
+  void run(Association& own, std::uint64_t number, const std::string& host, int socket);
+  void await_close(int socket) const;
   void end(std::uint64_t number, bool whole_study);
   const config::PeerConfig* find_peer(const std::string& calling, const std::string& host) const;
+  bool has_room_for(Session& session, const config::PeerConfig* peer);
   bool accept_request(Session& session, const std::string& host);
   Ending answer_requests(Session& session);
-  OFCondition next_pdv(Session& session, bool between_requests, DUL_PDV& pdv);
-  Result<Command> read_command(Session& session, T_ASC_PresentationContextID& context, Ending& ending);
-  OFCondition store(Session& session, T_ASC_PresentationContextID context, const Command& command);
-  IntakeAnswer receive(Session& session, const T_ASC_PresentationContext& context, const Command& command,
-                       OFCondition& condition);
+  std::optional<Command> read_command(Session& session, std::uint8_t& context);
+  bool is_sent(Session& session, const OFCondition& condition);
+  bool answer_echo(Session& session, std::uint8_t context, const Command& command);
+  bool store(Session& session, std::uint8_t context, const Command& command);
+  bool receive(Session& session, const T_ASC_PresentationContext& context, const Command& command,
+               IntakeAnswer& answer);
   void count(const IntakeAnswer& answer);
+  void end_associations();
   bool is_stopping() const {
     MutexLock lock(mutex);
     return stopping;
@@ -281,7 +257,7 @@ bool StoreScp::Impl::admit(int socket, const std::string& host) {
 
 void StoreScp::Impl::serve(Association& own, std::uint64_t number, const std::string& host, int socket) {
   try {
-    run(number, host, socket);
+    run(own, number, host, socket);
   } catch (const std::exception& error) {
     spdlog::error("event=association_failed association={} host={} reason=\"{}\"", number, host, error.what());
     end(number, /*whole_study=*/false);
@@ -300,7 +276,13 @@ void StoreScp::Impl::end(std::uint64_t number, bool whole_study) {
                ended.message());
 }
 
-void StoreScp::Impl::run(std::uint64_t number, const std::string& host, int socket) {
+// After a rejection or a release the peer closes, PS3.8 state 13: a connection closed from here may lose the answer.
+void StoreScp::Impl::await_close(int socket) const {
+  pollfd descriptors[2] = {{socket, POLLIN, 0}, {stop_event, POLLIN, 0}};
+  ::poll(descriptors, 2, static_cast<int>(kPeerCloses.count()));
+}
+
+void StoreScp::Impl::run(Association& own, std::uint64_t number, const std::string& host, int socket) {
   DcmtkAssociation dcmtk;
   const int descriptor = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
   if (descriptor < 0) return;
@@ -312,16 +294,17 @@ void StoreScp::Impl::run(std::uint64_t number, const std::string& host, int sock
     ++counts.rejected_other_total;
     return;
   }
-  Session session{.number = number, .socket = socket, .association = dcmtk.association};
-  if (!accept_request(session, host)) {
-    ASC_dropSCPAssociation(dcmtk.association, kPeerClosesSeconds);
-    return;
-  }
+  bound_writes(socket, std::min(config.dimse_timeout, config.message_timeout));
+  Session session{.own = own,
+                  .number = number,
+                  .association = dcmtk.association,
+                  .reader = {socket, stop_event, {kPduBytesMax, config.dimse_timeout, config.message_timeout}}};
+  if (!accept_request(session, host)) return await_close(socket);
   const Ending ending = answer_requests(session);
   if (session.brought) end(number, session.whole_study && ending == Ending::kReleased);
   if (ending == Ending::kReleased) {
-    ASC_acknowledgeRelease(dcmtk.association);
-    ASC_dropSCPAssociation(dcmtk.association, kPeerClosesSeconds);
+    ::send(socket, kReleaseRp.data(), kReleaseRp.size(), MSG_NOSIGNAL);
+    await_close(socket);
   } else if (ending != Ending::kPeerAborted && ending != Ending::kPeerGone) {
     // DCMTK would read on for as long as the peer sends; what it has to say is of no interest any more.
     ::shutdown(socket, SHUT_RD);
@@ -348,6 +331,17 @@ const config::PeerConfig* StoreScp::Impl::find_peer(const std::string& calling, 
   return nullptr;
 }
 
+// Whether one more association fits beside those that its peer has.
+bool StoreScp::Impl::has_room_for(Session& session, const config::PeerConfig* peer) {
+  MutexLock lock(mutex);
+  const auto of_peer = std::count_if(associations.begin(), associations.end(), [&session](const Association& other) {
+    return !other.done && other.peer == session.sender.name;
+  });
+  if (peer != nullptr && peer->associations_max > 0 && of_peer >= peer->associations_max) return false;
+  session.own.peer = session.sender.name;
+  return true;
+}
+
 bool StoreScp::Impl::accept_request(Session& session, const std::string& host) {
   T_ASC_Parameters& parameters = *session.association->params;
   char calling_text[DUL_LEN_TITLE + 1] = {}, called_text[DUL_LEN_TITLE + 1] = {}, context_text[DUL_LEN_NAME + 1] = {};
@@ -355,39 +349,36 @@ bool StoreScp::Impl::accept_request(Session& session, const std::string& host) {
   ASC_getApplicationContextName(&parameters, context_text, sizeof context_text);
   const std::string calling = trimmed(calling_text), called = trimmed(called_text);
 
-  const auto reject = [&](T_ASC_RejectParametersReason reason, std::string_view words,
-                          std::uint64_t StoreScpStats::*counter) {
-    const T_ASC_RejectParameters rejection{ASC_RESULT_REJECTEDPERMANENT, ASC_SOURCE_SERVICEUSER, reason};
+  const auto reject = [&](const Rejection& why, std::uint64_t StoreScpStats::*counter) {
+    const T_ASC_RejectParameters rejection{static_cast<T_ASC_RejectParametersResult>(why.result),
+                                           static_cast<T_ASC_RejectParametersSource>(why.source),
+                                           static_cast<T_ASC_RejectParametersReason>(why.source << 8 | why.reason)};
     ASC_rejectAssociation(session.association, &rejection);
     spdlog::warn("event=association_rejected association={} host={} calling={} called={} reason=\"{}\"", session.number,
-                 host, printable(calling), printable(called), words);
+                 host, printable(calling), printable(called), why.meaning);
     MutexLock lock(mutex);
     ++(counts.*counter);
     return false;
   };
 
   if (context_text != std::string_view(UID_StandardApplicationContext)) {
-    return reject(ASC_REASON_SU_APPCONTEXTNAMENOTSUPPORTED, "application context not supported",
-                  &StoreScpStats::rejected_other_total);
+    return reject(kWrongApplicationContext, &StoreScpStats::rejected_other_total);
   }
-  if (called != config.ae_title) {
-    return reject(ASC_REASON_SU_CALLEDAETITLENOTRECOGNIZED, "called AE title is not ours",
-                  &StoreScpStats::rejected_called_ae_total);
-  }
+  if (called != config.ae_title) return reject(kWrongCalledAeTitle, &StoreScpStats::rejected_called_ae_total);
   const config::PeerConfig* peer = find_peer(calling, host);
   if (peer == nullptr && !config.accept_unknown) {
-    return reject(ASC_REASON_SU_CALLINGAETITLENOTRECOGNIZED, "calling AE title is no peer's",
-                  &StoreScpStats::rejected_calling_ae_total);
+    return reject(kUnknownCallingAeTitle, &StoreScpStats::rejected_calling_ae_total);
+  }
+  if (config.check_hosts && peer != nullptr && !peer->host.empty() && !resolves_to(peer->host, host)) {
+    return reject(kWrongHost, &StoreScpStats::rejected_calling_ae_total);
   }
   session.sender = peer != nullptr ? Sender{peer->name, peer->study_quiet_period} : Sender{.name = calling};
   session.sender.association = session.number;
   session.whole_study = peer != nullptr && peer->whole_study_per_association;
+  if (!has_room_for(session, peer)) return reject(kTooManyAssociations, &StoreScpStats::rejected_limit_total);
 
-  const int contexts = negotiate(parameters);
-  if (contexts == 0) {
-    return reject(ASC_REASON_SU_NOREASON, "no presentation context is acceptable",
-                  &StoreScpStats::rejected_other_total);
-  }
+  const int contexts = negotiate(parameters, config);
+  if (contexts == 0) return reject(kNothingAcceptable, &StoreScpStats::rejected_other_total);
   const OFCondition acknowledged = ASC_acknowledgeAssociation(session.association);
   if (acknowledged.bad()) {
     spdlog::warn("event=association_failed association={} host={} code={}", session.number, host,
@@ -405,72 +396,78 @@ bool StoreScp::Impl::accept_request(Session& session, const std::string& host) {
 // Until the association ends, one way or another.
 Ending StoreScp::Impl::answer_requests(Session& session) {
   while (true) {
-    T_ASC_PresentationContextID context = 0;
-    Ending ending = Ending::kProtocol;
-    const Result<Command> command = read_command(session, context, ending);
-    if (!command.ok()) {
-      if (ending == Ending::kProtocol) {
-        spdlog::warn("event=protocol_error association={} reason=\"{}\"", session.number, command.status().message());
+    std::uint8_t context = 0;
+    const std::optional<Command> command = read_command(session, context);
+    bool answered = command.has_value();
+    if (answered) {
+      if (command->field == DIMSE_C_ECHO_RQ && !command->has_data_set) {
+        answered = answer_echo(session, context, *command);
+      } else if (command->field == DIMSE_C_STORE_RQ && command->has_data_set) {
+        answered = store(session, context, *command);
+      } else if (command->field != DIMSE_C_CANCEL_RQ) {
+        answered = session.reader.is_protocol_error("an unexpected command");
       }
-      return ending;
     }
-    OFCondition condition;
-    if (command->field == DIMSE_C_ECHO_RQ && !command->has_data_set) {
-      T_DIMSE_C_EchoRQ request{};
-      request.MessageID = command->message_id;
-      OFStandard::strlcpy(request.AffectedSOPClassUID, UID_VerificationSOPClass, sizeof request.AffectedSOPClassUID);
-      condition = DIMSE_sendEchoResponse(session.association, context, &request, STATUS_Success, nullptr);
-      MutexLock lock(mutex);
-      ++counts.echoes_total;
-    } else if (command->field == DIMSE_C_STORE_RQ && command->has_data_set) {
-      condition = store(session, context, *command);
-    } else if (command->field != DIMSE_C_CANCEL_RQ) {
-      spdlog::warn("event=protocol_error association={} reason=\"unexpected command {:#06x}\"", session.number,
-                   command->field);
-      return Ending::kProtocol;
+    if (answered) {
+      session.reader.end_message();
+      continue;
     }
-    if (condition.bad()) return ending_of(condition);
+    if (session.reader.ending() == Ending::kProtocol) {
+      spdlog::warn("event=protocol_error association={} reason=\"{}\"", session.number, session.reader.problem());
+    }
+    return session.reader.ending();
   }
 }
 
-// DCMTK keeps this one to itself. `between_requests`: nothing of a request has come yet, so a stop ends the wait.
-OFCondition StoreScp::Impl::next_pdv(Session& session, bool between_requests, DUL_PDV& pdv) {
-  DUL_ASSOCIATIONKEY** dul = &session.association->DULassociation;
-  if (DUL_NextPDV(dul, &pdv).good()) return EC_Normal;
-  const auto timeout = milliseconds(config.dimse_timeout);
-  pollfd descriptors[2] = {{session.socket, POLLIN, 0}, {stop_event, POLLIN, 0}};
-  const int ready = ::poll(descriptors, between_requests ? 2 : 1, static_cast<int>(timeout.count()));
-  if (ready == 0) return DIMSE_NODATAAVAILABLE;
-  if (descriptors[0].revents == 0) return DUL_NETWORKCLOSED;  // Stopping; the caller knows.
-  const OFCondition condition = DUL_ReadPDVs(dul, nullptr, DUL_NOBLOCK, static_cast<int>(config.dimse_timeout.count()));
-  if (condition != DUL_PDATAPDUARRIVED) return condition;
-  return DUL_NextPDV(dul, &pdv);
-}
-
-Result<Command> StoreScp::Impl::read_command(Session& session, T_ASC_PresentationContextID& context, Ending& ending) {
+// Nothing: the association is over.
+std::optional<Command> StoreScp::Impl::read_command(Session& session, std::uint8_t& context) {
   std::string bytes;
-  DUL_PDV pdv{};
-  do {
-    const OFCondition condition = next_pdv(session, bytes.empty(), pdv);
-    if (condition != EC_Normal) {
-      ending = ending_of(condition);
-      if (ending == Ending::kPeerGone && bytes.empty() && is_stopping()) ending = Ending::kStopping;
-      return unavailable("read a command: " + code_of(condition));
+  PresentationDataValue value;
+  for (bool first = true; first || !value.is_last; first = false) {
+    if (!session.reader.next(value)) return std::nullopt;
+    const char* const problem = !value.is_command                    ? "data without a command"
+                                : !first && value.context != context ? "a command in two contexts"
+                                : bytes.size() + value.fragment.size() > kCommandBytesMax
+                                    ? "a command of unlikely length"
+                                    : nullptr;
+    if (problem != nullptr) {
+      session.reader.is_protocol_error(problem);
+      return std::nullopt;
     }
-    if (pdv.pdvType != DUL_COMMANDPDV) return invalid_argument("data without a command");
-    if (!bytes.empty() && pdv.presentationContextID != context) return invalid_argument("a command in two contexts");
-    if (bytes.size() + pdv.fragmentLength > kCommandBytesMax) return invalid_argument("a command of unlikely length");
-    context = pdv.presentationContextID;
-    bytes.append(static_cast<const char*>(pdv.data), pdv.fragmentLength);
-  } while (!pdv.lastPDV);
-  return parse_command(bytes);
+    context = value.context;
+    bytes.append(value.fragment);
+  }
+  Result<Command> command = parse_command(bytes);
+  if (command.ok()) return *std::move(command);
+  session.reader.is_protocol_error("a command set that cannot be read");
+  return std::nullopt;
 }
 
-OFCondition StoreScp::Impl::store(Session& session, T_ASC_PresentationContextID context_id, const Command& command) {
+// Whether DCMTK could write an answer.
+bool StoreScp::Impl::is_sent(Session& session, const OFCondition& condition) {
+  if (condition.good()) return true;
+  spdlog::warn("event=answer_failed association={} code={}", session.number, code_of(condition));
+  return session.reader.is_over(Ending::kPeerGone);
+}
+
+bool StoreScp::Impl::answer_echo(Session& session, std::uint8_t context, const Command& command) {
+  T_DIMSE_C_EchoRQ request{};
+  request.MessageID = command.message_id;
+  OFStandard::strlcpy(request.AffectedSOPClassUID, UID_VerificationSOPClass, sizeof request.AffectedSOPClassUID);
+  {
+    MutexLock lock(mutex);
+    ++counts.echoes_total;
+  }
+  return is_sent(session, DIMSE_sendEchoResponse(session.association, context, &request, STATUS_Success, nullptr));
+}
+
+// False: the association is over.
+bool StoreScp::Impl::store(Session& session, std::uint8_t context_id, const Command& command) {
   const auto begun = steady_clock::now();
   T_ASC_PresentationContext context{};
-  OFCondition condition = ASC_findAcceptedPresentationContext(session.association->params, context_id, &context);
-  if (condition.bad()) return condition;
+  if (ASC_findAcceptedPresentationContext(session.association->params, context_id, &context).bad()) {
+    return session.reader.is_protocol_error("a context that was not accepted");
+  }
 
   T_DIMSE_C_StoreRQ request{};
   request.MessageID = command.message_id;
@@ -479,8 +476,8 @@ OFCondition StoreScp::Impl::store(Session& session, T_ASC_PresentationContextID 
   OFStandard::strlcpy(request.AffectedSOPInstanceUID, command.sop_instance_uid.c_str(),
                       sizeof request.AffectedSOPInstanceUID);
 
-  const IntakeAnswer answer = receive(session, context, command, condition);
-  if (condition.bad()) return condition;
+  IntakeAnswer answer;
+  if (!receive(session, context, command, answer)) return false;
   count(answer);
   session.brought |= answer.outcome == Outcome::kStored || answer.outcome == Outcome::kCorrection;
 
@@ -488,8 +485,8 @@ OFCondition StoreScp::Impl::store(Session& session, T_ASC_PresentationContextID 
   if (!answer.error_comment.empty()) detail.putAndInsertString(DCM_ErrorComment, answer.error_comment.c_str());
   T_DIMSE_C_StoreRSP response{};
   response.DimseStatus = answer.status;
-  condition = DIMSE_sendStoreResponse(session.association, context_id, &request, &response,
-                                      answer.error_comment.empty() ? nullptr : &detail);
+  const OFCondition sent = DIMSE_sendStoreResponse(session.association, context_id, &request, &response,
+                                                   answer.error_comment.empty() ? nullptr : &detail);
 
   const auto level = answer.outcome == Outcome::kStoreFailed ? spdlog::level::err
                      : answer.status != kSuccess             ? spdlog::level::warn
@@ -504,12 +501,12 @@ OFCondition StoreScp::Impl::store(Session& session, T_ASC_PresentationContextID 
               !answer.detail.ok()             ? answer.detail.message()
               : !answer.error_comment.empty() ? answer.error_comment
                                               : answer.route.reason);
-  return condition;
+  return is_sent(session, sent);
 }
 
-// Reads the whole data set, whatever becomes of it: only then may the peer be answered.
-IntakeAnswer StoreScp::Impl::receive(Session& session, const T_ASC_PresentationContext& context, const Command& command,
-                                     OFCondition& condition) {
+// Reads the whole data set, whatever becomes of it: only then may the peer be answered. False: the association is over.
+bool StoreScp::Impl::receive(Session& session, const T_ASC_PresentationContext& context, const Command& command,
+                             IntakeAnswer& answer) {
   auto file = is_stopping() ? Result<storage::IncomingFile>(unavailable("stopping")) : spool.begin();
   if (file.ok()) {
     const std::string meta =
@@ -518,27 +515,31 @@ IntakeAnswer StoreScp::Impl::receive(Session& session, const T_ASC_PresentationC
     if (Status written = file->append(meta.data(), meta.size()); !written.ok()) file = written;
   }
 
-  DataSetWriter writer(file.ok() ? &*file : nullptr, config.object_bytes_max, session.socket);
-  DataSetStream stream(writer);
-  T_ASC_PresentationContextID data_context = 0;
-  condition =
-      DIMSE_receiveDataSetInFile(session.association, DIMSE_NONBLOCKING, static_cast<int>(config.dimse_timeout.count()),
-                                 &data_context, &stream, nullptr, nullptr);
-  if (condition.good() && data_context != context.presentationContextID) {
-    condition = DIMSE_BADDATA;
-  }
-  if (condition.bad()) return {};
+  DataSetWriter writer(file.ok() ? &*file : nullptr, config.object_bytes_max);
+  PresentationDataValue value;
+  do {
+    if (!session.reader.next(value)) return false;
+    if (value.is_command) return session.reader.is_protocol_error("a command within a data set");
+    if (value.context != context.presentationContextID) return session.reader.is_protocol_error("data in two contexts");
+    writer.write(value.fragment);
+    if (writer.endless()) return session.reader.is_protocol_error("a data set without end");
+  } while (!value.is_last);
   {
     MutexLock lock(mutex);
     counts.received_bytes += writer.bytes();
   }
-  if (command.sop_class_uid != context.abstractSyntax || !is_storage_class(command.sop_class_uid)) {
-    return refusal(kSopClassNotSupported, "SOP class was not accepted for this context");
+  if (command.sop_class_uid != context.abstractSyntax || !is_storage_class(command.sop_class_uid, config)) {
+    answer = refusal(kSopClassNotSupported, "SOP class was not accepted for this context");
+  } else if (!file.ok()) {
+    answer = refusal(file.status());
+  } else if (writer.too_large()) {
+    answer = refusal(kOutOfResources, "object larger than this node takes");
+  } else if (!writer.written().ok()) {
+    answer = refusal(writer.written());
+  } else {
+    answer = intake.take(*std::move(file), command, session.sender);
   }
-  if (!file.ok()) return refusal(file.status());
-  if (writer.too_large()) return refusal(kOutOfResources, "object larger than this node takes");
-  if (!writer.written().ok()) return refusal(writer.written());
-  return intake.take(*std::move(file), command, session.sender);
+  return true;
 }
 
 void StoreScp::Impl::count(const IntakeAnswer& answer) {
@@ -578,34 +579,37 @@ StoreScpStats StoreScp::stats() const {
   const AcceptorStats accepted = impl_->acceptor->stats();
   MutexLock lock(impl_->mutex);
   StoreScpStats stats = impl_->counts;
-  stats.rejected_limit_total = accepted.over_limit_total;
+  stats.rejected_limit_total += accepted.over_limit_total;
   stats.rejected_other_total += accepted.garbage_total;
   stats.requests_expired_total = accepted.expired_total + accepted.evicted_total;
   return stats;
 }
 
-void StoreScp::stop() {
-  Impl& impl = *impl_;
-  impl.acceptor->stop();
-  const auto deadline = steady_clock::now() + impl.config.stop_grace;
-  MutexLock lock(impl.mutex);
-  impl.stopping = true;
+void StoreScp::Impl::end_associations() {
+  const auto grace_ends = steady_clock::now() + config.stop_grace;
+  MutexLock lock(mutex);
+  stopping = true;
   const std::uint64_t one = 1;
-  [[maybe_unused]] const auto written = ::write(impl.stop_event, &one, sizeof one);
-  const auto all_done = [&impl]() NO_THREAD_SAFETY_ANALYSIS {
-    return std::all_of(impl.associations.begin(), impl.associations.end(), [](const auto& one) { return one.done; });
+  [[maybe_unused]] const auto written = ::write(stop_event, &one, sizeof one);
+  const auto all_done = [this]() NO_THREAD_SAFETY_ANALYSIS {
+    return std::all_of(associations.begin(), associations.end(), [](const auto& one) { return one.done; });
   };
-  if (!impl.ended.wait_until(lock, deadline, all_done)) {
-    for (const Impl::Association& association : impl.associations) {
+  if (!ended.wait_until(lock, grace_ends, all_done)) {
+    for (const Association& association : associations) {
       if (association.done) continue;
       spdlog::warn("event=association_cut association={} reason=\"still busy after the grace period\"",
                    association.number);
       cut(association.socket);
     }
-    impl.ended.wait(lock, all_done);
+    ended.wait(lock, all_done);
   }
-  for (Impl::Association& association : impl.associations) association.thread.join();
-  impl.associations.clear();
+  for (Association& association : associations) association.thread.join();
+  associations.clear();
+}
+
+void StoreScp::stop() {
+  impl_->acceptor->stop();
+  impl_->end_associations();
 }
 
 }  // namespace node::receive

@@ -1,7 +1,8 @@
 // StoreScp: accepts associations; answers each C-STORE after its object and its route are durable.
 //
-// Guarantee: what a peer is told is what Intake decided, after it was durable. A peer that is slow, silent or gone
-//            keeps at most its own thread waiting, no longer than the timeouts of the configuration.
+// Guarantee: what a peer is told is what Intake decided, after it was durable. A peer that is slow, silent, busy with
+//            a message that never ends, or gone keeps at most its own thread waiting, no longer than the timeouts of
+//            the configuration: on each read and write, and on each message as a whole.
 // Threads:   one that accepts (AssociationAcceptor) and one per association, up to ReceiveConfig::associations_max.
 //            open() and stop() from one thread; stats() from any.
 // Source:    PS3.8 9.3 (association), PS3.7 9.1.1, 9.1.5 (C-STORE, C-ECHO), PS3.4 B (storage service class).
@@ -18,6 +19,8 @@
 #include "storage/study_store.h"
 
 namespace node::receive {
+
+inline constexpr std::uint32_t kPduBytesMax = 131'072;  // Of a P-DATA-TF, as announced to the peer.
 
 struct StoreScpStats {
   int associations_open = 0;

@@ -103,9 +103,11 @@ TEST_F(NodeConfigTest, TheExampleShowsTheDefaults) {
   ASSERT_TRUE(example.ok() && bare.ok());
   const ReceiveConfig &r = example->receive, &rd = bare->receive;
   EXPECT_EQ(std::tie(r.bind, r.port, r.associations_max, r.associations_per_host_max, r.accept_unknown, r.acse_timeout,
-                     r.dimse_timeout, r.stop_grace, r.object_bytes_max),
+                     r.dimse_timeout, r.stop_grace, r.object_bytes_max, r.check_hosts, r.more_sop_classes,
+                     r.transfer_syntaxes, r.message_timeout),
             std::tie(rd.bind, rd.port, rd.associations_max, rd.associations_per_host_max, rd.accept_unknown,
-                     rd.acse_timeout, rd.dimse_timeout, rd.stop_grace, rd.object_bytes_max));
+                     rd.acse_timeout, rd.dimse_timeout, rd.stop_grace, rd.object_bytes_max, rd.check_hosts,
+                     rd.more_sop_classes, rd.transfer_syntaxes, rd.message_timeout));
   const StorageConfig &s = example->storage, &sd = bare->storage;
   EXPECT_EQ(std::tie(s.free_bytes_min, s.originals_days, s.results_days, s.keep_first_on_conflict,
                      s.analysis_attempts_max, s.free_bytes_low, s.study_open_max),
@@ -314,6 +316,10 @@ INSTANTIATE_TEST_SUITE_P(
                     "node.yaml:10: node.ae_title: 'A\\B' holds a backslash, which no AE title may"},
         MistakeCase{"AeTitleNotAscii", "node: {ae_title: Röntgen}\n",
                     "node.yaml:10: node.ae_title: 'Röntgen' holds characters"},
+        MistakeCase{"NoUid", "node: {more_sop_classes: [1.2.840.10008.5.1.4.1.1.2, CT]}\n",
+                    "node.yaml:10: node.more_sop_classes: 'CT' is no UID"},
+        MistakeCase{"UidWithAZeroTooMuch", "node: {transfer_syntaxes: 1.2.0840}\n",
+                    "node.yaml:10: node.transfer_syntaxes: '1.2.0840' is no UID"},
         MistakeCase{"EmptyText", "node: {ae_title: ''}\n", "node.yaml:10: node.ae_title: is empty; text is wanted"},
         MistakeCase{"ControlCharacter", "results: {disclaimer: \"a\\tb\"}\n",
                     "node.yaml:10: results.disclaimer: holds control characters"},

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -41,7 +42,8 @@ inline std::string item(int type, const std::string& content) {
 // Contexts get the ids 1, 3, 5, ...
 inline std::string associate_request(const std::string& calling, const std::string& called,
                                      const std::vector<ProposedContext>& contexts,
-                                     const std::string& application_context = "1.2.840.10008.3.1.1.1") {
+                                     const std::string& application_context = "1.2.840.10008.3.1.1.1",
+                                     const std::string& more_user_information = "") {
   const auto title = [](std::string text) {
     text.resize(16, ' ');
     return text;
@@ -54,7 +56,7 @@ inline std::string associate_request(const std::string& calling, const std::stri
     items += item(0x20, content);
     id += 2;
   }
-  items += item(0x50, item(0x51, big_endian(16384, 4)) + item(0x52, "1.2.826.0.1.9"));
+  items += item(0x50, item(0x51, big_endian(16384, 4)) + item(0x52, "1.2.826.0.1.9") + more_user_information);
   const std::string body =
       big_endian(1, 2) + std::string(2, '\0') + title(called) + title(calling) + std::string(32, '\0') + items;
   return big_endian(0x0100, 2) + big_endian(body.size(), 4) + body;
@@ -140,6 +142,12 @@ class RawPeer {
     return pdu;
   }
   bool closed() const { return closed_; }
+
+  // Whether anything comes, the end of the connection included.
+  bool hears_within(std::chrono::milliseconds time) {
+    pollfd descriptor{socket_, POLLIN, 0};
+    return ::poll(&descriptor, 1, static_cast<int>(time.count())) > 0;
+  }
 
   // The type of the answer: 2 accepted, 3 rejected.
   int associate(const std::string& request) {

@@ -32,6 +32,7 @@ constexpr const char* kCr = "1.2.840.10008.5.1.4.1.1.1";
 constexpr const char* kCt = "1.2.840.10008.5.1.4.1.1.2";
 constexpr const char* kImplicit = "1.2.840.10008.1.2";
 constexpr const char* kExplicit = "1.2.840.10008.1.2.1";
+constexpr const char* kApplicationContext = "1.2.840.10008.3.1.1.1";
 constexpr int kAccepted = 2, kRejected = 3, kAborted = 7;
 
 std::filesystem::path radiographs() { return std::filesystem::path(NODE_TEST_DATA) / "radiographs"; }
@@ -275,6 +276,20 @@ TEST_F(StoreScpTest, TellsPeersWithOneAeTitleApartByTheirAddress) {
   EXPECT_FALSE(echo("127.0.0.3"));
 }
 
+// Result of a presentation context in the A-ASSOCIATE-AC, and its transfer syntax; PS3.8 9.3.3.2.
+std::pair<int, std::string> context_answer(const RawPeer& peer, int id) {
+  const std::string& body = peer.last_body();
+  const auto number = [&body](std::size_t at) {
+    return static_cast<std::size_t>(static_cast<unsigned char>(body[at]) << 8 |
+                                    static_cast<unsigned char>(body[at + 1]));
+  };
+  for (std::size_t at = 68; at + 8 <= body.size(); at += 4 + number(at + 2)) {
+    if (body[at] != 0x21 || body[at + 4] != id) continue;
+    return {body[at + 6], body.substr(at + 12, number(at + 10))};
+  }
+  return {-1, ""};
+}
+
 TEST_F(StoreScpTest, AnswersEachPresentationContext) {
   open();
   RawPeer peer = connect();
@@ -284,20 +299,179 @@ TEST_F(StoreScpTest, AnswersEachPresentationContext) {
                                               {kCt, {kExplicit}},
                                               {kCr, {"1.2.840.10008.1.2.4.202"}}})),
             kAccepted);
-  const std::string& body = peer.last_body();
-  const auto result_of = [&body](int id) {
-    const auto at = body.find(std::string("\x21\0", 2));
-    for (std::size_t i = at; i + 8 < body.size() && body[i] == 0x21;) {
-      const std::size_t length = static_cast<unsigned char>(body[i + 2]) << 8 | static_cast<unsigned char>(body[i + 3]);
-      if (body[i + 4] == id) return static_cast<int>(body[i + 6]);
-      i += 4 + length;
+  EXPECT_EQ(context_answer(peer, 1), std::pair(0, std::string("1.2.840.10008.1.2.4.70")));
+  EXPECT_EQ(context_answer(peer, 3).first, 3);
+  EXPECT_EQ(context_answer(peer, 5).first, 4);
+}
+
+TEST_F(StoreScpTest, TakesTheSendersFirstSyntaxUnlessAnotherIsPreferred) {
+  const std::string request = associate_request(
+      "XRAY1", "SKELEX", {{kDx, {kExplicit, "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.70", kImplicit}}});
+  for (const bool preferred : {false, true}) {
+    if (preferred) config_.transfer_syntaxes = {"1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.70"};
+    open();
+    RawPeer peer = connect();
+    ASSERT_EQ(peer.associate(request), kAccepted);
+    EXPECT_EQ(context_answer(peer, 1), std::pair(0, std::string(preferred ? "1.2.840.10008.1.2.4.70" : kExplicit)));
+    scp_->stop();
+  }
+}
+
+TEST_F(StoreScpTest, TakesFurtherClassesOnlyIfConfigured) {
+  const char* const kXa = "1.2.840.10008.5.1.4.1.1.12.1";
+  for (const bool configured : {false, true}) {
+    if (configured) config_.more_sop_classes = {kXa};
+    open();
+    RawPeer peer = connect();
+    ASSERT_EQ(peer.associate(associate_request("XRAY1", "SKELEX", {{kXa, {kExplicit}}, {kDx, {kExplicit}}})),
+              kAccepted);
+    EXPECT_EQ(context_answer(peer, 1).first, configured ? 0 : 3);
+    if (configured) {
+      DcmFileFormat file = object::make_image({});
+      object::must(file.getDataset()->putAndInsertString(DCM_SOPClassUID, kXa));
+      object::must(file.getDataset()->putAndInsertString(DCM_SOPInstanceUID, "1.2.7"));
+      const std::string data_set = data_set_of(object::read_bytes(object::write(folder_, file)));
+      const auto response = store(peer, kXa, "1.2.7", data_set);
+      ASSERT_TRUE(response);
+      EXPECT_EQ(response->status, kSuccess) << response->error_comment;
+      EXPECT_TRUE(data_set_of(kept("1.2.7")) == data_set);
     }
-    return -1;
+    peer.close();
+    scp_->stop();
+  }
+}
+
+TEST_F(StoreScpTest, AnswersWhatASenderNegotiatesBesideItsContexts) {
+  open();
+  // Asynchronous window of 5 and 5, SCU role, extended negotiation of a storage class (twice) and of another, user
+  // identity without a wish for an answer, and an item that PS3.7 does not know.
+  const auto extended = [](const std::string& uid, const std::string& information) {
+    return item(0x56, big_endian(uid.size(), 2) + uid + information);
   };
-  EXPECT_EQ(result_of(1), 0);
-  EXPECT_NE(body.find("1.2.840.10008.1.2.4.70"), std::string::npos);
-  EXPECT_EQ(result_of(3), 3);
-  EXPECT_EQ(result_of(5), 4);
+  const std::string uid(kDx);
+  const std::string more = item(0x53, big_endian(5, 2) + big_endian(5, 2)) +
+                           item(0x54, big_endian(uid.size(), 2) + uid + std::string("\x01\x00", 2)) +
+                           extended(uid, std::string("\x02\0\0\0\x01\0", 6)) + extended(uid, "") +
+                           extended("1.2.840.10008.5.1.4.1.1.2", std::string(6, '\0')) +
+                           item(0x58, std::string("\x01\x00", 2) + big_endian(4, 2) + "user" + big_endian(0, 2)) +
+                           item(0x5B, "odd");
+  RawPeer peer = connect();
+  ASSERT_EQ(peer.associate(associate_request("XRAY1", "SKELEX", {{kDx, {kExplicit}}}, kApplicationContext, more)),
+            kAccepted);
+  const std::string& answer = peer.last_body();
+  EXPECT_EQ(answer.find(item(0x53, big_endian(5, 2) + big_endian(5, 2))), std::string::npos) << "one at a time";
+  const std::string level_2 = extended(uid, std::string("\x02\0\x03\0\0\0", 6));
+  const auto at = answer.find(level_2);
+  ASSERT_NE(at, std::string::npos);
+  EXPECT_EQ(answer.find(level_2, at + 1), std::string::npos) << "once";
+  EXPECT_EQ(answer.find("1.2.840.10008.5.1.4.1.1.2\0"), std::string::npos);
+  const auto response = store(peer, kDx, "1.2.3", image("1.2.3"));
+  ASSERT_TRUE(response);
+  EXPECT_EQ(response->status, kSuccess);
+}
+
+TEST_F(StoreScpTest, RequestsSentWithoutWaitingAreAnsweredInOrder) {
+  open();
+  RawPeer peer = associated({{kDx, {kExplicit}}, {kVerification, {kImplicit}}});
+  const std::string data_set = image("1.2.3");
+  peer.send(data_pdu(presentation_data(3, echo_command(), true, true)) +
+            data_pdu(presentation_data(1, store_command(kDx, "1.2.4"), true, true) +
+                     presentation_data(1, data_set, false, true) + presentation_data(3, echo_command(), true, true)) +
+            data_pdu(presentation_data(1, store_command(kDx, "1.2.3"), true, true)) +
+            data_pdu(presentation_data(1, data_set, false, true)));
+  for (const std::uint16_t expected : {kSuccess, kDataSetMismatch, kSuccess, kSuccess}) {
+    const auto response = peer.receive_response();
+    ASSERT_TRUE(response);
+    EXPECT_EQ(response->status, expected);
+  }
+}
+
+TEST_F(StoreScpTest, FragmentsOfAnySizeThatTheStandardAllowsAreTaken) {
+  open();
+  for (const std::size_t fragment : {2u, 6u, 250u, 16'376u}) {
+    RawPeer peer = associated({{kDx, {kExplicit}}});
+    const std::string instance = "1.2.3." + std::to_string(fragment);
+    const std::string data_set = image(instance);
+    const auto response = store(peer, kDx, instance, data_set, 1, fragment);
+    ASSERT_TRUE(response) << fragment;
+    EXPECT_EQ(response->status, kSuccess) << fragment;
+    EXPECT_TRUE(data_set_of(kept(instance)) == data_set) << fragment;
+  }
+  RawPeer odd = associated({{kDx, {kExplicit}}});  // PS3.8 Annex E: an even number of bytes.
+  odd.send(data_pdu(presentation_data(1, store_command(kDx, "1.2.9"), true, true)) +
+           data_pdu(presentation_data(1, image("1.2.9").substr(0, 101), false, false)));
+  const auto answer = odd.receive();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->type, kAborted);
+}
+
+TEST_F(StoreScpTest, ASenderThatTakesSmallPdusOnlyIsAnsweredInThem) {
+  open();
+  RawPeer peer = connect();
+  std::string request = associate_request("XRAY1", "SKELEX", {{kVerification, {kImplicit}}});
+  const auto at = request.find(item(0x51, big_endian(16384, 4)));
+  ASSERT_NE(at, std::string::npos);
+  request.replace(at + 4, 4, big_endian(129, 4));
+  ASSERT_EQ(peer.associate(request), kAccepted);
+  peer.send(data_pdu(presentation_data(1, echo_command(), true, true)));
+  const auto first = peer.receive();
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->type, 0x04);
+  EXPECT_LE(first->body.size(), 129u);
+}
+
+TEST_F(StoreScpTest, RejectsAnotherProtocolVersion) {
+  open();
+  std::string request = associate_request("XRAY1", "SKELEX", {{kVerification, {kImplicit}}});
+  request.replace(6, 2, big_endian(2, 2));
+  RawPeer peer = connect();
+  EXPECT_EQ(peer.associate(request), kRejected);
+  EXPECT_THAT(rejection(peer), ::testing::ElementsAre(1, 2, 2));
+}
+
+TEST_F(StoreScpTest, APeerMayHaveAsManyAssociationsAsItsLimitSays) {
+  config_.peers = {{.name = "xray", .ae_title = "XRAY1", .host = "127.0.0.1", .associations_max = 2},
+                   {.name = "pacs", .ae_title = "PACS", .host = "127.0.0.1"}};
+  open();
+  const auto ask = [this](RawPeer& peer, const std::string& calling) {
+    return peer.associate(associate_request(calling, "SKELEX", {{kVerification, {kImplicit}}}));
+  };
+  RawPeer first = connect(), second = connect(), third = connect(), other = connect();
+  EXPECT_EQ(ask(first, "XRAY1"), kAccepted);
+  EXPECT_EQ(ask(second, "XRAY1"), kAccepted);
+  EXPECT_EQ(ask(third, "XRAY1"), kRejected);
+  EXPECT_THAT(rejection(third), ::testing::ElementsAre(2, 3, 2));
+  EXPECT_EQ(ask(other, "PACS"), kAccepted);
+  first.send(big_endian(0x0500, 2) + big_endian(4, 4) + big_endian(0, 4));
+  EXPECT_TRUE(first.receive());
+  first.close();
+  const auto end = steady_clock::now() + seconds(10);
+  int again = kRejected;
+  while (again == kRejected && steady_clock::now() < end) {  // Its thread ends a moment later.
+    RawPeer peer = connect();
+    again = ask(peer, "XRAY1");
+  }
+  EXPECT_EQ(again, kAccepted);
+}
+
+TEST_F(StoreScpTest, APeerCallsFromItsOwnHostOnlyIfHostsAreChecked) {
+  config_.peers = {{.name = "xray", .ae_title = "XRAY1", .host = "127.0.0.1"}};
+  open();
+  EXPECT_TRUE(echo("127.0.0.2"));
+  scp_->stop();
+  config_.check_hosts = true;
+  open();
+  RawPeer peer = connect("127.0.0.2");
+  EXPECT_EQ(peer.associate(associate_request("XRAY1", "SKELEX", {{kVerification, {kImplicit}}})), kRejected);
+  EXPECT_THAT(rejection(peer), ::testing::ElementsAre(1, 1, 3));
+  EXPECT_TRUE(echo("127.0.0.1"));
+}
+
+TEST_F(StoreScpTest, RejectsARequestWithNothingToAccept) {
+  open();
+  RawPeer peer = connect();
+  EXPECT_EQ(peer.associate(associate_request("XRAY1", "SKELEX", {{kCt, {kExplicit}}})), kRejected);
+  EXPECT_THAT(rejection(peer), ::testing::ElementsAre(1, 1, 1));
 }
 
 TEST_F(StoreScpTest, RejectsWhatIsOverTheLimitWithATransientReason) {
@@ -436,6 +610,106 @@ TEST_F(StoreScpTest, APeerThatVanishesInAnObjectLeavesNothing) {
   for (const auto& entry : std::filesystem::recursive_directory_iterator(stored_.directory())) {
     EXPECT_NE(entry.path().extension(), ".part");
   }
+}
+
+TEST_F(StoreScpTest, ADataPduOfFourGigabytesEndsItsAssociationAtOnce) {
+  open();
+  for (const std::uint64_t length : {0xFFFFFFFFull, 0x80000000ull, 200'000ull}) {
+    RawPeer peer = associated({{kDx, {kExplicit}}});
+    peer.send(big_endian(0x0400, 2) + big_endian(length, 4) + std::string(100, '\0'));
+    const auto answer = peer.receive();
+    ASSERT_TRUE(answer) << length;
+    EXPECT_EQ(answer->type, kAborted) << length;
+  }
+  EXPECT_TRUE(echo());
+}
+
+TEST_F(StoreScpTest, AnyPduOfFourGigabytesInAnAssociationIsAbortedAtOnce) {
+  open();
+  for (const std::uint64_t type : {0x01, 0x02, 0x03, 0x05, 0x06, 0x07, 0x55}) {
+    RawPeer peer = associated({{kDx, {kExplicit}}});
+    peer.send(big_endian(type << 8, 2) + big_endian(0xFFFFFFFF, 4) + std::string(100, '\0'));
+    const auto begun = steady_clock::now();
+    while (peer.receive()) {
+    }
+    EXPECT_TRUE(peer.closed()) << type;
+    EXPECT_LT(steady_clock::now() - begun, seconds(8)) << type;
+  }
+  EXPECT_TRUE(echo());
+}
+
+// What a peer may do for ever without being silent: a byte at a time, in the middle of a PDU; nothing but empty
+// fragments; commands that never end.
+TEST_F(StoreScpTest, AMessageThatNeverEndsIsCutAfterItsTimeHoweverBusyItsPeer) {
+  config_.message_timeout = seconds(1);
+  open();
+  const std::string command = data_pdu(presentation_data(1, store_command(kDx, "1.2.3"), true, true));
+  const struct {
+    std::string start, more;
+  } kinds[] = {{command + data_pdu(presentation_data(1, std::string(10'000, 'x'), false, true)).substr(0, 12), "x"},
+               {command, data_pdu(presentation_data(1, "", false, false))},
+               {"", data_pdu(presentation_data(1, "", true, false))},
+               {data_pdu(presentation_data(1, std::string(10'000, 'x'), true, true)).substr(0, 12), "x"}};
+  for (const auto& [start, more] : kinds) {
+    RawPeer peer = associated({{kDx, {kExplicit}}});
+    peer.send(start);
+    const auto begun = steady_clock::now();
+    while (peer.send(more) && !peer.hears_within(milliseconds(20)) && steady_clock::now() - begun < seconds(20)) {
+    }
+    EXPECT_GE(steady_clock::now() - begun, milliseconds(900));
+    EXPECT_LT(steady_clock::now() - begun, seconds(5));
+    peer.close();
+  }
+  const StoreScpStats stats = stats_after_stop();
+  EXPECT_EQ(stats.aborted_total, 4u);
+  EXPECT_EQ(stats.associations_open, 0);
+  EXPECT_EQ(stored_.spool().list_keys().value().size(), 0u);
+}
+
+TEST_F(StoreScpTest, ManyMessagesMayTakeLongerThanOneMay) {
+  config_.message_timeout = seconds(1);
+  open();
+  RawPeer peer = associated({{kVerification, {kImplicit}}});
+  const auto begun = steady_clock::now();
+  while (steady_clock::now() - begun < milliseconds(1'500)) {
+    peer.send(data_pdu(presentation_data(1, echo_command(), true, true)));
+    const auto response = peer.receive_response();
+    ASSERT_TRUE(response);
+    EXPECT_EQ(response->status, kSuccess);
+  }
+}
+
+TEST_F(StoreScpTest, APeerThatReadsNoAnswersIsCut) {
+  config_.dimse_timeout = seconds(1);
+  open();
+  RawPeer peer = associated({{kVerification, {kImplicit}}});
+  std::string echoes;
+  for (int i = 0; i < 500; ++i) echoes += data_pdu(presentation_data(1, echo_command(), true, true));
+  const auto begun = steady_clock::now();
+  while (peer.send(echoes) && steady_clock::now() - begun < seconds(60)) {  // Until both sides' buffers are full.
+  }
+  EXPECT_LT(steady_clock::now() - begun, seconds(60));
+  peer.close();
+  EXPECT_EQ(stats_after_stop().aborted_total, 1u);
+}
+
+TEST_F(StoreScpTest, AnAbortInTheMiddleOfAPduLeavesNothing) {
+  open();
+  const std::string abort = big_endian(0x0700, 2) + big_endian(4, 4) + big_endian(0, 4);
+  {
+    RawPeer peer = associated({{kDx, {kExplicit}}});
+    const std::string data = data_pdu(presentation_data(1, image("1.2.3"), false, true));
+    peer.send(data_pdu(presentation_data(1, store_command(kDx, "1.2.3"), true, true)) + data.substr(0, 200) + abort);
+  }
+  {
+    RawPeer peer = associated({{kDx, {kExplicit}}});
+    peer.send(data_pdu(presentation_data(1, store_command(kDx, "1.2.3"), true, true)) +
+              data_pdu(presentation_data(1, image("1.2.3").substr(0, 200), false, false)) + abort);
+    EXPECT_FALSE(peer.receive());
+    EXPECT_TRUE(peer.closed());
+  }
+  EXPECT_EQ(stats_after_stop().aborted_total, 2u);
+  EXPECT_EQ(stored_.spool().list_keys().value().size(), 0u);
 }
 
 TEST_F(StoreScpTest, AbortsAnIdleAssociationAfterTheDimseTimeout) {
