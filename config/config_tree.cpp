@@ -123,6 +123,11 @@ Status Mistakes::status() {
   return invalid_argument(std::move(message));
 }
 
+Value::Value() = default;
+Value::Value(Kind kind_in, std::string scalar_in, std::vector<std::pair<std::string, Value>> entries_in,
+             Origin origin_in)
+    : kind(kind_in), scalar(std::move(scalar_in)), entries(std::move(entries_in)), origin(std::move(origin_in)) {}
+
 const Value* Value::find(std::string_view key) const {
   const auto found =
       std::find_if(entries.begin(), entries.end(), [&](const auto& entry) { return entry.first == key; });

@@ -51,6 +51,10 @@ struct Value {
   std::vector<std::pair<std::string, Value>> entries;  // Of a map, in the file's order; of a list, without keys.
   Origin origin;
 
+  // Not by the compiler: clang 14 would look into a pair of a Value that is not complete yet.
+  Value();
+  Value(Kind kind, std::string scalar, std::vector<std::pair<std::string, Value>> entries, Origin origin);
+
   const Value* find(std::string_view key) const;
 };
 
