@@ -1,5 +1,6 @@
 #include "config/config_tree.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <cerrno>
@@ -8,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <sstream>
 #include <system_error>
 #include <tuple>
 
@@ -21,6 +23,42 @@ constexpr int kDepthMax = 16;
 constexpr std::size_t kMistakesMax = 100;
 constexpr std::string_view kEnvironmentPrefix = "SKELEX_";
 
+// Sees where the content of each document begins and nothing else of it.
+class Documents : public YAML::EventHandler {
+ public:
+  YAML::Mark last;
+
+  void OnDocumentStart(const YAML::Mark&) override { begun_ = false; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { see(mark); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { see(mark); }
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t, const std::string&) override { see(mark); }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+    see(mark);
+  }
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+    see(mark);
+  }
+  void OnMapEnd() override {}
+
+ private:
+  void see(const YAML::Mark& mark) {
+    if (!begun_) last = mark;
+    begun_ = true;
+  }
+  bool begun_ = false;
+};
+
+// Not YAML::LoadAll: of some broken files yaml-cpp 0.7 makes documents without end.
+std::optional<YAML::Mark> second_document(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  Documents documents;
+  if (parser.HandleNextDocument(documents) && parser.HandleNextDocument(documents)) return documents.last;
+  return std::nullopt;
+}
+
 class TreeBuilder {
  public:
   explicit TreeBuilder(Mistakes& mistakes) : mistakes_(mistakes) {}
@@ -28,12 +66,13 @@ class TreeBuilder {
   // `origin.line`: 0 for an override, whose values have no lines.
   std::optional<Value> parse(const std::string& text, const Origin& origin) {
     try {
-      const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-      if (documents.size() > 1) {
-        mistakes_.add({origin.name, line_of(documents[1], origin)}, "", "a second YAML document; one is wanted");
+      if (const auto second = second_document(text)) {
+        const int line = origin.line == 0 ? 0 : std::max(second->line + 1, 1);
+        mistakes_.add({origin.name, line}, "", "a second YAML document; one is wanted");
         return std::nullopt;
       }
-      return documents.empty() ? Value{Value::Kind::kNull, "", {}, origin} : convert(documents[0], origin, "", 0);
+      const YAML::Node document = YAML::Load(text);
+      return document.IsNull() ? Value{Value::Kind::kNull, "", {}, origin} : convert(document, origin, "", 0);
     } catch (const YAML::Exception& error) {
       const int line = origin.line == 0 ? 0 : std::max(error.mark.line + 1, 1);
       mistakes_.add({origin.name, line}, "", "no YAML: " + error.msg);
