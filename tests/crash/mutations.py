@@ -113,7 +113,7 @@ def mutations():
                  "  study_claims_.drop(transaction, study);\n  NODE_RETURN_IF_ERROR(Query(transaction.database,\n"
                  "                             \"UPDATE study SET revision",
                  "  NODE_RETURN_IF_ERROR(Query(transaction.database,\n                             \"UPDATE study SET revision"),
-        Mutation("a report does not wait for its images", RESULTS, "WHERE state = 1 AND waits = 0 ", "WHERE state = 1 "),
+        Mutation("a report does not wait for its images", RESULTS, " INDEXED BY study_ready WHERE state = 1 AND waits = 0 ", " WHERE state = 1 "),
         Mutation("a finished study is offered again", RESULTS, "SET state = 2, finished_at", "SET state = 1, finished_at"),
         Mutation("a known result is written over", RESULTS, "ON CONFLICT(uid) DO NOTHING\"",
                  "ON CONFLICT(uid) DO UPDATE SET file_key = excluded.file_key, file_sha256 = excluded.file_sha256\""),
