@@ -437,6 +437,7 @@ void read_routes(Section& root, const Names& names, RouterConfig& config) {
     section.choice("mode", rule.shadow, {{"live", false}, {"shadow", true}});
     section.choice("for_processing", rule.for_processing,
                    {{"skip", ForProcessing::kSkip}, {"render", ForProcessing::kRender}});
+    section.choice("frames", rule.frames, {{"skip", Frames::kSkip}, {"each", Frames::kEach}});
     config.routes.push_back(std::move(rule));
   });
   root.each_item("forward", [&](Section& section) {

@@ -27,6 +27,7 @@ struct RouteMatch {  // Every list that is not empty must hold the image's value
 };
 
 enum class ForProcessing { kSkip, kRender };
+enum class Frames { kSkip, kEach };  // Of an image of several frames.
 
 struct RouteRule {
   std::string name;
@@ -37,6 +38,7 @@ struct RouteRule {
   std::vector<std::string> send_to;  // Names of peers.
   bool shadow = false;               // mode: shadow
   ForProcessing for_processing = ForProcessing::kSkip;
+  Frames frames = Frames::kSkip;
 };
 
 struct ForwardRule {

@@ -48,7 +48,7 @@ class Engine : public Predictor {
   Status make_tasks(const config::InferenceConfig& config);
   Result<std::size_t> input_of(const PreprocessConfig& preprocess);
   void start(const config::InferenceConfig& config, Clock& clock, BeforePass before_pass);
-  Result<Items> prepare(const AnalysisRequest& request, const Request::Done& done) const;
+  Result<Items> prepare(AnalysisRequest request, const Request::Done& done) const;
   DeviceWorker& worker_for(const Queue& queue) const;
 
   Devices devices_;
@@ -160,7 +160,7 @@ std::vector<TaskInfo> Engine::tasks() const {
 }
 
 void Engine::submit(AnalysisRequest request, std::function<void(Result<std::vector<Prediction>>)> done) {
-  Result<Items> items = prepare(request, done);
+  Result<Items> items = prepare(std::move(request), done);
   counters_.requests += 1;
   if (!items.ok()) {
     counters_.failures += 1;
@@ -175,7 +175,7 @@ void Engine::submit(AnalysisRequest request, std::function<void(Result<std::vect
 }
 
 // The items of a request, one for each queue that its tasks need; the image is reduced to each model's input here.
-Result<Engine::Items> Engine::prepare(const AnalysisRequest& request, const Request::Done& done) const {
+Result<Engine::Items> Engine::prepare(AnalysisRequest request, const Request::Done& done) const {
   if (request.tasks.empty()) return invalid_argument("a request without tasks");
   std::vector<const Task*> tasks;
   std::map<std::pair<int, std::size_t>, std::vector<std::size_t>> positions;  // By queue; a map is alone.
@@ -186,7 +186,7 @@ Result<Engine::Items> Engine::prepare(const AnalysisRequest& request, const Requ
     positions[{task->second.queue, task->second.is_map() ? i : 0}].push_back(i);
   }
 
-  NODE_ASSIGN_OR_RETURN(const GreyImage grey, to_8_bit(request.image));
+  NODE_ASSIGN_OR_RETURN(const GreyImage grey, to_8_bit(std::move(request.image)));
   std::map<std::size_t, std::shared_ptr<const std::vector<float>>> inputs;
   const auto shared = std::make_shared<Request>(tasks, request.seed, positions.size(), done);
   Items items;

@@ -18,8 +18,15 @@ namespace node::inference {
 struct Radiograph {
   std::int32_t rows = 0;
   std::int32_t columns = 0;
-  std::vector<float> pixels;  // rows * columns, after Modality LUT, VOI LUT, MONOCHROME1 inversion.
+  std::vector<float> pixels;         // rows * columns, after Modality LUT, VOI LUT, MONOCHROME1 inversion.
+  std::vector<std::uint8_t> grey{};  // Or, in their place, the grey_level() of each: all that a model sees of them.
 };
+
+// The model's 8 bit grey of a pixel: the image's whole range on 0 to 255, in float32, truncated; a constant image is
+// black.
+inline std::uint8_t grey_level(float pixel, float least, float range) {
+  return range > 0 ? static_cast<std::uint8_t>(static_cast<std::int32_t>((pixel - least) / range * 255.0F)) : 0;
+}
 
 struct Score {
   std::string label;

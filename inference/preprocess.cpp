@@ -6,6 +6,7 @@
 #include <limits>
 #include <numbers>
 #include <string>
+#include <utility>
 
 // The loops over pixels are compiled once more for wider registers and chosen at start. Integers and single rounded
 // float32 operations give the same bits at any width. (Sanitizers run before such a choice can be made.)
@@ -61,7 +62,7 @@ NODE_WIDE Extremes find_extremes(const float* pixels, std::size_t count) {
 
 NODE_WIDE void stretch(const float* pixels, std::size_t count, float least, float range, std::uint8_t* out) {
   for (std::size_t i = 0; i < count; ++i) {
-    out[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>((pixels[i] - least) / range * 255.0f));
+    out[i] = grey_level(pixels[i], least, range);
   }
 }
 
@@ -210,12 +211,13 @@ Result<Resample> resample_from_pil(std::int64_t number) {
                      " is not one of 1 lanczos, 2 bilinear, 3 bicubic, 4 box, 5 hamming");
 }
 
-Result<GreyImage> to_8_bit(const Radiograph& image) {
-  const std::size_t count = image.pixels.size();
+Result<GreyImage> to_8_bit(Radiograph image) {
+  const std::size_t count = std::max(image.pixels.size(), image.grey.size());
   if (image.rows < 1 || image.columns < 1 || static_cast<std::size_t>(image.rows) * image.columns != count) {
     return invalid_argument("radiograph of " + size_text(image.rows, image.columns) + " holds " +
                             std::to_string(count) + " pixels");
   }
+  if (!image.grey.empty()) return GreyImage{image.rows, image.columns, std::move(image.grey)};
   const Extremes extremes = find_extremes(image.pixels.data(), count);
   if (extremes.nan) return invalid_argument("radiograph holds a pixel that is not a number");
   const float range = extremes.greatest - extremes.least;
@@ -272,8 +274,8 @@ Preprocessor::Preprocessor(const PreprocessConfig& config) : config_(config) {
 
 std::size_t Preprocessor::input_size() const { return std::size_t{3} * config_.height * config_.width; }
 
-Status Preprocessor::run(const Radiograph& image, std::span<float> input) const {
-  NODE_ASSIGN_OR_RETURN(const GreyImage grey, to_8_bit(image));
+Status Preprocessor::run(Radiograph image, std::span<float> input) const {
+  NODE_ASSIGN_OR_RETURN(const GreyImage grey, to_8_bit(std::move(image)));
   NODE_ASSIGN_OR_RETURN(const GreyImage reduced, reduce(grey));
   normalize(reduced, input);
   return ok_status();

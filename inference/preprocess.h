@@ -29,9 +29,9 @@ struct GreyImage {
   std::vector<std::uint8_t> pixels;  // rows * columns, row-major.
 };
 
-// The radiograph's whole range on 0 to 255: (x - least) / (greatest - least) * 255 in float32, truncated; a constant
-// image is black. Errors: kInvalidArgument if the size does not fit the pixels, or one is NaN or infinite.
-Result<GreyImage> to_8_bit(const Radiograph& image);
+// grey_level() of each pixel; nothing to do where the radiograph comes as grey.
+// Errors: kInvalidArgument if the size does not fit the pixels, or one is NaN or infinite.
+Result<GreyImage> to_8_bit(Radiograph image);
 
 // PIL's Image.resize() of an "L" image. `image` and the size must not be empty.
 GreyImage resize(const GreyImage& image, std::int32_t height, std::int32_t width, Resample resample);
@@ -47,7 +47,7 @@ class Preprocessor {
 
   // Both steps below. `image` may go to several models: then to_8_bit() once, and reduce() once per size.
   // Errors: of to_8_bit() and reduce().
-  Status run(const Radiograph& image, std::span<float> input) const;
+  Status run(Radiograph image, std::span<float> input) const;
 
   // [height, width] from an image of any size. Errors: kInvalidArgument if do_resize is off and the size is another.
   Result<GreyImage> reduce(const GreyImage& image) const;

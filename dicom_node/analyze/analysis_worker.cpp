@@ -6,21 +6,21 @@
 #include <atomic>
 #include <chrono>
 #include <deque>
+#include <filesystem>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "config/base/mutex.h"
+#include "dicom_node/object/analyse_image.h"
 #include "dicom_node/object/crash_point.h"
-#include "dicom_node/object/finding_record.h"
-#include "dicom_node/object/image_loader.h"
 #include "dicom_node/object/pending_route.h"
 #include "storage/until_recorded.h"
 
 namespace node::analyze {
 
-using inference::Prediction;
 using storage::ClaimedInstance;
 using storage::InstanceState;
 
@@ -36,9 +36,8 @@ struct AnalysisWorker::Impl {
 
   struct Answer {
     ClaimedInstance claim;
-    std::vector<std::string> rendering;
-    Result<std::vector<Prediction>> predictions;
-    std::vector<Prediction> earlier{};  // Of a route that these settled.
+    Result<std::vector<object::FindingRecord>> findings;
+    std::vector<object::FindingRecord> earlier{};  // Of a route that these settled.
     bool route_settled = false;
   };
 
@@ -85,42 +84,31 @@ struct AnalysisWorker::Impl {
       ClaimedInstance claim = std::move(claims->front());
       auto tasks = object::tasks_to_ask_first(claim.instance.route, task_infos);
       if (!tasks.ok()) {
-        finish({std::move(claim), {}, tasks.status()});
+        finish({std::move(claim), tasks.status()});
       } else {
-        analyze(std::move(claim), *std::move(tasks), {}, false);
+        analyze(std::move(claim), *tasks, {}, false);
       }
     }
   }
 
-  // Load, submit; the answer comes back through finish().
-  void analyze(ClaimedInstance claim, std::vector<std::string> tasks, std::vector<Prediction> earlier,
+  // Load, submit; the answer comes back through `answers`.
+  void analyze(ClaimedInstance claim, const std::vector<std::string>& tasks, std::vector<object::FindingRecord> earlier,
                bool route_settled) {
-    const storage::InstanceRecord& instance = claim.instance;
-    // Whether a FOR PROCESSING image is rendered at all was decided by its route.
-    auto loaded = object::load_image(spool.path(instance.file.key), {.render_for_processing = true});
-    if (!loaded.ok()) return finish({std::move(claim), {}, loaded.status()});
-
-    object::crash_point("loaded");
-    inference::AnalysisRequest request;
-    request.image = std::move(loaded->radiograph);
-    request.tasks = std::move(tasks);
-    request.seed = object::mask_seed(instance.sop_instance_uid.str());
-    request.priority = instance.route.priority;
-    request.body_part = instance.route.body_part;
     {
       MutexLock lock(mutex);
       ++stats.in_flight;
     }
-    Answer answer{std::move(claim), std::move(loaded->rendering), unavailable("not answered"), std::move(earlier),
-                  route_settled};
-    predictor.submit(std::move(request),
-                     [this, answer = std::move(answer)](Result<std::vector<Prediction>> predictions) mutable {
-                       answer.predictions = std::move(predictions);
-                       MutexLock lock(mutex);
-                       --stats.in_flight;
-                       answers.push_back(std::move(answer));
-                       changed.notify_all();
-                     });
+    const std::filesystem::path file = spool.path(claim.instance.file.key);
+    const auto held = std::make_shared<Answer>(
+        Answer{std::move(claim), unavailable("not answered"), std::move(earlier), route_settled});
+    object::analyse_image(file, held->claim.instance, tasks, predictor,
+                          [this, held](Result<std::vector<object::FindingRecord>> findings) {
+                            held->findings = std::move(findings);
+                            MutexLock lock(mutex);
+                            --stats.in_flight;
+                            answers.push_back(std::move(*held));
+                            changed.notify_all();
+                          });
   }
 
   void finish_loop() {
@@ -141,21 +129,20 @@ struct AnalysisWorker::Impl {
   // they are asked for here. The image is loaded again: that is rare, and holding it for every request is not cheap.
   bool settle(Answer& answer) {
     storage::InstanceRecord& instance = answer.claim.instance;
-    if (!answer.predictions.ok()) return false;
+    if (!answer.findings.ok()) return false;
     if (!answer.route_settled && !instance.route.pending.empty()) {
-      auto settled = object::settle_route(instance.route, *answer.predictions);
+      auto settled = object::settle_route(instance.route, *answer.findings);
       const Status stored = settled.ok()
                                 ? record([&] { return store.settle_route(answer.claim.token, settled->route); })
                                 : settled.status();
-      if (!stored.ok()) return answer.predictions = stored, false;
+      if (!stored.ok()) return answer.findings = stored, false;
       instance.route = std::move(settled->route);
       if (!settled->still_to_ask.empty()) {
-        return analyze(std::move(answer.claim), std::move(settled->still_to_ask), *std::move(answer.predictions), true),
-               true;
+        return analyze(std::move(answer.claim), settled->still_to_ask, *std::move(answer.findings), true), true;
       }
     }
-    for (Prediction& prediction : answer.earlier) answer.predictions->push_back(std::move(prediction));
-    *answer.predictions = object::answers_in_order(instance.route, std::move(*answer.predictions));
+    for (object::FindingRecord& finding : answer.earlier) answer.findings->push_back(std::move(finding));
+    *answer.findings = object::findings_in_order(instance.route, std::move(*answer.findings));
     return false;
   }
 
@@ -166,26 +153,24 @@ struct AnalysisWorker::Impl {
     InstanceState end = InstanceState::kAnalysed;
     std::string reason;
     Status stored;
-    if (answer.predictions.ok() && instance.route.tasks.empty()) {  // The pixels decided so.
+    if (answer.findings.ok() && instance.route.tasks.empty()) {  // The pixels decided so.
       reason = instance.route.reason;
       end = InstanceState::kSkipped;
       stored = record([&] { return store.end_instance(answer.claim.token, end, reason); });
-    } else if (answer.predictions.ok()) {
+    } else if (answer.findings.ok()) {
       std::vector<storage::StoredPrediction> findings;
-      for (Prediction& prediction : *answer.predictions) {
-        findings.push_back(object::encode_finding({std::move(prediction), answer.rendering}));
-      }
+      for (const object::FindingRecord& finding : *answer.findings) findings.push_back(object::encode_finding(finding));
       object::crash_point("predicted");
       stored = record([&] { return store.finish_instance(answer.claim.token, findings); });
       object::crash_point("analysed");
-    } else if (not_now(answer.predictions.status())) {
-      reason = answer.predictions.status().message();
+    } else if (not_now(answer.findings.status())) {
+      reason = answer.findings.status().message();
       end = InstanceState::kReceived;
       stored = record([&] { return store.release_instance(answer.claim.token); });
     } else {
-      reason = answer.predictions.status().message();
-      end = answer.predictions.status().code() == StatusCode::kUnsupported ? InstanceState::kSkipped
-                                                                           : InstanceState::kFailed;
+      reason = answer.findings.status().message();
+      end = answer.findings.status().code() == StatusCode::kUnsupported ? InstanceState::kSkipped
+                                                                        : InstanceState::kFailed;
       stored = record([&] { return store.end_instance(answer.claim.token, end, reason); });
     }
     spdlog::info("event=analysis state={} study_instance_uid={} sop_instance_uid={} attempt={} reason=\"{}\"",

@@ -1,5 +1,6 @@
 #include "dicom_node/object/finding_record.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -53,6 +54,12 @@ inference::MapReference decode_reference(const json& from) {
 
 }  // namespace
 
+std::string finding_key(const FindingRecord& record) {
+  if (record.frame == 0) return record.prediction.task;
+  const std::string digits = std::to_string(record.frame);
+  return record.prediction.task + " frame " + std::string(4 - std::min<std::size_t>(digits.size(), 4), '0') + digits;
+}
+
 storage::StoredPrediction encode_finding(const FindingRecord& record) {
   const inference::Prediction& prediction = record.prediction;
   json content{{"task", prediction.task},
@@ -62,13 +69,14 @@ storage::StoredPrediction encode_finding(const FindingRecord& record) {
                {"logits", json::array()},
                {"scores", json::array()},
                {"rendering", record.rendering}};
+  if (record.frame > 0) content["frame"] = record.frame;
   for (const float logit : prediction.logits) content["logits"].push_back(number(logit));
   for (const inference::Score& score : prediction.scores) {
     content["scores"].push_back({{"label", score.label}, {"value", number(score.value)}, {"unit", score.unit}});
   }
   const inference::AnomalyMap& map = prediction.map;
   storage::StoredPrediction stored;
-  stored.task = prediction.task;
+  stored.task = finding_key(record);
   stored.model_version = prediction.model_version;
   if (!map.values.empty()) {
     content["map"] = {{"size", map.size},
@@ -101,6 +109,7 @@ Result<FindingRecord> decode_finding(const storage::StoredPrediction& stored) {
           {score.at("label").get<std::string>(), number_of(score.at("value")), score.at("unit").get<std::string>()});
     }
     record.rendering = content.at("rendering").get<std::vector<std::string>>();
+    record.frame = content.value("frame", 0);
     if (content.contains("map")) {
       const json& from = content.at("map");
       inference::AnomalyMap& map = prediction.map;
@@ -127,9 +136,10 @@ Result<FindingRecord> decode_finding(const storage::StoredPrediction& stored) {
   }
 }
 
-std::uint64_t mask_seed(const std::string& sop_instance_uid) {
+std::uint64_t mask_seed(const std::string& sop_instance_uid, int frame) {
   Sha256 digest;
   digest.update(sop_instance_uid);
+  if (frame > 0) digest.update("/" + std::to_string(frame));
   const std::string bytes = digest.finish();
   std::uint64_t seed = 0;
   for (int i = 0; i < 6; ++i) seed = seed << 8 | static_cast<unsigned char>(bytes[static_cast<std::size_t>(i)]);

@@ -17,14 +17,19 @@ namespace node::object {
 struct FindingRecord {
   inference::Prediction prediction;
   std::vector<std::string> rendering;  // LoadedImage::rendering.
+  int frame = 0;                       // LoadedImage::frame: 0 where there is only one.
 };
+
+// Tells an image's findings apart: the task, and of several frames which one: "anomaly frame 0002". Sorts by frame.
+std::string finding_key(const FindingRecord& record);
 
 // The map travels in `blob` as little-endian float32, all else in `content` as JSON; lossless both ways.
 storage::StoredPrediction encode_finding(const FindingRecord& record);
 // Errors: kDataLoss if the stored text is not what encode_finding() writes.
 Result<FindingRecord> decode_finding(const storage::StoredPrediction& stored);
 
-// The seed of an image's masks: the first 6 bytes, big endian, of SHA-256(SOP Instance UID).
-std::uint64_t mask_seed(const std::string& sop_instance_uid);
+// The seed of an image's masks: the first 6 bytes, big endian, of SHA-256(SOP Instance UID); of a frame of several of
+// SHA-256(SOP Instance UID, "/", frame).
+std::uint64_t mask_seed(const std::string& sop_instance_uid, int frame = 0);
 
 }  // namespace node::object

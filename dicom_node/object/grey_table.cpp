@@ -68,10 +68,30 @@ std::optional<Lut> read_lut(DcmItem& item, const DcmTagKey& descriptor_tag, cons
   return lut;
 }
 
-DcmItem* first_item(DcmItem& data_set, const DcmTagKey& tag) {
+std::vector<DcmItem*> items_of(DcmItem& data_set, const DcmTagKey& tag) {
+  std::vector<DcmItem*> items;
   DcmSequenceOfItems* sequence = nullptr;
-  if (data_set.findAndGetSequence(tag, sequence).bad() || sequence == nullptr || sequence->card() == 0) return nullptr;
-  return sequence->getItem(0);
+  if (data_set.findAndGetSequence(tag, sequence).bad() || sequence == nullptr) return items;
+  for (unsigned long i = 0; i < sequence->card(); ++i) items.push_back(sequence->getItem(i));
+  return items;
+}
+
+// How often each stored value occurs. Neighbours are often equal: four tables, so that one need not wait for another.
+template <typename Cell>
+std::vector<std::uint32_t> count_values(const Cell* cells, std::size_t count) {
+  constexpr std::size_t kTables = 4, kValues = std::size_t{1} << (8 * sizeof(Cell));
+  std::vector<std::uint32_t> counts(kTables * kValues);
+  std::uint32_t* const tables = counts.data();
+  std::size_t i = 0;
+  for (; i + kTables <= count; i += kTables) {
+    for (std::size_t t = 0; t < kTables; ++t) ++tables[t * kValues + cells[i + t]];
+  }
+  for (; i < count; ++i) ++tables[cells[i]];
+  for (std::size_t t = 1; t < kTables; ++t) {
+    for (std::size_t value = 0; value < kValues; ++value) tables[value] += tables[t * kValues + value];
+  }
+  counts.resize(kValues);
+  return counts;
 }
 
 enum class Function { kLinear, kLinearExact, kSigmoid };
@@ -79,7 +99,6 @@ enum class Function { kLinear, kLinearExact, kSigmoid };
 struct Window {
   double center = 0, width = 1;
   Function function = Function::kLinear;
-  int number = 1;  // Which of the header's alternatives.
 
   double operator()(double x, double brightest) const {
     switch (function) {
@@ -106,8 +125,7 @@ class TableMaker {
  public:
   TableMaker(DcmItem& data_set, const StoredPixels& pixels) : data_set_(data_set), pixels_(pixels) {
     size_ = std::size_t{1} << pixels.bits_allocated;
-    counts_.resize(size_);
-    for (std::size_t i = 0; i < pixels.count(); ++i) ++counts_[pixels.at(i)];
+    pixels.with_cells([this](const auto* cells, std::size_t count) { counts_ = count_values(cells, count); });
     padding_.resize(size_);
   }
 
@@ -142,15 +160,15 @@ class TableMaker {
     if (!pixels_.is_signed) return static_cast<int>(i);
     return pixels_.bits_allocated == 8 ? static_cast<std::int8_t>(i) : static_cast<std::int16_t>(i);
   }
-  bool counts(std::size_t i) const { return counts_[i] > 0 && !padding_[i]; }
+  bool counts(std::size_t i) const { return counts_[i] > 0 && padding_[i] == 0; }
 
   void apply_modality() {
     modality_.resize(size_);
     for (std::size_t i = 0; i < size_; ++i) modality_[i] = value_of(i);
     bits_ = pixels_.bits_stored;
     input_is_signed_ = pixels_.is_signed;
-    if (DcmItem* item = first_item(data_set_, DCM_ModalityLUTSequence)) {
-      if (const auto lut = read_lut(*item, DCM_LUTDescriptor, DCM_LUTData, pixels_.is_signed)) {
+    if (const auto items = items_of(data_set_, DCM_ModalityLUTSequence); !items.empty()) {
+      if (const auto lut = read_lut(*items.front(), DCM_LUTDescriptor, DCM_LUTData, pixels_.is_signed)) {
         for (double& value : modality_) value = (*lut)(value);
         bits_ = lut->bits;
         input_is_signed_ = false;
@@ -186,11 +204,11 @@ class TableMaker {
     std::uint64_t left = 0, padded = 0;
     for (std::size_t i = 0; i < size_; ++i) {
       padding_[i] = value_of(i) >= low && value_of(i) <= high;
-      (padding_[i] ? padded : left) += counts_[i];
+      (padding_[i] != 0 ? padded : left) += counts_[i];
     }
     const std::string text = std::to_string(low) + (limit ? ".." + std::to_string(high) : "");
     if (left == 0) {
-      padding_.assign(size_, false);
+      padding_.assign(size_, 0);
       return note("padding=" + text + " ignored");
     }
     if (padded > 0) note("padding=" + text);
@@ -235,63 +253,58 @@ class TableMaker {
     return shown;
   }
 
-  // The header's first VOI LUT, else its first window that can be read; what shows nothing is not used.
+  // The header's VOI LUTs, then its windows, are alternatives: the first that can be read and shows something is used.
   Brightness voi() {
-    bool tried = false;
-    if (DcmItem* item = first_item(data_set_, DCM_VOILUTSequence)) {
-      tried = true;
-      if (const auto lut = read_lut(*item, DCM_LUTDescriptor, DCM_LUTData, input_is_signed_)) {
-        Brightness shown{modality_, 0, lut->brightest};
-        for (double& value : shown.values) value = (*lut)(value);
-        if (shows_something(shown)) {
-          note("voi=lut 1");
-          return shown;
-        }
-      }
+    const std::vector<DcmItem*> items = items_of(data_set_, DCM_VOILUTSequence);
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      const auto lut = read_lut(*items[i], DCM_LUTDescriptor, DCM_LUTData, input_is_signed_);
+      if (!lut) continue;
+      Brightness shown{modality_, 0, lut->brightest};
+      for (double& value : shown.values) value = (*lut)(value);
+      if (!shows_something(shown)) continue;
+      note("voi=lut " + std::to_string(i + 1));
+      return shown;
     }
-    if (const auto window = first_window(tried)) {
-      const double brightest = (1 << bits_) - 1;
-      Brightness shown{modality_, 0, brightest};
-      for (double& value : shown.values) value = (*window)(value, brightest);
-      if (shows_something(shown)) {
-        static constexpr std::string_view kNames[] = {"", " linear exact", " sigmoid"};
-        note("voi=window " + std::to_string(window->number) + std::string(kNames[static_cast<int>(window->function)]));
-        return shown;
-      }
-    }
-    note(tried ? "voi=fallback" : "voi=value range");
-    return value_range();
-  }
-
-  std::optional<Window> first_window(bool& tried) {
     const auto centers = decimals_of(data_set_, DCM_WindowCenter), widths = decimals_of(data_set_, DCM_WindowWidth);
     Window window;
     const std::string function = text_of(data_set_, DCM_VOILUTFunction);
     if (function == "LINEAR_EXACT") window.function = Function::kLinearExact;
     if (function == "SIGMOID") window.function = Function::kSigmoid;
-    tried |= !centers.empty() || !widths.empty();
+    const double brightest = (1 << bits_) - 1;
     for (std::size_t i = 0; i < std::min(centers.size(), widths.size()); ++i) {
       if (!centers[i] || !widths[i]) continue;
       const bool legal = window.function == Function::kLinear ? *widths[i] >= 1 : *widths[i] > 0;
       if (!legal) continue;
       window.center = *centers[i];
       window.width = *widths[i];
-      window.number = static_cast<int>(i) + 1;
-      return window;
+      Brightness shown{modality_, 0, brightest};
+      for (std::size_t v = 0; v < size_; ++v) {
+        if (counts_[v] > 0) shown.values[v] = window(shown.values[v], brightest);
+      }
+      if (!shows_something(shown)) continue;
+      static constexpr std::string_view kNames[] = {"", " linear exact", " sigmoid"};
+      note("voi=window " + std::to_string(i + 1) + std::string(kNames[static_cast<int>(window.function)]));
+      return shown;
     }
-    return std::nullopt;
+    const bool tried = !items.empty() || !centers.empty() || !widths.empty();
+    note(tried ? "voi=fallback" : "voi=value range");
+    return value_range();
   }
 
   bool shows_something(const Brightness& shown) const {
     std::uint64_t dark = 0, bright = 0, all = 0;
+    double least = std::numeric_limits<double>::max(), greatest = std::numeric_limits<double>::lowest();
     const double margin = (shown.brightest - shown.darkest) * 1e-6;  // A sigmoid comes near its ends only.
     for (std::size_t i = 0; i < size_; ++i) {
       if (!counts(i)) continue;
       all += counts_[i];
       if (!std::isfinite(shown.values[i])) return false;
+      least = std::min(least, shown.values[i]);
+      greatest = std::max(greatest, shown.values[i]);
       if (shown.values[i] <= shown.darkest + margin) dark += counts_[i];
       if (shown.values[i] >= shown.brightest - margin) bright += counts_[i];
     }
+    if (least == greatest && lowest_ < highest_) return false;
     const double most = kSaturatedShareMax * static_cast<double>(all);
     return static_cast<double>(dark) <= most && static_cast<double>(bright) <= most;
   }
@@ -319,15 +332,23 @@ class TableMaker {
       if (counts(i)) darkest = std::min(darkest, shown[i]);
     }
     table_.brightness.resize(size_);
-    for (std::size_t i = 0; i < size_; ++i) table_.brightness[i] = static_cast<float>(padding_[i] ? darkest : shown[i]);
+    table_.least = std::numeric_limits<float>::max();
+    table_.greatest = std::numeric_limits<float>::lowest();
+    for (std::size_t i = 0; i < size_; ++i) {
+      const auto value = static_cast<float>(padding_[i] != 0 ? darkest : shown[i]);
+      table_.brightness[i] = value;
+      if (counts_[i] == 0) continue;
+      table_.least = std::min(table_.least, value);
+      table_.greatest = std::max(table_.greatest, value);
+    }
     return std::move(table_);
   }
 
   DcmItem& data_set_;
   const StoredPixels& pixels_;
   std::size_t size_ = 0;
-  std::vector<std::uint64_t> counts_;  // By stored value, like all tables here.
-  std::vector<bool> padding_;
+  std::vector<std::uint32_t> counts_;  // By stored value, like all tables here.
+  std::vector<std::uint8_t> padding_;  // 1: it is.
   std::vector<double> modality_;
   int bits_ = 0;                  // Of the modality transform's output.
   bool input_is_signed_ = false;  // Of the VOI LUT.

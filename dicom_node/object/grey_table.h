@@ -20,6 +20,7 @@ namespace node::object {
 
 struct GreyTable {
   std::vector<float> brightness;       // By stored value, taken as unsigned: 256 or 65536 entries.
+  float least = 0, greatest = 0;       // Of the brightness of the values that occur.
   std::vector<std::string> rendering;  // LoadedImage::rendering, this part of it.
 };
 

@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <memory>
 #include <new>
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
 #include <string_view>
+#include <utility>
 
 #include "dicom_node/object/dataset_text.h"
 #include "dicom_node/object/grey_table.h"
@@ -51,50 +53,145 @@ Result<std::vector<float>> luma_of(const StoredPixels& pixels) {
   return luma;
 }
 
-void note_shutters(DcmItem& data_set, std::vector<std::string>& rendering) {
+// What of the geometry is known but not made good here: the model's input is square whatever the pixels are.
+void note_geometry(DcmItem& data_set, LoadedImage& image) {
+  image.pixel_aspect = aspect_of(data_set);
+  constexpr double kSquare = 0.005;
+  if (std::abs(image.pixel_aspect - 1) > kSquare) {
+    char text[32];
+    std::snprintf(text, sizeof text, "pixel aspect=%.4g", image.pixel_aspect);
+    image.rendering.emplace_back(text);
+  }
   for (const auto& [tag, name] :
        {std::pair(DCM_ShutterShape, "shutter"), std::pair(DCM_CollimatorShape, "collimator")}) {
     for (const std::string& shape : texts_of(data_set, tag)) {
       // The defined terms only: a peer's text is not repeated.
       if (shape == "RECTANGULAR" || shape == "CIRCULAR" || shape == "POLYGONAL" || shape == "BITMAP")
-        rendering.push_back(std::string(name) + "=" + shape + " not applied");
+        image.rendering.push_back(std::string(name) + "=" + shape + " not applied");
     }
   }
 }
 
+void put_pixels(inference::Radiograph& radiograph, std::vector<float> pixels, bool keep) {
+  if (keep || pixels.empty()) {
+    radiograph.pixels = std::move(pixels);
+    return;
+  }
+  const auto [least, greatest] = std::minmax_element(pixels.begin(), pixels.end());
+  const float lowest = *least, range = *greatest - *least;
+  radiograph.grey.resize(pixels.size());
+  for (std::size_t i = 0; i < pixels.size(); ++i) radiograph.grey[i] = inference::grey_level(pixels[i], lowest, range);
+}
+
+// One look-up per pixel; the table knows the range of what occurs, so no pass is needed to find it.
+void put_pixels(inference::Radiograph& radiograph, const StoredPixels& pixels, const GreyTable& table, bool keep) {
+  const auto look_up = [&pixels](const auto& by_value, auto& out) {
+    out.resize(pixels.count());
+    pixels.with_cells([&](const auto* cells, std::size_t count) {
+      for (std::size_t i = 0; i < count; ++i) out[i] = by_value[cells[i]];
+    });
+  };
+  if (keep) return look_up(table.brightness, radiograph.pixels);
+  std::vector<std::uint8_t> grey(table.brightness.size());
+  for (std::size_t i = 0; i < grey.size(); ++i) {
+    const float value = std::clamp(table.brightness[i], table.least, table.greatest);  // What occurs lies within.
+    grey[i] = inference::grey_level(value, table.least, table.greatest - table.least);
+  }
+  look_up(grey, radiograph.grey);
+}
+
+struct Frames {  // Of one file, opened.
+  std::unique_ptr<PixelReader> reader;
+  const LoadOptions& options;
+
+  static Result<Frames> open(const std::filesystem::path& file, const LoadOptions& options) {
+    NODE_ASSIGN_OR_RETURN(std::unique_ptr<PixelReader> reader, PixelReader::open(file, options.pixels_max));
+    if (reader->header().is_for_processing() && !options.render_for_processing) return unsupported("FOR PROCESSING");
+    return Frames{std::move(reader), options};
+  }
+
+  int count() const { return reader->header().number_of_frames; }
+
+  Result<LoadedImage> load(int frame) try {
+    const InstanceHeader& header = reader->header();
+    DcmItem& data_set = reader->data_set();
+    NODE_ASSIGN_OR_RETURN(StoredPixels pixels, reader->read_frame(frame - 1, UnusedBits::kJudge));
+    LoadedImage image;
+    image.number_of_frames = count();
+    image.frame = count() > 1 ? frame : 0;
+    image.rendering = std::move(pixels.remarks);
+    image.radiograph.rows = pixels.rows;
+    image.radiograph.columns = pixels.columns;
+    image.lossy =
+        text_of(data_set, DCM_LossyImageCompression) == "01" || is_lossy_transfer_syntax(header.transfer_syntax_uid);
+    if (pixels.samples == 1) {
+      const auto presentation = header.is_for_processing() ? Presentation::kAutomatic : Presentation::kAsHeaderSays;
+      NODE_ASSIGN_OR_RETURN(const GreyTable table, make_grey_table(data_set, pixels, presentation));
+      image.rendering.insert(image.rendering.end(), table.rendering.begin(), table.rendering.end());
+      put_pixels(image.radiograph, pixels, table, options.keep_pixels);
+    } else {
+      NODE_ASSIGN_OR_RETURN(std::vector<float> luma, luma_of(pixels));
+      put_pixels(image.radiograph, std::move(luma), options.keep_pixels);
+      image.rendering.push_back("colour=luma");
+    }
+    note_geometry(data_set, image);
+    return image;
+  } catch (const std::bad_alloc&) {
+    return resource_exhausted("load image: no memory");
+  }
+};
+
 }  // namespace
 
-Result<LoadedImage> load_image(const std::filesystem::path& file, const LoadOptions& options) try {
-  NODE_ASSIGN_OR_RETURN(const std::unique_ptr<PixelReader> reader, PixelReader::open(file, options.pixels_max));
-  const InstanceHeader& header = reader->header();
-  if (header.number_of_frames != 1) return unsupported(std::to_string(header.number_of_frames) + " frames");
-  const bool for_processing = header.presentation_intent_type == "FOR PROCESSING";
-  if (for_processing && !options.render_for_processing) return unsupported("FOR PROCESSING");
-  DcmItem& data_set = reader->data_set();
-  NODE_ASSIGN_OR_RETURN(StoredPixels pixels, reader->read_frame(0, UnusedBits::kJudge));
+Result<LoadedImage> load_image(const std::filesystem::path& file, const LoadOptions& options) {
+  NODE_ASSIGN_OR_RETURN(Frames frames, Frames::open(file, options));
+  if (frames.count() != 1) return unsupported(std::to_string(frames.count()) + " frames");
+  return frames.load(1);
+}
 
-  LoadedImage image;
-  image.rendering = std::move(pixels.remarks);
-  image.radiograph.rows = pixels.rows;
-  image.radiograph.columns = pixels.columns;
-  image.pixel_aspect = aspect_of(data_set);
-  image.lossy =
-      text_of(data_set, DCM_LossyImageCompression) == "01" || is_lossy_transfer_syntax(header.transfer_syntax_uid);
-  if (pixels.samples == 1) {
-    NODE_ASSIGN_OR_RETURN(
-        const GreyTable table,
-        make_grey_table(data_set, pixels, for_processing ? Presentation::kAutomatic : Presentation::kAsHeaderSays));
-    image.rendering.insert(image.rendering.end(), table.rendering.begin(), table.rendering.end());
-    image.radiograph.pixels.resize(pixels.count());
-    for (std::size_t i = 0; i < pixels.count(); ++i) image.radiograph.pixels[i] = table.brightness[pixels.at(i)];
-  } else {
-    NODE_ASSIGN_OR_RETURN(image.radiograph.pixels, luma_of(pixels));
-    image.rendering.push_back("colour=luma");
+Result<LoadedImage> load_frame(const std::filesystem::path& file, int frame, const LoadOptions& options) {
+  NODE_ASSIGN_OR_RETURN(Frames frames, Frames::open(file, options));
+  if (frame < 1 || frame > frames.count()) return invalid_argument("no frame " + std::to_string(frame));
+  return frames.load(frame);
+}
+
+Status load_frames(const std::filesystem::path& file, const LoadOptions& options,
+                   const std::function<Status(LoadedImage)>& take) {
+  NODE_ASSIGN_OR_RETURN(Frames frames, Frames::open(file, options));
+  if (frames.count() > kFramesMax) {
+    return resource_exhausted(std::to_string(frames.count()) + " frames: more than " + std::to_string(kFramesMax));
   }
-  note_shutters(data_set, image.rendering);
-  return image;
-} catch (const std::bad_alloc&) {
-  return resource_exhausted("load image: no memory");
+  for (int frame = 1; frame <= frames.count(); ++frame) {
+    Result<LoadedImage> image = frames.load(frame);
+    if (!image.ok())
+      return frames.count() == 1 ? image.status() : image.status().within("frame " + std::to_string(frame));
+    NODE_RETURN_IF_ERROR(take(std::move(image).value()));
+  }
+  return ok_status();
+}
+
+std::vector<std::string> quality_notes(const std::vector<std::string>& rendering) {
+  static constexpr std::pair<std::string_view, std::string_view> kNotes[] = {
+      {"bits stored=", "Bits Stored is wrong: the pixels use more bits than the header says"},
+      {"modality=lut ignored", "The Modality LUT is damaged and was not applied"},
+      {"rescale=ignored", "Rescale Slope or Intercept is no usable number and was not applied"},
+      {"voi=fallback",
+       "The window or VOI LUT of the header shows nothing of the image: its whole range of values is shown"},
+      {"voi=value range", "The header has neither window nor VOI LUT: the image's whole range of values is shown"},
+      {"rendering=auto", "FOR PROCESSING: shown by its own values, 0.5 to 99.5 percent, not as the maker would"},
+      {"presentation lut shape ignored",
+       "Presentation LUT Shape contradicts the Photometric Interpretation, which was followed"},
+      {"colour=luma", "A colour image, read by its luminance"},
+      {"pixel aspect=", "The pixels are not square"},
+      {"shutter=", "A display shutter is in the header: what lies outside it was analysed too"},
+  };
+  std::vector<std::string> notes;
+  for (const auto& [begin, note] : kNotes) {
+    const bool any = std::any_of(rendering.begin(), rendering.end(),
+                                 [&](const std::string& step) { return step.starts_with(begin); });
+    if (any) notes.emplace_back(note);
+  }
+  return notes;
 }
 
 Result<PixelDigest> digest_pixels(const std::filesystem::path& file) {
@@ -113,14 +210,10 @@ Result<PixelDigest> digest_pixels(const std::filesystem::path& file) {
 
 GrayImage make_preview(const LoadedImage& image, int long_side_max) {
   const inference::Radiograph& radiograph = image.radiograph;
-  if (radiograph.pixels.empty() || long_side_max < 1) return {};
-  const auto [low, high] = std::minmax_element(radiograph.pixels.begin(), radiograph.pixels.end());
-  const float lowest = *low, range = *high - *low;
-  GrayImage whole{radiograph.rows, radiograph.columns, std::vector<std::uint8_t>(radiograph.pixels.size())};
-  if (range > 0) {  // The model's own contract: float32, truncated; a constant image is black.
-    for (std::size_t i = 0; i < whole.pixels.size(); ++i)
-      whole.pixels[i] = static_cast<std::uint8_t>((radiograph.pixels[i] - lowest) / range * 255.0F);
-  }
+  inference::Radiograph seen{radiograph.rows, radiograph.columns, {}, radiograph.grey};
+  if (seen.grey.empty()) put_pixels(seen, radiograph.pixels, /*keep=*/false);
+  if (seen.grey.empty() || long_side_max < 1) return {};
+  GrayImage whole{radiograph.rows, radiograph.columns, std::move(seen.grey)};
   // The finer direction gives way, so that nothing is enlarged.
   const double rows = image.pixel_aspect < 1 ? whole.rows * image.pixel_aspect : whole.rows;
   const double columns = image.pixel_aspect > 1 ? whole.columns / image.pixel_aspect : whole.columns;

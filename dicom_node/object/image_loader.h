@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,15 +26,20 @@ void register_codecs();
 
 struct LoadOptions {
   bool render_for_processing = false;         // Else FOR PROCESSING is kUnsupported.
+  bool keep_pixels = false;                   // Radiograph::pixels, to compare them; else Radiograph::grey.
   std::uint64_t pixels_max = 8192ull * 8192;  // Rows x columns.
 };
 
+constexpr int kFramesMax = 256;  // That load_frames() goes through.
+
 struct LoadedImage {
   inference::Radiograph radiograph;
-  double pixel_aspect = 1.0;  // Height of a pixel / width of a pixel (0028,0034), (0018,1164).
+  int frame = 0, number_of_frames = 1;  // `frame` counts from 1; 0: there is only one.
+  double pixel_aspect = 1.0;            // Height of a pixel / width of a pixel (0028,0034), (0018,1164).
   // What was done, in order: "bits stored=14, header says 12", "modality=lut", "rescale=0.25,-100", "padding=0",
   // "voi=lut 1", "voi=window 1", "voi=window 1 sigmoid", "voi=value range" (the header has neither), "voi=fallback" (it
-  // has one that shows nothing), "rendering=auto" (FOR PROCESSING), "inverted", "colour=luma".
+  // has one that shows nothing), "rendering=auto" (FOR PROCESSING), "inverted", "presentation lut shape ignored",
+  // "colour=luma", "pixel aspect=0.5", "shutter=CIRCULAR not applied".
   std::vector<std::string> rendering;
   bool lossy = false;  // Has a lossy history (0028,2110).
 };
@@ -41,6 +47,16 @@ struct LoadedImage {
 // Errors: kInvalidArgument (no or short pixel data, impossible header), kUnsupported (transfer syntax, several frames,
 //         FOR PROCESSING), kResourceExhausted (larger than the limit), kNotFound.
 Result<LoadedImage> load_image(const std::filesystem::path& file, const LoadOptions& options = {});
+// One frame of several, counted from 1; of a single image its only one. Errors: and kInvalidArgument if there is none.
+Result<LoadedImage> load_frame(const std::filesystem::path& file, int frame, const LoadOptions& options = {});
+// Each frame in turn, one in memory at a time, until `take` refuses one.
+// Errors: as load_image(), and `take`'s own; kResourceExhausted for more than kFramesMax frames.
+Status load_frames(const std::filesystem::path& file, const LoadOptions& options,
+                   const std::function<Status(LoadedImage)>& take);
+
+// What a reader of the results should know of `rendering`: where the image is not shown as its header says, or the
+// header says too little; a sentence each. Empty if all was in order.
+std::vector<std::string> quality_notes(const std::vector<std::string>& rendering);
 
 // SHA-256 over rows, columns, samples and frames and the decoded stored values (before any LUT), to compare an object
 // that came back in another transfer syntax. Errors: as load_image; kUnsupported if it cannot be decoded here.

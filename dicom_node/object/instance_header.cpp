@@ -188,6 +188,19 @@ int age_of(DcmItem& data_set) {
 
 }  // namespace
 
+bool InstanceHeader::is_for_processing() const {
+  static constexpr std::string_view kClasses[] = {
+      "1.2.840.10008.5.1.4.1.1.1.1.1",  // Digital X-Ray
+      "1.2.840.10008.5.1.4.1.1.1.2.1",  // Digital Mammography X-Ray
+      "1.2.840.10008.5.1.4.1.1.1.3.1",  // Digital Intra-Oral X-Ray
+  };
+  std::string intent;
+  for (const char c : presentation_intent_type)
+    intent += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return intent == "FOR PROCESSING" ||
+         std::find(std::begin(kClasses), std::end(kClasses), sop_class_uid) != std::end(kClasses);
+}
+
 std::string InstanceHeader::pixel_data_problem() const {
   if (!has_pixel_data) return "no pixel data";
   if (rows <= 0 || columns <= 0) return "rows or columns are 0 or missing";
@@ -195,14 +208,20 @@ std::string InstanceHeader::pixel_data_problem() const {
   if (bits_stored <= 0 || bits_stored > bits_allocated) return "bits stored are 0 or more than bits allocated";
   if (number_of_frames <= 0) return "number of frames is 0 or no number";
   if (pixel_data_bytes == 0) return "pixel data empty";
-  if (pixel_data_cut) return "the file ends inside the pixel data";
+  if (pixel_data_cut) {
+    return "the file ends inside the pixel data, of which it holds " + std::to_string(pixel_data_bytes) + " bytes";
+  }
   if (!pixel_data_encapsulated) {
     // 16 + 16 + 16 + 16 + 32 bits at most: more than 64.
     const auto samples =
         static_cast<unsigned __int128>(rows) * static_cast<unsigned>(columns) * static_cast<unsigned>(number_of_frames);
     unsigned __int128 bits = samples * static_cast<unsigned>(samples_per_pixel) * static_cast<unsigned>(bits_allocated);
     if (photometric_interpretation == "YBR_FULL_422") bits = samples * 2 * static_cast<unsigned>(bits_allocated);
-    if ((bits + 7) / 8 > pixel_data_bytes) return "pixel data shorter than rows x columns ask";
+    if ((bits + 7) / 8 > pixel_data_bytes) {
+      return "pixel data shorter than rows x columns ask: " + std::to_string(pixel_data_bytes) + " bytes for " +
+             std::to_string(columns) + " x " + std::to_string(rows) + " pixels" +
+             (number_of_frames > 1 ? " in " + std::to_string(number_of_frames) + " frames" : "");
+    }
   }
   return {};
 }

@@ -49,8 +49,12 @@ struct InstanceHeader {
   // whatever their transfer syntax, Retrieve AE Title or Original Attributes.
   std::string digest;
 
+  // By Presentation Intent Type, or a SOP class that holds nothing else: not made to be looked at.
+  bool is_for_processing() const;
+
   // Empty if pixel data are complete as far as a header can tell; else "no pixel data", "pixel data empty", "pixel data
-  // shorter than rows x columns ask", "the file ends inside the pixel data", or what of the header is impossible.
+  // shorter than rows x columns ask: ...", "the file ends inside the pixel data, ...", or what of the header is
+  // impossible.
   std::string pixel_data_problem() const;
 };
 

@@ -14,11 +14,13 @@ namespace node::object {
 
 struct Jpeg2000Image {
   bool is_signed = false;
-  bool colour_transformed = false;    // Its components were YBR and are RGB now.
-  std::vector<std::int32_t> samples;  // Interleaved.
+  bool colour_transformed = false;  // Its components were YBR and are RGB now.
+  std::vector<std::uint8_t> bytes;  // Samples, interleaved, `sample_bytes` each, in the machine's byte order.
 };
 
+// `sample_bytes`: 1 or 2; what does not fit is cut off at the top.
 // Errors: kInvalidArgument (damaged, or another size), kUnsupported (subsampled, more than 16 bits).
-Result<Jpeg2000Image> decode_jpeg2000(std::string_view codestream, int rows, int columns, int samples_per_pixel);
+Result<Jpeg2000Image> decode_jpeg2000(std::string_view codestream, int rows, int columns, int samples_per_pixel,
+                                      int sample_bytes);
 
 }  // namespace node::object

@@ -90,11 +90,13 @@ Result<Words> tasks_to_ask_first(const RouteDecision& route, const std::vector<i
   return first;
 }
 
-Result<SettledRoute> settle_route(const RouteDecision& route, const std::vector<Prediction>& answers) {
+Result<SettledRoute> settle_route(const RouteDecision& route, const std::vector<FindingRecord>& findings) {
   NODE_ASSIGN_OR_RETURN(const PendingRoute pending, decode_pending_route(route.pending));
-  const auto head =
-      std::find_if(answers.begin(), answers.end(), [&](const auto& answer) { return answer.task == pending.task; });
-  const inference::Score* best = head == answers.end() ? nullptr : likeliest(*head);
+  const auto of_task = [&findings](const std::string& task) {
+    return std::find_if(findings.begin(), findings.end(), [&](const auto& f) { return f.prediction.task == task; });
+  };
+  const auto head = of_task(pending.task);
+  const inference::Score* best = head == findings.end() ? nullptr : likeliest(head->prediction);
   if (best == nullptr) return internal_error("settle route: no answer to task " + pending.task);
 
   const auto label = pending.by_label.find(best->label);
@@ -110,23 +112,20 @@ Result<SettledRoute> settle_route(const RouteDecision& route, const std::vector<
   settled.route.forward_to = route.forward_to;
   settled.route.pending = route.pending;
   for (const std::string& task : settled.route.tasks) {
-    const bool known =
-        std::any_of(answers.begin(), answers.end(), [&](const auto& answer) { return answer.task == task; });
-    if (!known) settled.still_to_ask.push_back(task);
+    if (of_task(task) == findings.end()) settled.still_to_ask.push_back(task);
   }
   return settled;
 }
 
-std::vector<Prediction> answers_in_order(const RouteDecision& route, std::vector<Prediction> answers) {
-  std::vector<Prediction> ordered;
-  for (const std::string& task : route.tasks) {
-    for (Prediction& answer : answers) {
-      if (answer.task != task) continue;
-      ordered.push_back(std::move(answer));
-      break;
-    }
-  }
-  return ordered;
+std::vector<FindingRecord> findings_in_order(const RouteDecision& route, std::vector<FindingRecord> findings) {
+  const auto place = [&route](const FindingRecord& finding) {
+    return std::find(route.tasks.begin(), route.tasks.end(), finding.prediction.task);
+  };
+  std::erase_if(findings, [&](const FindingRecord& finding) { return place(finding) == route.tasks.end(); });
+  std::stable_sort(findings.begin(), findings.end(), [&](const FindingRecord& a, const FindingRecord& b) {
+    return a.frame != b.frame ? a.frame < b.frame : place(a) < place(b);
+  });
+  return findings;
 }
 
 }  // namespace node::object

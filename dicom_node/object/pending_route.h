@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "config/base/status.h"
+#include "dicom_node/object/finding_record.h"
 #include "inference/predictor.h"
 #include "storage/route_decision.h"
 
@@ -38,13 +39,13 @@ struct SettledRoute {
   std::vector<std::string> still_to_ask;
 };
 
-// `answers`: to tasks_to_ask_first(). Errors: kDataLoss: `route.pending` is not what encode_pending_route() writes;
+// `findings`: of tasks_to_ask_first(); of several frames the first decides. Errors: kDataLoss: `route.pending` is not
+// what encode_pending_route() writes;
 //            kInternal: the region head is not among the answers.
-Result<SettledRoute> settle_route(const storage::RouteDecision& route,
-                                  const std::vector<inference::Prediction>& answers);
+Result<SettledRoute> settle_route(const storage::RouteDecision& route, const std::vector<FindingRecord>& findings);
 
-// The answers to a route's tasks, in their order; those that another route would have asked for are dropped.
-std::vector<inference::Prediction> answers_in_order(const storage::RouteDecision& route,
-                                                    std::vector<inference::Prediction> answers);
+// The findings of a route's tasks, frame after frame, in the tasks' order; those that another route would have asked
+// for are dropped.
+std::vector<FindingRecord> findings_in_order(const storage::RouteDecision& route, std::vector<FindingRecord> findings);
 
 }  // namespace node::object

@@ -14,6 +14,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
+#include <cstring>
+#include <fstream>
 #include <mutex>
 #include <new>
 #include <string_view>
@@ -22,6 +24,8 @@
 #include "dicom_node/object/image_loader.h"
 #include "dicom_node/object/jpeg2000.h"
 #include "dicom_node/object/part10.h"
+#include "dicom_node/object/rle.h"
+#include "dicom_node/object/structure.h"
 #include "storage/uid.h"
 
 namespace node::object {
@@ -111,6 +115,24 @@ Judgement judge(const Cell* cells, std::size_t count, const Cells& how) {
   return judgement;
 }
 
+// Whether no value uses a bit beyond Bits Stored, but for its sign: mostly so, and then nothing is to be done.
+template <typename Cell>
+bool fits(const Cell* cells, std::size_t count, const Cells& how) {
+  const auto used = static_cast<Cell>((1u << how.bits_stored) - 1);
+  const auto sign = static_cast<Cell>(1u << (how.bits_stored - 1));
+  Cell beyond = 0;
+  if (how.is_signed) {
+    // (x ^ sign) - sign extends the sign of what Bits Stored hold.
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto extended = static_cast<Cell>(((cells[i] & used) ^ sign) - sign);
+      beyond = static_cast<Cell>(beyond | (extended ^ cells[i]));
+    }
+  } else {
+    for (std::size_t i = 0; i < count; ++i) beyond = static_cast<Cell>(beyond | (cells[i] & static_cast<Cell>(~used)));
+  }
+  return beyond == 0;
+}
+
 template <typename Cell>
 void clean(std::vector<std::uint8_t>& bytes, const Cells& how) {
   auto* cells = reinterpret_cast<Cell*>(bytes.data());
@@ -147,7 +169,7 @@ void register_codecs() {
   static std::once_flag once;
   std::call_once(once, [] {
     OFLog::configure(OFLogger::OFF_LOG_LEVEL);
-    DcmRLEDecoderRegistration::registerCodecs();
+    DcmRLEDecoderRegistration::registerCodecs();  // For delivery; what we read goes through decode_rle().
     DJDecoderRegistration::registerCodecs();
     DJLSDecoderRegistration::registerCodecs();
   });
@@ -163,6 +185,8 @@ bool is_lossy_transfer_syntax(const std::string& uid) {
 struct PixelReader::Impl {
   InstanceHeader header;
   DcmFileFormat file;
+  std::ifstream native;         // Of pixel data that stand in the file as they are wanted; else not open.
+  std::uint64_t native_at = 0;  // Where they begin.
   Coding coding = Coding::kUnknown;
   Uint32 next_fragment = 0;
 
@@ -194,22 +218,48 @@ struct PixelReader::Impl {
     return std::string_view(reinterpret_cast<const char*>(bytes), item->getLength());
   }
 
-  // The compressed bytes of one frame: a fragment of its own, or all where there is one frame.
+  struct Range {
+    unsigned long first, end;
+  };
+
+  // The fragments of one frame (PS3.5 A.4): all of them, or one, or as the Basic Offset Table says, or, where that is
+  // empty, from one that begins a codestream to the next.
+  Result<Range> fragments_of(DcmPixelSequence& sequence, int frame) {
+    const unsigned long end = sequence.card();  // Item 0 is the Basic Offset Table.
+    const auto number = static_cast<unsigned long>(frame), frames = static_cast<unsigned long>(header.number_of_frames);
+    if (frames == 1) return Range{1, end};
+    if (end == frames + 1) return Range{number + 1, number + 2};
+    std::vector<unsigned long> first;
+    NODE_ASSIGN_OR_RETURN(const std::string_view table, fragment(sequence, 0));
+    std::uint32_t offset = 0;
+    for (unsigned long i = 1; i < end; ++i) {
+      NODE_ASSIGN_OR_RETURN(const std::string_view part, fragment(sequence, i));
+      const auto listed = [&] {
+        std::uint32_t entry = 0;
+        const std::size_t at = first.size() * sizeof entry;
+        if (at + sizeof entry > table.size()) return false;
+        std::memcpy(&entry, table.data() + at, sizeof entry);
+        return entry == offset;
+      };
+      const bool begins = part.starts_with(coding == Coding::kJpeg ? "\xFF\xD8" : "\xFF\x4F\xFF\x51") ||
+                          (coding == Coding::kJpeg2000 && part.substr(0, 8).ends_with("jP  "));
+      if (table.empty() ? begins : listed()) first.push_back(i);
+      offset += static_cast<std::uint32_t>(part.size()) + 8;
+    }
+    if (first.size() != frames) return invalid_argument("fragments that cannot be told apart by frame");
+    return Range{first[number], number + 1 < frames ? first[number + 1] : end};
+  }
+
+  // The compressed bytes of one frame.
   Result<std::string> codestream(int frame) {
     NODE_ASSIGN_OR_RETURN(DcmPixelSequence* const sequence, fragments());
-    const unsigned long count = sequence->card() > 0 ? sequence->card() - 1 : 0;
+    NODE_ASSIGN_OR_RETURN(const Range range, fragments_of(*sequence, frame));
     std::string joined;
-    if (header.number_of_frames == 1) {
-      for (unsigned long i = 1; i <= count; ++i) {
-        NODE_ASSIGN_OR_RETURN(const std::string_view part, fragment(*sequence, i));
-        joined += part;
-      }
-      return joined;
+    for (unsigned long i = range.first; i < range.end; ++i) {
+      NODE_ASSIGN_OR_RETURN(const std::string_view part, fragment(*sequence, i));
+      joined += part;
     }
-    if (count != static_cast<unsigned long>(header.number_of_frames))
-      return unsupported("several frames of several fragments in JPEG 2000");
-    NODE_ASSIGN_OR_RETURN(const std::string_view part, fragment(*sequence, static_cast<unsigned long>(frame) + 1));
-    return std::string(part);
+    return joined;
   }
 
   Status check_jpeg() {
@@ -227,16 +277,20 @@ struct PixelReader::Impl {
 
   Status decode_jpeg2000_frame(int frame, StoredPixels& pixels) {
     NODE_ASSIGN_OR_RETURN(const std::string stream, codestream(frame));
-    NODE_ASSIGN_OR_RETURN(const Jpeg2000Image image,
-                          decode_jpeg2000(stream, pixels.rows, pixels.columns, pixels.samples));
-    const std::size_t cell = static_cast<std::size_t>(pixels.bits_allocated) / 8;
-    pixels.bytes.resize(image.samples.size() * cell);
-    for (std::size_t i = 0; i < image.samples.size(); ++i) {
-      pixels.bytes[i * cell] = static_cast<std::uint8_t>(image.samples[i]);
-      if (cell == 2) pixels.bytes[i * 2 + 1] = static_cast<std::uint8_t>(image.samples[i] >> 8);
-    }
+    NODE_ASSIGN_OR_RETURN(Jpeg2000Image image, decode_jpeg2000(stream, pixels.rows, pixels.columns, pixels.samples,
+                                                               pixels.bits_allocated / 8));
+    pixels.bytes = std::move(image.bytes);
     if (image.colour_transformed && pixels.photometric_interpretation.starts_with("YBR_"))
       pixels.photometric_interpretation = "RGB";
+    return ok_status();
+  }
+
+  Status decode_rle_frame(int frame, StoredPixels& pixels) {
+    NODE_ASSIGN_OR_RETURN(const std::string stream, codestream(frame));
+    NODE_ASSIGN_OR_RETURN(
+        pixels.bytes,
+        decode_rle(stream, static_cast<std::size_t>(pixels.rows) * static_cast<std::size_t>(pixels.columns),
+                   static_cast<std::size_t>(pixels.samples), static_cast<std::size_t>(pixels.bits_allocated) / 8));
     return ok_status();
   }
 
@@ -246,7 +300,17 @@ struct PixelReader::Impl {
            static_cast<std::size_t>(halved ? 2 : pixels.samples) * static_cast<std::size_t>(pixels.bits_allocated / 8);
   }
 
+  Status read_native_frame(int frame, StoredPixels& pixels) {
+    const std::size_t size = frame_bytes(pixels);
+    pixels.bytes.resize(size);
+    native.seekg(static_cast<std::streamoff>(native_at + size * static_cast<std::size_t>(frame)));
+    if (!native.read(reinterpret_cast<char*>(pixels.bytes.data()), static_cast<std::streamsize>(size)))
+      return data_loss("read pixel data: the file became shorter");
+    return ok_status();
+  }
+
   Status decode_dcmtk_frame(int frame, StoredPixels& pixels) {
+    if (native.is_open()) return read_native_frame(frame, pixels);
     NODE_ASSIGN_OR_RETURN(DcmPixelData* const element, pixel_data());
     if (coding == Coding::kNative) {
       const std::size_t size = frame_bytes(pixels);
@@ -255,6 +319,11 @@ struct PixelReader::Impl {
           pixels.bytes.data(), static_cast<Uint32>(size * static_cast<std::size_t>(frame)), static_cast<Uint32>(size));
       if (read.bad()) return data_loss(std::string("read pixel data: ") + read.text());
       return ok_status();
+    }
+    if (header.number_of_frames > 1) {  // DCMTK finds the frame behind the last one, but no other without a table.
+      NODE_ASSIGN_OR_RETURN(DcmPixelSequence* const sequence, fragments());
+      NODE_ASSIGN_OR_RETURN(const Range range, fragments_of(*sequence, frame));
+      next_fragment = static_cast<Uint32>(range.first);
     }
     Uint32 size = 0;
     if (element->getUncompressedFrameSize(&data_set(), size).bad() || size == 0)
@@ -281,11 +350,11 @@ Result<std::unique_ptr<PixelReader>> PixelReader::open(const std::filesystem::pa
   NODE_ASSIGN_OR_RETURN(impl->header, read_instance_header(file));
   const InstanceHeader& header = impl->header;
   if (const std::string problem = header.pixel_data_problem(); !problem.empty()) return invalid_argument(problem);
-  const auto pixels = static_cast<unsigned __int128>(header.rows) * static_cast<unsigned>(header.columns) *
-                      static_cast<unsigned>(header.number_of_frames);
+  const std::uint64_t pixels =
+      std::uint64_t{static_cast<std::uint32_t>(header.rows)} * static_cast<std::uint32_t>(header.columns);
   if (pixels > pixels_max) {
-    return resource_exhausted(std::to_string(header.columns) + " x " + std::to_string(header.rows) + " pixels, " +
-                              std::to_string(header.number_of_frames) + " frames: more than the limit");
+    return resource_exhausted(std::to_string(header.columns) + " x " + std::to_string(header.rows) +
+                              " pixels: more than the limit of " + std::to_string(pixels_max));
   }
   if (header.bits_allocated != 8 && header.bits_allocated != 16)
     return unsupported(std::to_string(header.bits_allocated) + " bits allocated");
@@ -299,12 +368,15 @@ Result<std::unique_ptr<PixelReader>> PixelReader::open(const std::filesystem::pa
   }
   if ((impl->coding != Coding::kNative) != header.pixel_data_encapsulated)
     return invalid_argument("pixel data encoded otherwise than the transfer syntax says");
-  NODE_RETURN_IF_ERROR(load_dataset(file, impl->file, Extent::kWithPixelData));
-  if (impl->coding == Coding::kRle) {
-    // DCMTK's decoder of single frames takes one fragment for one frame and says nothing when its data run out (3.6.7).
-    if (impl->data_set().chooseRepresentation(EXS_LittleEndianExplicit, nullptr).bad())
-      return invalid_argument("decode pixel data: the RLE stream is damaged");
-    impl->coding = Coding::kNative;
+  // DCMTK copies native pixel data twice: read from where the walk has found them, they are copied once.
+  const bool plain =
+      header.transfer_syntax_uid == "1.2.840.10008.1.2" || header.transfer_syntax_uid == "1.2.840.10008.1.2.1";
+  NODE_ASSIGN_OR_RETURN(const Structure structure,
+                        walk_and_load(file, impl->file, plain ? Extent::kUpToPixelData : Extent::kWithPixelData, {}));
+  if (plain) {
+    impl->native.open(file, std::ios::binary);
+    if (!impl->native) return internal_error("open pixel data");
+    impl->native_at = structure.pixel_data_offset;
   }
   if (impl->coding == Coding::kJpeg) NODE_RETURN_IF_ERROR(impl->check_jpeg());
   return std::unique_ptr<PixelReader>(new PixelReader(std::move(impl)));
@@ -321,15 +393,20 @@ Result<StoredPixels> PixelReader::read_frame(int frame, UnusedBits unused_bits) 
   pixels.bits_stored = header.bits_stored;
   pixels.is_signed = word_of(data_set, DCM_PixelRepresentation).value_or(0) == 1;
   pixels.photometric_interpretation = header.photometric_interpretation;
-  NODE_RETURN_IF_ERROR(impl_->coding == Coding::kJpeg2000 ? impl_->decode_jpeg2000_frame(frame, pixels)
-                                                          : impl_->decode_dcmtk_frame(frame, pixels));
+  switch (impl_->coding) {
+    case Coding::kJpeg2000: NODE_RETURN_IF_ERROR(impl_->decode_jpeg2000_frame(frame, pixels)); break;
+    case Coding::kRle: NODE_RETURN_IF_ERROR(impl_->decode_rle_frame(frame, pixels)); break;
+    default: NODE_RETURN_IF_ERROR(impl_->decode_dcmtk_frame(frame, pixels));
+  }
   const std::size_t cell = static_cast<std::size_t>(pixels.bits_allocated) / 8;
   const std::size_t expected = impl_->frame_bytes(pixels);
   if (pixels.bytes.size() < expected) return invalid_argument("fewer pixels decoded than rows x columns ask");
   pixels.bytes.resize(expected);
   if (pixels.samples == 3) {
     const bool planar = word_of(data_set, DCM_PlanarConfiguration).value_or(0) == 1;
-    if (planar && impl_->coding != Coding::kJpeg2000) interleave(pixels.bytes, 3, cell);
+    // What RLE and JPEG 2000 decoders of ours give is interleaved whatever the header says of the compressed form.
+    if (planar && impl_->coding != Coding::kJpeg2000 && impl_->coding != Coding::kRle)
+      interleave(pixels.bytes, 3, cell);
     return pixels;
   }
 
@@ -339,6 +416,9 @@ Result<StoredPixels> PixelReader::read_frame(int frame, UnusedBits unused_bits) 
     how.shift = high_bit + 1 - how.bits_stored;
     pixels.remarks.push_back("high bit=" + std::to_string(high_bit));
   }
+  bool clean_already = false;
+  pixels.with_cells([&](const auto* cells, std::size_t count) { clean_already = fits(cells, count, how); });
+  if (how.shift == 0 && clean_already) return pixels;
   if (unused_bits == UnusedBits::kJudge && how.bits_stored + how.shift < how.bits_allocated &&
       !has_overlay_in_pixels(data_set)) {
     const auto bits_needed = [&]<typename Cell>(const Cell* cells) {

@@ -33,6 +33,16 @@ struct StoredPixels {
   std::uint16_t at(std::size_t i) const {
     return bits_allocated == 8 ? bytes[i] : static_cast<std::uint16_t>(bytes[2 * i] | bytes[2 * i + 1] << 8);
   }
+  // Calls `use` with the stored values as uint8_t or uint16_t and their count: the width is asked for once, not by
+  // pixel.
+  template <typename Use>
+  void with_cells(Use use) const {
+    if (bits_allocated == 8) {
+      use(bytes.data(), count());
+    } else {
+      use(reinterpret_cast<const std::uint16_t*>(bytes.data()), count());
+    }
+  }
 };
 
 // Bits above Bits Stored: dropped as the standard says, or looked at whether they are rubbish or pixels.

@@ -351,6 +351,7 @@ class Walk {
     if (structure_.encapsulated) {
       NODE_RETURN_IF_ERROR(fragments(structure_.cut, structure_.pixel_data_bytes));
     } else {
+      structure_.pixel_data_offset = source_->position();
       structure_.pixel_data_bytes = source_->skip(length);
       structure_.cut = structure_.pixel_data_bytes != length;
     }
@@ -453,6 +454,7 @@ Result<Structure> walk_structure(const std::filesystem::path& path, const ReadLi
   if (uid == "1.2.840.10008.1.2.1.99") {
     InflatingSource inflated(*file, limits.inflated_bytes_max);
     NODE_RETURN_IF_ERROR(walk.data_set(inflated, encoding));
+    structure.pixel_data_offset = 0;
   } else {
     NODE_RETURN_IF_ERROR(walk.data_set(*file, encoding));
   }

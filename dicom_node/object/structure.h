@@ -23,8 +23,9 @@ struct Structure {
   std::string transfer_syntax_uid;  // (0002,0010); empty without one.
   bool has_pixel_data = false;      // (7FE0,0010) of the data set itself.
   bool encapsulated = false;
-  bool cut = false;                    // The file ends inside the pixel data.
-  std::uint64_t pixel_data_bytes = 0;  // As far as the file holds them; of fragments, without the offset table.
+  bool cut = false;                     // The file ends inside the pixel data.
+  std::uint64_t pixel_data_offset = 0;  // Of native ones: where in the file they begin; 0: nowhere, it is deflated.
+  std::uint64_t pixel_data_bytes = 0;   // As far as the file holds them; of fragments, without the offset table.
 };
 
 // Errors: kInvalidArgument (what, and at which byte of the (inflated) data set), kNotFound, kInternal.

@@ -1,5 +1,6 @@
 #include "dicom_node/operate/instance_json.h"
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "dicom_node/object/finding_record.h"
@@ -61,7 +62,7 @@ std::string instance_json(const storage::InstanceRecord& instance, const std::ve
   put(json, "body_part", instance.route.body_part);
   put(json, "body_part_from", instance.route.body_part_evidence);
   std::vector<object::FindingRecord> decoded;
-  Json findings = Json::array();
+  std::map<int, Json> frames;  // What each frame came to; a single image is frame 0.
   for (const storage::StoredPrediction& stored : instance.predictions) {
     auto record = object::decode_finding(stored);
     if (!record.ok()) {
@@ -70,15 +71,24 @@ std::string instance_json(const storage::InstanceRecord& instance, const std::ve
       continue;
     }
     if (!record->rendering.empty()) json["rendering"] = record->rendering;
+    Json& frame = frames[record->frame];
     if (record->prediction.map.size > 0) {
-      json["anomaly"] = anomaly_json(record->prediction);
+      frame["anomaly"] = anomaly_json(record->prediction);
     } else {
-      findings.push_back(finding_json(record->prediction, report::find_task(tasks, record->prediction)));
+      frame["findings"].push_back(finding_json(record->prediction, report::find_task(tasks, record->prediction)));
     }
     decoded.push_back(std::move(record).value());
   }
+  for (const auto& [number, found] : frames) {
+    if (number == 0) {
+      json.update(found);
+    } else {
+      Json frame = {{"frame", number}};
+      frame.update(found);
+      json["frames"].push_back(std::move(frame));
+    }
+  }
   put(json, "body_part_disagreement", report::body_part_disagreement(region_head, instance.route, decoded));
-  if (!findings.empty()) json["findings"] = findings;
   if (!outputs.sr.empty() || !outputs.sc.empty()) {
     json["outputs"] = Json::object();
     put(json["outputs"], "sr", outputs.sr);

@@ -4,6 +4,9 @@
 #include <dcmtk/dcmdata/dctk.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "dicom_node/object/dataset_text.h"
 #include "dicom_node/object/map_percentiles.h"
 #include "dicom_node/object/part10.h"
@@ -27,11 +30,12 @@ WallTime image_time(const ReportedImage& image, const ResultContext& context) {
 }
 
 // The map's model version, and a digest of all else that changes the pixels.
-std::string overlay_version(const ReportedImage& image, const inference::Prediction& map,
-                            const ResultContext& context) {
+std::string overlay_version(const ReportedImage& image, const object::FindingRecord& of, const ResultContext& context) {
+  const inference::Prediction& map = of.prediction;
   std::string all = fmt::format("format={}\ndisclaimer={}\nscale={}\n", kObjectFormat, context.config.disclaimer,
                                 find_task(context.config.tasks, map).map_scale_max);
   for (const object::FindingRecord& finding : image.findings) {
+    if (finding.frame != of.frame) continue;
     const config::TaskConfig task = find_task(context.config.tasks, finding.prediction);
     all += fmt::format("{}={} {} {}\n", task.name, finding.prediction.model_version, task.threshold_doubtful,
                        task.threshold_certain);
@@ -39,6 +43,14 @@ std::string overlay_version(const ReportedImage& image, const inference::Predict
   object::Sha256 digest;
   digest.update(all);
   return map.model_version + "+" + digest.finish_hex().substr(0, 16);
+}
+
+// The image with the findings of one of its frames alone: an overlay speaks of nothing else.
+ReportedImage one_frame(const ReportedImage& image, int frame) {
+  ReportedImage one{image.record, image.file, {}};
+  std::copy_if(image.findings.begin(), image.findings.end(), std::back_inserter(one.findings),
+               [&](const object::FindingRecord& finding) { return finding.frame == frame; });
+  return one;
 }
 
 OverlayText overlay_text(const ReportedImage& image, const ResultContext& context) {
@@ -101,12 +113,13 @@ void put_lossy_history(DcmItem& source, DcmItem& result, bool lossy) {
   copy(source, result, DCM_LossyImageCompressionMethod);
 }
 
-void put_source_image(const ReportedImage& image, DcmItem& result, bool unscaled) {
+void put_source_image(const ReportedImage& image, int frame, DcmItem& result, bool unscaled) {
   DcmItem* item = nullptr;
   result.findOrCreateSequenceItem(DCM_SourceImageSequence, item, -2);
   if (item == nullptr) return;
   item->putAndInsertString(DCM_ReferencedSOPClassUID, image.record.sop_class_uid.c_str());
   item->putAndInsertString(DCM_ReferencedSOPInstanceUID, image.record.sop_instance_uid.str().c_str());
+  if (frame > 0) item->putAndInsertString(DCM_ReferencedFrameNumber, std::to_string(frame).c_str());
   put_code(*item, DCM_PurposeOfReferenceCodeSequence, kSourceImage);
   item->putAndInsertString(DCM_SpatialLocationsPreserved, unscaled ? "YES" : "NO");
 }
@@ -132,22 +145,25 @@ std::vector<OverlayReference> overlay_references(const ReportedImage& image, con
   for (const object::FindingRecord& finding : image.findings) {
     const inference::Prediction& map = finding.prediction;
     if (map.map.size <= 0) continue;
-    const std::string version = overlay_version(image, map, context);
+    const std::string key = object::finding_key(finding);
+    const std::string version = overlay_version(image, finding, context);
     const std::string revision = image_revision(image, context);
-    references.push_back({source, map.task, object::derive_uid(context.kind("sc"), source, map.task, version, revision),
-                          object::derive_uid(context.kind("sc-series"), source, map.task, version, revision),
+    references.push_back({source, key, finding.frame,
+                          object::derive_uid(context.kind("sc"), source, key, version, revision),
+                          object::derive_uid(context.kind("sc-series"), source, key, version, revision),
                           UID_SecondaryCaptureImageStorage});
   }
   return references;
 }
 
-Result<Overlay> make_overlay(const ReportedImage& image, const OverlayReference& reference,
+Result<Overlay> make_overlay(const ReportedImage& whole, const OverlayReference& reference,
                              const ResultContext& context) {
+  const ReportedImage image = one_frame(whole, reference.frame);
   const std::string source_uid = image.record.sop_instance_uid.str();
   const inference::Prediction* map = nullptr;
   std::vector<inference::Prediction> models;
   for (const object::FindingRecord& finding : image.findings) {
-    if (finding.prediction.task == reference.task) map = &finding.prediction;
+    if (object::finding_key(finding) == reference.task) map = &finding.prediction;
     models.push_back(finding.prediction);
     models.back().map = {};
   }
@@ -155,7 +171,7 @@ Result<Overlay> make_overlay(const ReportedImage& image, const OverlayReference&
 
   // The image was analysed, so its route allows it to be rendered, FOR PROCESSING or not.
   NODE_ASSIGN_OR_RETURN(object::LoadedImage loaded,
-                        object::load_image(image.file, object::LoadOptions{.render_for_processing = true}));
+                        object::load_frame(image.file, std::max(reference.frame, 1), {.render_for_processing = true}));
   const int rows = loaded.radiograph.rows, columns = loaded.radiograph.columns;
   object::GrayImage radiograph = object::make_preview(loaded, kPictureLongSideMax);
   const bool lossy = loaded.lossy;
@@ -179,7 +195,7 @@ Result<Overlay> make_overlay(const ReportedImage& image, const OverlayReference&
   put_series_and_image(source, result);
   put_lossy_history(source, result, lossy);
   const bool unscaled = radiograph.rows == rows && radiograph.columns == columns;
-  put_source_image(image, result, unscaled);
+  put_source_image(image, reference.frame, result, unscaled);
 
   // SC Equipment.
   result.putAndInsertString(DCM_ConversionType, "WSD");
@@ -197,10 +213,11 @@ Result<Overlay> make_overlay(const ReportedImage& image, const OverlayReference&
   const std::string derivation = fmt::format(
       "Masked reconstruction error (squared, mean of channels) of {}, {} mode, {} passes, mask ratio {:.4g}, seed {}; "
       "colour map hot, {}, opacity up to {:.4g}; over the windowed radiograph, "
-      "which lies at the top left with {} columns and {} rows, {}",
+      "which lies at the top left with {} columns and {} rows, {}{}",
       map->model_version, map->map.mode, map->map.passes, map->map.mask_ratio, map->map.seed,
       scale_in_words(map->map, task), kOpacityMax, picture.picture.width, picture.picture.height,
-      unscaled ? std::string("as in the source") : fmt::format("scaled from {} columns and {} rows", columns, rows));
+      unscaled ? std::string("as in the source") : fmt::format("scaled from {} columns and {} rows", columns, rows),
+      reference.frame > 0 ? fmt::format("; frame {} of the source", reference.frame) : "");
   result.putAndInsertString(DCM_DerivationDescription, text(derivation).c_str());
   put_pixels(result, picture.image);
 

@@ -18,7 +18,8 @@ namespace node::report {
 // What a report refers to; known before, and without, drawing.
 struct OverlayReference {
   std::string source_uid;  // SOP Instance UID of the image.
-  std::string task;        // Of the map.
+  std::string task;        // Of the map: its finding_key().
+  int frame = 0;           // Of the source; 0 where there is only one.
   storage::Uid sop_instance_uid;
   storage::Uid series_instance_uid;
   std::string sop_class_uid;

@@ -14,6 +14,7 @@
 #include <set>
 
 #include "dicom_node/object/dataset_text.h"
+#include "dicom_node/object/image_loader.h"
 #include "dicom_node/object/map_percentiles.h"
 #include "dicom_node/object/part10.h"
 #include "dicom_node/object/result_identity.h"
@@ -94,9 +95,10 @@ class TreeWriter {
     check(tree_.getCurrentContentItem().setNumericValue(number), concept_name);
   }
   void image(Types::E_RelationshipType relationship, const Code& concept_name, const std::string& sop_class_uid,
-             const storage::Uid& sop_instance_uid) {
+             const storage::Uid& sop_instance_uid, int frame = 0) {
     if (!add(relationship, Types::VT_Image, &concept_name)) return;
-    const DSRImageReferenceValue reference(sop_class_uid.c_str(), sop_instance_uid.str().c_str());
+    DSRImageReferenceValue reference(sop_class_uid.c_str(), sop_instance_uid.str().c_str());
+    if (frame > 0) reference.getFrameList().addItem(frame);
     check(tree_.getCurrentContentItem().setImageReference(reference), concept_name);
     close();
   }
@@ -230,8 +232,9 @@ void add_values(TreeWriter& tree, const config::TaskConfig& task, const inferenc
   }
 }
 
-void add_notes(TreeWriter& tree, const Source& source, const config::TaskConfig& task, const inference::AnomalyMap& map,
-               const config::RegionHead& region_head) {
+void add_notes(TreeWriter& tree, const Source& source, const config::TaskConfig& task,
+               const object::FindingRecord& finding, const config::RegionHead& region_head) {
+  const inference::AnomalyMap& map = finding.prediction.map;
   const storage::RouteDecision& route = source.image->record.route;
   const auto note = [&](const std::string& text) { tree.text(Types::RT_contains, kQualityNote, text); };
   if (!route.body_part.empty())
@@ -246,8 +249,7 @@ void add_notes(TreeWriter& tree, const Source& source, const config::TaskConfig&
     note("The anomaly score is uncalibrated: it has no reference of healthy images");
   else if (task.output != config::OutputKind::kRegression)
     note("The probability is uncalibrated");
-  if (object::text_of(source.dataset(), DCM_PresentationIntentType) == "FOR PROCESSING")
-    note("The image is FOR PROCESSING, not as rendered for reading");
+  for (const std::string& what : object::quality_notes(finding.rendering)) note(what);
 }
 
 void add_measurement_group(TreeWriter& tree, const Source& source, const object::FindingRecord& finding,
@@ -258,22 +260,24 @@ void add_measurement_group(TreeWriter& tree, const Source& source, const object:
   const std::string side = side_of(source), instance_number = object::text_of(source.dataset(), DCM_InstanceNumber);
   std::string tracking = prediction.task;
   for (const std::string& word :
-       {record.route.body_part, side == "U" ? "" : side, instance_number.empty() ? "" : "image " + instance_number})
+       {record.route.body_part, side == "U" ? "" : side, instance_number.empty() ? "" : "image " + instance_number,
+        finding.frame == 0 ? "" : "frame " + std::to_string(finding.frame)})
     if (!word.empty()) tracking += " " + word;
 
   tree.container(Types::RT_contains, kMeasurementGroup, "1501");
   tree.text(Types::RT_hasObsContext, kTrackingIdentifier, tracking);
   // Neither model nor revision: the finding of a later run is the same thing, tracked.
   tree.uid(Types::RT_hasObsContext, kTrackingUniqueIdentifier,
-           object::derive_uid(context.kind("tracking"), record.sop_instance_uid.str(), task.name, "", ""));
+           object::derive_uid(context.kind("tracking"), record.sop_instance_uid.str(),
+                              finding.frame == 0 ? task.name : object::finding_key(finding), "", ""));
   tree.code(Types::RT_contains, kFinding, task_code(task));
   add_finding_site(tree, source);
   add_algorithm(tree, finding, task);
   add_values(tree, task, prediction);
-  add_notes(tree, source, task, prediction.map, context.config.region_head);
-  tree.image(Types::RT_contains, kSourceOfMeasurement, record.sop_class_uid, record.sop_instance_uid);
+  add_notes(tree, source, task, finding, context.config.region_head);
+  tree.image(Types::RT_contains, kSourceOfMeasurement, record.sop_class_uid, record.sop_instance_uid, finding.frame);
   for (const OverlayReference& overlay : study.overlays) {
-    if (overlay.source_uid == record.sop_instance_uid.str() && overlay.task == prediction.task)
+    if (overlay.source_uid == record.sop_instance_uid.str() && overlay.task == object::finding_key(finding))
       tree.image(Types::RT_contains, kBestIllustration, overlay.sop_class_uid, overlay.sop_instance_uid);
   }
   tree.close();

@@ -12,6 +12,7 @@ namespace node::route {
 namespace {
 
 using config::ForProcessing;
+using config::Frames;
 using config::RouteRule;
 using object::InstanceHeader;
 
@@ -19,19 +20,12 @@ constexpr const char* kAwaitsThePixels = "the body part is to be read from the p
 
 bool is_radiograph(const Facts& facts) { return image_kind(facts.sop_class, facts.modality) != ImageKind::kOther; }
 
-bool is_for_processing(const InstanceHeader& header) {
-  return fold(header.presentation_intent_type) == "FOR PROCESSING" ||
-         header.sop_class_uid == "1.2.840.10008.5.1.4.1.1.1.1.1" ||  // Digital X-Ray, for processing.
-         header.sop_class_uid == "1.2.840.10008.5.1.4.1.1.1.2.1";    // Digital Mammography, for processing.
-}
-
 // Why no model may read the image whatever its rule says; empty if one may.
 std::string why_unreadable(const InstanceHeader& header, const Facts& facts) {
   if (!is_radiograph(facts)) {
     return "not a radiograph: " + (header.modality.empty() ? "no modality" : header.modality.substr(0, 16)) +
            ", SOP class " + header.sop_class_uid.substr(0, 64);
   }
-  if (header.number_of_frames > 1) return "several frames: " + std::to_string(header.number_of_frames);
   return header.pixel_data_problem();
 }
 
@@ -134,8 +128,11 @@ RouteDecision Router::Rules::decide(const InstanceHeader& header, const Facts& f
   decision.priority = rule.priority;
   decision.results_to = rule.send_to;
   decision.shadow = rule.shadow;
-  if (decision.reason.empty() && is_for_processing(header) && rule.for_processing == ForProcessing::kSkip) {
+  if (decision.reason.empty() && header.is_for_processing() && rule.for_processing == ForProcessing::kSkip) {
     decision.reason = "FOR PROCESSING";
+  }
+  if (decision.reason.empty() && header.number_of_frames > 1 && rule.frames == Frames::kSkip) {
+    decision.reason = "several frames: " + std::to_string(header.number_of_frames);
   }
   if (decision.reason.empty() && rule.tasks.empty()) decision.reason = "rule " + rule.name + " has no tasks";
   if (!decision.reason.empty()) return decision;

@@ -51,7 +51,7 @@ class Router {
   // expression.
   static Result<Router> create(const config::RouterConfig& config, const std::vector<std::string>& known_tasks);
 
-  // `from`: the peer's name; empty for files. Images that no model may read (FOR PROCESSING, several frames, no or
+  // `from`: the peer's name; empty for files. Images that no model may read (no or
   // short pixel data, no radiograph) get no tasks and a reason, whatever the rules say; where a rule would have taken
   // them it is named all the same, with its destinations.
   RouteDecision route(const object::InstanceHeader& header, std::string_view from) const;

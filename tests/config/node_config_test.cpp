@@ -348,6 +348,8 @@ INSTANTIATE_TEST_SUITE_P(
                     "node.yaml:11: routes[0].mode: is 'dark'; live or shadow is wanted"},
         MistakeCase{"RouteForProcessing", "routes:\n  - {name: a, tasks: [anomaly], for_processing: yes}\n",
                     "node.yaml:11: routes[0].for_processing: is 'yes'; skip or render is wanted"},
+        MistakeCase{"RouteFrames", "routes:\n  - {name: a, tasks: [anomaly], frames: all}\n",
+                    "node.yaml:11: routes[0].frames: is 'all'; skip or each is wanted"},
         MistakeCase{"RoutePriority", "routes:\n  - {name: a, tasks: [anomaly], priority: high}\n",
                     "node.yaml:11: routes[0].priority: is 'high'; a whole number from -1000 to 1000 is wanted"},
         MistakeCase{"RouteMatchKey", "routes:\n  - {name: a, tasks: [anomaly], match: {bodypart: HAND}}\n",

@@ -78,7 +78,9 @@ class FakePredictor : public inference::Predictor {
     MutexLock lock(mutex_);
     seeds_.push_back(request.seed);
     if (!failure_.ok()) return failure_;
-    const auto& pixels = request.image.pixels;
+    const auto& grey = request.image.grey;
+    const std::vector<float> pixels =
+        grey.empty() ? request.image.pixels : std::vector<float>(grey.begin(), grey.end());
     const double mean = std::accumulate(pixels.begin(), pixels.end(), 0.0) / static_cast<double>(pixels.size());
     std::vector<inference::Prediction> predictions;
     for (const std::string& task : request.tasks) {

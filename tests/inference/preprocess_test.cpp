@@ -70,6 +70,7 @@ TEST(To8Bit, RefusesPixelsThatAreNoNumbers) {
 TEST(To8Bit, RefusesASizeThatDoesNotFitItsPixels) {
   EXPECT_THAT(to_8_bit({2, 3, std::vector<float>(5)}).status().message(), HasSubstr("2 x 3 holds 5 pixels"));
   EXPECT_EQ(to_8_bit({0, 0, {}}).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(to_8_bit({2, 2, {}, {1, 2, 3}}).status().code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(to_8_bit({-1, -2, {1, 2}}).status().code(), StatusCode::kInvalidArgument);
 }
 

@@ -6,11 +6,12 @@ import socket
 import subprocess
 import time
 
+import pydicom
 import pytest
 from pynetdicom import AE, evt
 from pynetdicom.pdu import A_ASSOCIATE_RJ
 
-from harness import BIN, DEMO, RADIOGRAPHS, SOURCE, Node, Pacs, SANITIZED_FACTOR, wait_until
+from harness import BIN, DEMO, RADIOGRAPHS, SOURCE, Node, Pacs, SANITIZED_FACTOR, frames_each, small_image, wait_until
 
 
 def run(*arguments):
@@ -86,6 +87,36 @@ def test_predict_fails_for_a_damaged_dicom_file_in_a_folder(tmp_path):
     assert done.returncode == 1
     line = json.loads(done.stdout)
     assert line["state"] == "failed" and line["reason"]
+
+
+def test_each_frame_is_analysed_and_reported_where_the_route_says_so(tmp_path):
+    image = small_image("HAND")
+    image.NumberOfFrames, image.PixelData = 3, b"".join(small_image(seed=n).PixelData for n in range(3))
+    image.save_as(tmp_path / "run.dcm", enforce_file_format=True)
+    skipped = run("predict", "--config", DEMO, "--out", tmp_path / "skipped", tmp_path / "run.dcm")
+    assert skipped.returncode == 0 and json.loads(skipped.stdout)["reason"] == "several frames: 3"
+
+    config = tmp_path / "node.yaml"
+    config.write_text(frames_each())
+    done = run("predict", "--config", config, "--out", tmp_path / "out", tmp_path / "run.dcm")
+    assert done.returncode == 0, done.stdout + done.stderr
+    line = json.loads(done.stdout)
+    assert [frame["frame"] for frame in line["frames"]] == [1, 2, 3] and "anomaly" not in line
+    assert all(frame["findings"] for frame in line["frames"])
+    assert len({frame["anomaly"]["seed"] for frame in line["frames"]}) == 3
+    assert len({frame["anomaly"]["score"] for frame in line["frames"]}) == 3
+    overlays = [pydicom.dcmread(path) for path in line["outputs"]["sc"]]
+    assert len({overlay.SOPInstanceUID for overlay in overlays}) == 3
+    assert [overlay.SourceImageSequence[0].ReferencedFrameNumber for overlay in overlays] == [1, 2, 3]
+    frames = []
+
+    def collect(item):
+        if item.ValueType == "IMAGE" and "ReferencedFrameNumber" in item.ReferencedSOPSequence[0]:
+            frames.append(item.ReferencedSOPSequence[0].ReferencedFrameNumber)
+        for child in item.get("ContentSequence", []):
+            collect(child)
+    collect(pydicom.dcmread(line["outputs"]["sr"]))
+    assert set(frames) == {1, 2, 3} and len(frames) == 3 * len(line["frames"][0]["findings"]) + 3
 
 
 def test_predict_makes_the_same_bytes_twice(tmp_path):

@@ -277,3 +277,9 @@ def small_image(body_part="KNEE", study=None, seed=0, side=96):
     dataset.PixelData = pixels.tobytes()
     dataset["PixelData"].VR = "OB"
     return dataset
+
+
+def frames_each():
+    """The demo configuration with every route reading each frame of several; it may stand in any folder."""
+    return (DEMO.read_text().replace("    send_to: [pacs]\n", "    send_to: [pacs]\n    frames: each\n")
+            .replace("demo/", f"{DEMO.parent}/demo/"))

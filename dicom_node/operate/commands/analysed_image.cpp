@@ -5,8 +5,7 @@
 #include <string_view>
 #include <utility>
 
-#include "dicom_node/object/finding_record.h"
-#include "dicom_node/object/image_loader.h"
+#include "dicom_node/object/analyse_image.h"
 #include "dicom_node/object/instance_header.h"
 #include "dicom_node/object/pending_route.h"
 
@@ -25,7 +24,8 @@ Result<report::ReportedImage> read_image(const std::string& path, const route::R
   record.route = router.route(header, "");
   if (record.route.tasks.empty()) {
     record.state = storage::InstanceState::kSkipped;
-    record.reason = record.route.reason;
+    const bool damaged = !header.pixel_data_problem().empty();
+    record.reason = damaged ? reason_and_way_out(invalid_argument(record.route.reason)) : record.route.reason;
   }
   return report::ReportedImage{std::move(record), path, {}};
 }
@@ -37,35 +37,43 @@ bool unreadable_is_failure(const InputPath& input) {
   return file.seekg(128) && file.read(magic, sizeof magic) && std::string_view(magic, sizeof magic) == "DICM";
 }
 
-Result<PendingAnalysis> submit_image(const report::ReportedImage& image, const std::vector<std::string>& tasks,
-                                     inference::Predictor& predictor) {
-  NODE_ASSIGN_OR_RETURN(object::LoadedImage loaded, object::load_image(image.file, {.render_for_processing = true}));
-  auto promise = std::make_shared<std::promise<Result<std::vector<inference::Prediction>>>>();
-  PendingAnalysis pending{promise->get_future(), std::move(loaded.rendering)};
-  const storage::InstanceRecord& record = image.record;
-  predictor.submit(
-      {.image = std::move(loaded.radiograph),
-       .tasks = tasks,
-       .seed = object::mask_seed(record.sop_instance_uid.str()),
-       .priority = record.route.priority,
-       .body_part = record.route.body_part},
-      [promise](Result<std::vector<inference::Prediction>> answer) { promise->set_value(std::move(answer)); });
+std::string reason_and_way_out(const Status& status) {
+  switch (status.code()) {
+    case StatusCode::kInvalidArgument:
+      return status.message() +
+             "; damaged or wrongly made: copy or export it again from where it was made (dcmdump FILE shows how far it "
+             "can be read)";
+    case StatusCode::kResourceExhausted:
+      return status.message() + "; larger than this node reads: export it smaller, or frame by frame";
+    case StatusCode::kNotFound:
+    case StatusCode::kInternal: return status.message() + "; look at the path, its rights and the disk, then try again";
+    default: return status.message();
+  }
+}
+
+PendingAnalysis submit_image(const report::ReportedImage& image, const std::vector<std::string>& tasks,
+                             inference::Predictor& predictor) {
+  auto promise = std::make_shared<std::promise<Result<std::vector<object::FindingRecord>>>>();
+  PendingAnalysis pending = promise->get_future();
+  object::analyse_image(
+      image.file, image.record, tasks, predictor,
+      [promise](Result<std::vector<object::FindingRecord>> answer) { promise->set_value(std::move(answer)); });
   return pending;
 }
 
-Result<std::vector<inference::Prediction>> settle_image(report::ReportedImage& image,
-                                                        std::vector<inference::Prediction> answers,
+Result<std::vector<object::FindingRecord>> settle_image(report::ReportedImage& image,
+                                                        std::vector<object::FindingRecord> findings,
                                                         inference::Predictor& predictor) {
   storage::RouteDecision& route = image.record.route;
-  if (route.pending.empty()) return answers;
-  NODE_ASSIGN_OR_RETURN(object::SettledRoute settled, object::settle_route(route, answers));
+  if (route.pending.empty()) return findings;
+  NODE_ASSIGN_OR_RETURN(object::SettledRoute settled, object::settle_route(route, findings));
   route = std::move(settled.route);
   if (!settled.still_to_ask.empty()) {
-    NODE_ASSIGN_OR_RETURN(PendingAnalysis rest, submit_image(image, settled.still_to_ask, predictor));
-    NODE_ASSIGN_OR_RETURN(std::vector<inference::Prediction> later, rest.answer.get());
-    for (inference::Prediction& answer : later) answers.push_back(std::move(answer));
+    NODE_ASSIGN_OR_RETURN(std::vector<object::FindingRecord> later,
+                          submit_image(image, settled.still_to_ask, predictor).get());
+    for (object::FindingRecord& finding : later) findings.push_back(std::move(finding));
   }
-  return object::answers_in_order(route, std::move(answers));
+  return object::findings_in_order(route, std::move(findings));
 }
 
 std::size_t requests_ahead(const config::InferenceConfig& config) {

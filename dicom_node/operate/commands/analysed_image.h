@@ -24,18 +24,18 @@ Result<report::ReportedImage> read_image(const std::string& path, const route::R
 // Of a file that read_image() cannot read: a failure if it was named, or says of itself that it is DICOM (PS3.10 7.1).
 bool unreadable_is_failure(const InputPath& input);
 
-struct PendingAnalysis {
-  std::future<Result<std::vector<inference::Prediction>>> answer;
-  std::vector<std::string> rendering;  // LoadedImage::rendering.
-};
-// Loads the image and asks for `tasks`. Errors: as load_image(); what the predictor says is in the answer.
-Result<PendingAnalysis> submit_image(const report::ReportedImage& image, const std::vector<std::string>& tasks,
-                                     inference::Predictor& predictor);
+// What is wrong with a file, and what a person can do about it.
+std::string reason_and_way_out(const Status& status);
 
-// Takes the answers for the image's route, if that was pending, and waits for those to the tasks that it calls for.
-// Returns the answers to the route's tasks, in their order. Errors: as settle_route(), load_image() and the predictor.
-Result<std::vector<inference::Prediction>> settle_image(report::ReportedImage& image,
-                                                        std::vector<inference::Prediction> answers,
+using PendingAnalysis = std::future<Result<std::vector<object::FindingRecord>>>;
+// Loads the image and asks for `tasks`. Errors in the answer: as analyse_image().
+PendingAnalysis submit_image(const report::ReportedImage& image, const std::vector<std::string>& tasks,
+                             inference::Predictor& predictor);
+
+// Takes the findings for the image's route, if that was pending, and waits for those of the tasks that it calls for.
+// Returns the findings of the route's tasks, in their order. Errors: as settle_route() and analyse_image().
+Result<std::vector<object::FindingRecord>> settle_image(report::ReportedImage& image,
+                                                        std::vector<object::FindingRecord> findings,
                                                         inference::Predictor& predictor);
 
 // How many requests may be out at once, so that batches fill and memory is bounded.

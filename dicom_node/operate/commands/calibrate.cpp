@@ -64,9 +64,7 @@ class Calibration {
       return;
     }
     tasks = {task_.name};
-    auto pending = submit_image(*image, tasks, predictor_);
-    if (!pending.ok()) return set_aside(input, pending.status(), pending.status().code() != StatusCode::kUnsupported);
-    pending_.push_back({input, image->record.route.body_part, std::move(pending).value()});
+    pending_.push_back({input, image->record.route.body_part, submit_image(*image, tasks, predictor_)});
   }
 
   std::size_t out() const { return pending_.size(); }
@@ -75,13 +73,16 @@ class Calibration {
   void finish_oldest() {
     Pending oldest = std::move(pending_.front());
     pending_.pop_front();
-    const auto answer = oldest.analysis.answer.get();
-    if (!answer.ok()) return set_aside(oldest.input, answer.status(), /*is_failure=*/true);
-    const inference::AnomalyMap& map = answer->front().map;
+    const auto answer = oldest.analysis.get();
+    if (!answer.ok())
+      return set_aside(oldest.input, answer.status(), answer.status().code() != StatusCode::kUnsupported);
     Samples& samples = samples_[oldest.body_part];
-    const std::vector<double> errors = object::patch_errors(map);
-    samples.patch_errors.insert(samples.patch_errors.end(), errors.begin(), errors.end());
-    samples.image_scores.push_back(map.score);
+    for (const object::FindingRecord& finding : *answer) {
+      const inference::AnomalyMap& map = finding.prediction.map;
+      const std::vector<double> errors = object::patch_errors(map);
+      samples.patch_errors.insert(samples.patch_errors.end(), errors.begin(), errors.end());
+      samples.image_scores.push_back(map.score);
+    }
   }
 
   // What was found, by body part. Says on standard output what is in and what is left out.

@@ -25,7 +25,6 @@
 namespace node::operate {
 namespace {
 
-using inference::Prediction;
 using storage::InstanceState;
 
 // One path on its way: what it is, what was found, what was written.
@@ -83,25 +82,24 @@ class Run {
   void submit(Work& work) {
     storage::InstanceRecord& record = work.image->record;
     const auto tasks = object::tasks_to_ask_first(record.route, predictor_.tasks());
-    auto pending = tasks.ok() ? submit_image(*work.image, *tasks, predictor_) : tasks.status();
-    if (!pending.ok()) {
-      record.state =
-          pending.status().code() == StatusCode::kUnsupported ? InstanceState::kSkipped : InstanceState::kFailed;
-      record.reason = pending.status().message();
-      return;
+    if (tasks.ok()) {
+      work.pending = submit_image(*work.image, *tasks, predictor_);
+    } else {
+      record.state = InstanceState::kFailed;
+      record.reason = tasks.status().message();
     }
-    work.pending = std::move(pending).value();
   }
 
   // Waits for the answer and takes it into the record.
   void finish(Work& work) {
-    if (!work.pending.answer.valid()) return;
+    if (!work.pending.valid()) return;
     storage::InstanceRecord& record = work.image->record;
-    Result<std::vector<Prediction>> answer = work.pending.answer.get();
+    auto answer = work.pending.get();
     if (answer.ok()) answer = settle_image(*work.image, std::move(answer).value(), predictor_);
     if (!answer.ok()) {
-      record.state = InstanceState::kFailed;
-      record.reason = answer.status().message();
+      record.state =
+          answer.status().code() == StatusCode::kUnsupported ? InstanceState::kSkipped : InstanceState::kFailed;
+      record.reason = reason_and_way_out(answer.status());
       return;
     }
     if (record.route.tasks.empty()) {  // The pixels decided so.
@@ -111,11 +109,8 @@ class Run {
     }
     record.state = InstanceState::kAnalysed;
     record.predicted_at = context_.time;
-    for (Prediction& prediction : *answer) {
-      object::FindingRecord finding{std::move(prediction), work.pending.rendering};
-      record.predictions.push_back(object::encode_finding(finding));
-      work.image->findings.push_back(std::move(finding));
-    }
+    for (const object::FindingRecord& finding : *answer) record.predictions.push_back(object::encode_finding(finding));
+    work.image->findings = std::move(answer).value();
   }
 
   // Writes the objects of one study beside each other: OUT/STUDY/sr.dcm, OUT/STUDY/sc-SOPUID-MODEL.dcm.
@@ -138,11 +133,12 @@ class Run {
 
     const auto take_overlay = [&](const report::ReportedImage& image, report::Overlay overlay) -> Status {
       const std::string sop = image.record.sop_instance_uid.str();
-      std::string model;
+      std::string name;
       for (const object::FindingRecord& finding : image.findings) {
-        if (finding.prediction.task == overlay.object.task) model = finding.prediction.model;
+        if (object::finding_key(finding) != overlay.object.task) continue;
+        name = finding.prediction.model + (finding.frame > 0 ? fmt::format("-frame-{:04}", finding.frame) : "");
       }
-      const std::filesystem::path path = folder / fmt::format("sc-{}-{}.dcm", sop, model);
+      const std::filesystem::path path = folder / fmt::format("sc-{}-{}.dcm", sop, name);
       for (Work& work : study) {
         if (work.image->record.sop_instance_uid == image.record.sop_instance_uid) {
           work.outputs.sc.push_back(path.string());
@@ -218,7 +214,7 @@ int predict(const config::NodeConfig& config, const PredictorFactory& open_predi
     if (image.ok()) {
       work.image = std::move(image).value();
     } else {
-      work.problem = image.status().message();
+      work.problem = reason_and_way_out(image.status());
       work.failed = unreadable_is_failure(work.input);
     }
     works.push_back(std::move(work));

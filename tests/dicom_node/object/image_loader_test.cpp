@@ -9,6 +9,7 @@
 #include <cmath>
 #include <functional>
 
+#include "dicom_node/object/rle.h"
 #include "tests/dicom_node/object/test_files.h"
 
 namespace node::object {
@@ -28,7 +29,9 @@ class ImageLoader : public testing::Test {
       E_TransferSyntax syntax = EXS_LittleEndianExplicit, const LoadOptions& options = {}) {
     DcmFileFormat file = make_image(image);
     change(*file.getDataset());
-    const auto loaded = load_image(write(folder_, file, syntax), options);
+    LoadOptions kept = options;
+    kept.keep_pixels = true;
+    const auto loaded = load_image(write(folder_, file, syntax), kept);
     if (!loaded.ok()) {
       ADD_FAILURE() << loaded.status().message();
       return {};
@@ -114,6 +117,41 @@ TEST_F(ImageLoader, FirstReadableWindowOfSeveralIsUsed) {
   const LoadedImage image = load(ramp(), [](DcmDataset& d) { window(d, "NaN\\500.5\\10", "-1e999\\401\\20"); });
   EXPECT_THAT(image.rendering, ElementsAre("voi=window 2"));
   EXPECT_NEAR(pixels(image)[50], 2047.5, 1e-3);
+}
+
+TEST_F(ImageLoader, WindowThatMissesTheDataGivesWayToTheNext) {
+  const LoadedImage image = load(ramp(), [](DcmDataset& d) { window(d, "60000\\500.5", "100\\401"); });
+  EXPECT_THAT(image.rendering, ElementsAre("voi=window 2"));
+  EXPECT_NEAR(pixels(image)[50], 2047.5, 1e-3);
+}
+
+TEST_F(ImageLoader, VoiLutThatShowsNothingGivesWayToTheNextAndThenToTheWindow) {
+  const LoadedImage second = load(ramp(), [](DcmDataset& d) {
+    lut(d, DCM_VOILUTSequence, {2, 5000, 12}, {7, 9});
+    lut(d, DCM_VOILUTSequence, {1000, 0, 12}, std::vector<Uint16>(1000, 0), 1);
+    window(d, "500.5", "401");
+  });
+  EXPECT_THAT(second.rendering, ElementsAre("voi=window 1"));
+}
+
+TEST_F(ImageLoader, GreyIsTheModelsLevelOfEachPixel) {
+  for (const char* photometric : {"MONOCHROME1", "MONOCHROME2"}) {
+    TestImage made = ramp();
+    made.photometric = photometric;
+    DcmFileFormat file = make_image(made);
+    window(*file.getDataset(), "430", "377.7", "SIGMOID");
+    const auto path = write(folder_, file);
+    const auto kept = load_image(path, {.keep_pixels = true}), grey = load_image(path);
+    ASSERT_TRUE(kept.ok() && grey.ok());
+    EXPECT_TRUE(kept->radiograph.grey.empty());
+    EXPECT_TRUE(grey->radiograph.pixels.empty());
+    const std::vector<float>& values = kept->radiograph.pixels;
+    const auto [least, greatest] = std::minmax_element(values.begin(), values.end());
+    ASSERT_EQ(grey->radiograph.grey.size(), values.size());
+    for (std::size_t i = 0; i < values.size(); ++i)
+      EXPECT_EQ(grey->radiograph.grey[i], inference::grey_level(values[i], *least, *greatest - *least)) << i;
+    EXPECT_EQ(make_preview(*kept, 100).pixels, make_preview(*grey, 100).pixels);
+  }
 }
 
 TEST_F(ImageLoader, WindowsThatShowNothingGiveWayToTheValueRange) {
@@ -353,7 +391,7 @@ TEST_F(ImageLoader, EveryTransferSyntaxGivesTheSamePixels) {
     SCOPED_TRACE(DcmXfer(syntax).getXferName());
     DcmFileFormat file = make_image(ramp());
     const auto path = write(folder_, file, syntax);
-    const auto image = load_image(path);
+    const auto image = load_image(path, {.keep_pixels = true});
     ASSERT_TRUE(image.ok()) << image.status().message();
     EXPECT_EQ(image->radiograph.pixels, expected);
     EXPECT_FALSE(image->lossy);
@@ -452,6 +490,89 @@ TEST_F(ImageLoader, SeveralFramesAreUnsupported) {
   EXPECT_EQ(refusal(image).code(), StatusCode::kUnsupported);
 }
 
+TEST_F(ImageLoader, EachFrameIsLoadedInTurn) {
+  register_codecs();
+  DJEncoderRegistration::registerCodecs();
+  DJLSEncoderRegistration::registerCodecs();
+  DcmRLEEncoderRegistration::registerCodecs();
+  TestImage made;
+  made.frames = 2;
+  made.rows = 1;
+  for (const E_TransferSyntax syntax :
+       {EXS_LittleEndianExplicit, EXS_BigEndianExplicit, EXS_RLELossless, EXS_JPEGProcess14SV1, EXS_JPEGLSLossless}) {
+    SCOPED_TRACE(DcmXfer(syntax).getXferName());
+    DcmFileFormat file = make_image(made);
+    const auto path = write(folder_, file, syntax);
+    std::vector<LoadedImage> frames;
+    const Status status = load_frames(path, {.keep_pixels = true}, [&](LoadedImage image) {
+      frames.push_back(std::move(image));
+      return ok_status();
+    });
+    ASSERT_TRUE(status.ok()) << status.message();
+    ASSERT_EQ(frames.size(), 2);
+    EXPECT_THAT(pixels(frames[0]), ElementsAre(0, 100, 200, 300));
+    EXPECT_THAT(pixels(frames[1]), ElementsAre(400, 1000, 2000, 4095));
+    EXPECT_EQ(frames[1].frame, 2);
+    EXPECT_EQ(frames[1].number_of_frames, 2);
+    EXPECT_EQ(pixels(load_frame(path, 2, {.keep_pixels = true}).value()), pixels(frames[1]));
+    EXPECT_EQ(load_frame(path, 3).status().code(), StatusCode::kInvalidArgument);
+  }
+}
+
+TEST_F(ImageLoader, TheTakerOfFramesMayRefuse) {
+  TestImage made;
+  made.frames = 2;
+  made.rows = 1;
+  DcmFileFormat file = make_image(made);
+  int taken = 0;
+  const Status status = load_frames(write(folder_, file), {}, [&](LoadedImage) {
+    ++taken;
+    return unavailable("stopping");
+  });
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_EQ(taken, 1);
+}
+
+TEST_F(ImageLoader, MoreFramesThanTheLimitAreRefusedBeforeAnyIsDecoded) {
+  TestImage made;
+  made.frames = kFramesMax + 1;
+  made.rows = made.columns = 1;
+  made.values.assign(kFramesMax + 1, 7);
+  DcmFileFormat file = make_image(made);
+  int taken = 0;
+  const Status status = load_frames(write(folder_, file), {}, [&](LoadedImage) {
+    ++taken;
+    return ok_status();
+  });
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(taken, 0);
+}
+
+TEST_F(ImageLoader, ForProcessingIsKnownByItsSopClassToo) {
+  const auto change = [](DcmDataset& d) {
+    must(d.putAndInsertString(DCM_SOPClassUID, "1.2.840.10008.5.1.4.1.1.1.1.1"));
+    d.findAndDeleteElement(DCM_PresentationIntentType);
+  };
+  EXPECT_EQ(refusal(ramp(), change).code(), StatusCode::kUnsupported);
+  LoadOptions options;
+  options.render_for_processing = true;
+  EXPECT_THAT(load(ramp(), change, EXS_LittleEndianExplicit, options).rendering, Contains("rendering=auto"));
+}
+
+TEST_F(ImageLoader, WhatIsNotAsTheHeaderSaysIsNoted) {
+  EXPECT_THAT(quality_notes({"voi=window 1", "inverted"}), testing::IsEmpty());
+  EXPECT_THAT(quality_notes({"bits stored=14, header says 12", "voi=fallback"}),
+              ElementsAre(HasSubstr("Bits Stored"), HasSubstr("whole range")));
+  const LoadedImage image = load(ramp(), [](DcmDataset& d) {
+    window(d, "60000", "100");
+    must(d.putAndInsertString(DCM_PixelAspectRatio, "1\\2"));
+    must(d.putAndInsertString(DCM_ShutterShape, "CIRCULAR\\made up"));
+  });
+  EXPECT_THAT(image.rendering, ElementsAre("voi=fallback", "pixel aspect=0.5", "shutter=CIRCULAR not applied"));
+  EXPECT_THAT(quality_notes(image.rendering),
+              ElementsAre(HasSubstr("shows nothing"), HasSubstr("not square"), HasSubstr("shutter")));
+}
+
 TEST_F(ImageLoader, MissingFileIsNotFound) {
   EXPECT_EQ(load_image(folder_.fresh()).status().code(), StatusCode::kNotFound);
 }
@@ -470,6 +591,39 @@ TEST_F(ImageLoader, LossyHistoryIsKnown) {
   EXPECT_FALSE(load(TestImage{}).lossy);
   EXPECT_TRUE(
       load(TestImage{}, [](DcmDataset& d) { must(d.putAndInsertString(DCM_LossyImageCompression, "01")); }).lossy);
+}
+
+std::string rle_stream(const std::vector<std::string>& segments, std::vector<std::uint32_t> offsets = {}) {
+  if (offsets.empty()) {
+    std::uint32_t at = 64;
+    for (const std::string& segment : segments) {
+      offsets.push_back(at);
+      at += static_cast<std::uint32_t>(segment.size());
+    }
+  }
+  std::vector<std::uint32_t> header(16);
+  header[0] = static_cast<std::uint32_t>(segments.size());
+  std::copy(offsets.begin(), offsets.end(), header.begin() + 1);
+  std::string stream(reinterpret_cast<const char*>(header.data()), 64);
+  for (const std::string& segment : segments) stream += segment;
+  return stream;
+}
+
+TEST(Rle, SegmentsAreTheBytesOfTheSamplesMostSignificantFirst) {
+  const std::string high = "\xFE\x01", low = "\x02\x0A\x0B\x0C";  // Three times 1; 10, 11, 12 as they are.
+  EXPECT_THAT(decode_rle(rle_stream({high, low}), 3, 1, 2).value(), ElementsAre(10, 1, 11, 1, 12, 1));
+  EXPECT_THAT(decode_rle(rle_stream({high, low, high}), 3, 3, 1).value(), ElementsAre(1, 10, 1, 1, 11, 1, 1, 12, 1));
+  EXPECT_TRUE(decode_rle(rle_stream({high, low + std::string(1, '\0')}), 3, 1, 2).ok()) << "padded to an even length";
+}
+
+TEST(Rle, WhatIsShortOrPointsOutsideIsRefused) {
+  const std::string high = "\xFE\x01", low = "\x02\x0A\x0B\x0C";
+  EXPECT_THAT(decode_rle("RLE", 3, 1, 2).status().message(), HasSubstr("shorter than its header"));
+  EXPECT_THAT(decode_rle(rle_stream({high}), 3, 1, 2).status().message(), HasSubstr("number of segments"));
+  EXPECT_THAT(decode_rle(rle_stream({high, "\x01\x0A\x0B"}), 3, 1, 2).status().message(), HasSubstr("too early"));
+  EXPECT_THAT(decode_rle(rle_stream({high, low}), 4, 1, 2).status().message(), HasSubstr("too early"));
+  for (const std::vector<std::uint32_t>& wild : {std::vector<std::uint32_t>{64, 4000}, {70, 66}, {0, 66}})
+    EXPECT_THAT(decode_rle(rle_stream({high, low}, wild), 3, 1, 2).status().message(), HasSubstr("outside"));
 }
 
 LoadedImage loaded(int rows, int columns, std::vector<float> values) {

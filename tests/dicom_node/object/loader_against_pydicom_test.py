@@ -12,6 +12,7 @@ import subprocess
 
 import numpy as np
 import pydicom
+import pydicom.encaps
 import pydicom.pixels
 import pytest
 
@@ -78,3 +79,24 @@ def test_the_data_hold_what_this_is_about():
     assert any(row["photometric"] == "MONOCHROME1" and row["bits_stored"] == "8" for row in table)
     assert any(row["transfer_syntax"] == "1.2.840.10008.1.2.4.70" for row in table)
     assert any(row["transfer_syntax"] == "1.2.840.10008.1.2.4.50" for row in table)
+
+
+@pytest.mark.parametrize("offset_table", [True, False])
+@pytest.mark.parametrize("fragments", [1, 3])
+def test_frames_of_several_fragments_are_told_apart_in_jpeg_2000(tmp_path, fragments, offset_table):
+    openjpeg = pytest.importorskip("openjpeg", reason="no pylibjpeg-openjpeg to write JPEG 2000 with")
+    frames = np.random.default_rng(7).integers(0, 4096, (3, 40, 50)).astype(np.uint16)
+    dataset = pydicom.dcmread(DATA / rows()[1]["file"])
+    dataset.Rows, dataset.Columns, dataset.NumberOfFrames = 40, 50, 3
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    codestreams = [openjpeg.encode_array(frame, bits_stored=12) for frame in frames]
+    dataset.PixelData = pydicom.encaps.encapsulate(codestreams, fragments_per_frame=fragments, has_bot=offset_table)
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+    path, out = tmp_path / "frames.dcm", tmp_path / "stored"
+    dataset.save_as(path, enforce_file_format=True)
+    for number, frame in enumerate(frames, 1):
+        done = subprocess.run([TOOL, "--stored", path, out, str(number)], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout
+        assert (np.fromfile(out, "<i4").reshape(frame.shape) == frame).all()

@@ -507,8 +507,7 @@ TEST_P(RouterUnreadable, HasNoTasksWhateverTheRulesSay) {
 
 INSTANTIATE_TEST_SUITE_P(
     Each, RouterUnreadable,
-    testing::Values(Unreadable{"Frames", [](InstanceHeader& h) { h.number_of_frames = 3; }, "several frames: 3"},
-                    Unreadable{"NoPixelData",
+    testing::Values(Unreadable{"NoPixelData",
                                [](InstanceHeader& h) {
                                  h.has_pixel_data = false;
                                  h.pixel_data_bytes = 0;
@@ -561,6 +560,19 @@ TEST_F(RouterTest, ForProcessingIsSkippedUnlessItsRuleRendersIt) {
   EXPECT_EQ(route(header).reason, "FOR PROCESSING");
   config_.routes[0].for_processing = ForProcessing::kRender;
   EXPECT_THAT(route(header).tasks, ElementsAre("knee-oa", "anomaly"));
+}
+
+TEST_F(RouterTest, SeveralFramesAreSkippedUnlessTheirRuleTakesEach) {
+  InstanceHeader header = radiograph_of("KNEE");
+  header.number_of_frames = 3;
+  header.pixel_data_bytes *= 3;
+  EXPECT_EQ(route(header).reason, "several frames: 3");
+  EXPECT_EQ(route(header).rule, "knee");
+  EXPECT_THAT(route(header).tasks, IsEmpty());
+  config_.routes[0].frames = config::Frames::kEach;
+  EXPECT_THAT(route(header).tasks, ElementsAre("knee-oa", "anomaly"));
+  header.pixel_data_bytes -= 1;
+  EXPECT_THAT(route(header).reason, testing::StartsWith("pixel data shorter than"));
 }
 
 TEST_F(RouterTest, ASecondaryCaptureNeedsARuleThatNamesItsModality) {
