@@ -14,18 +14,19 @@ BIN = ROOT / "build/release/bin"
 LEFT_OUT_OF_ENVIRONMENT = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NVPL_BLAS_DEBUG_CPU_TYPE")
 
 
-def in_own_python():
-    """Runs the calling script again in build/benchmark/python, which it makes if need be."""
-    python = BUILD / "python"
+def in_own_python(name="python", requirements="requirements.txt"):
+    """Runs the calling script again in build/benchmark/NAME, which it makes of the requirements if need be."""
+    python = BUILD / name
     if pathlib.Path(sys.prefix).resolve() == python.resolve():
         return
-    wanted = (pathlib.Path(__file__).parent / "requirements.txt").read_text()
+    listed = pathlib.Path(__file__).parent / requirements
+    wanted = listed.read_text()
     mark = python / "complete"
     if not mark.exists() or mark.read_text() != wanted:
-        print("==> Python with the peers in build/benchmark/python (some 6 GB, minutes)", flush=True)
+        size = "some 6 GB, minutes" if "torch" in wanted else "a minute"
+        print(f"==> Python with the peers in {python.relative_to(ROOT)} ({size})", flush=True)
         subprocess.run([sys.executable, "-m", "venv", python], check=True)
-        subprocess.run([python / "bin/pip", "install", "-q", "--disable-pip-version-check", "-r",
-                        pathlib.Path(__file__).parent / "requirements.txt"], check=True)
+        subprocess.run([python / "bin/pip", "install", "-q", "--disable-pip-version-check", "-r", listed], check=True)
         mark.write_text(wanted)
     environment = {name: value for name, value in os.environ.items() if name not in LEFT_OUT_OF_ENVIRONMENT}
     os.execve(python / "bin/python", [str(python / "bin/python"), *sys.argv], environment)
