@@ -9,6 +9,7 @@ Where both agree the loader must agree with them. Where it does not agree with b
 why, one row a file; a row that is wrong, missing or no longer needed fails this test. To see the verdicts of all files:
 `NODE_BIN=... NODE_SOURCE_DIR=. python other_readers_test.py`.
 """
+import importlib.util
 import os
 import pathlib
 import re
@@ -187,13 +188,12 @@ if __name__ == "__main__":
             print(name, *verdict(name, scratch), sep="\t", flush=True)
     raise SystemExit(0)
 
-for decoder in ("libjpeg", "openjpeg", "rle", "jpeg_ls"):
-    pytest.importorskip(decoder, reason=f"no {decoder}, a decoder of pydicom's (tools/requirements.txt)")
-if not CORPUS.exists():
-    pytest.skip("no shared/data/dicom beside the checkout", allow_module_level=True)
+MISSING = [name for name in ("libjpeg", "openjpeg", "rle", "jpeg_ls") if importlib.util.find_spec(name) is None]
+pytestmark = [pytest.mark.skipif(not CORPUS.exists(), reason="no shared/data/dicom beside the checkout"),
+              pytest.mark.skipif(bool(MISSING), reason=f"no {', '.join(MISSING)}: pydicom's decoders, in tools/requirements.txt")]
 
 
-@pytest.mark.parametrize("file", files())
+@pytest.mark.parametrize("file", files() or [None])
 def test_what_is_shown_is_what_others_show(file, tmp_path):
     agrees, details = verdict(file, tmp_path)
     if agrees == "no image":
