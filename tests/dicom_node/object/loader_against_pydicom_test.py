@@ -84,7 +84,7 @@ def test_the_data_hold_what_this_is_about():
 @pytest.mark.parametrize("offset_table", [True, False])
 @pytest.mark.parametrize("fragments", [1, 3])
 def test_frames_of_several_fragments_are_told_apart_in_jpeg_2000(tmp_path, fragments, offset_table):
-    openjpeg = pytest.importorskip("openjpeg", reason="no pylibjpeg-openjpeg to write JPEG 2000 with")
+    openjpeg = pytest.importorskip("openjpeg.utils", reason="no pylibjpeg-openjpeg to write JPEG 2000 with")
     frames = np.random.default_rng(7).integers(0, 4096, (3, 40, 50)).astype(np.uint16)
     dataset = pydicom.dcmread(DATA / rows()[1]["file"])
     dataset.Rows, dataset.Columns, dataset.NumberOfFrames = 40, 50, 3
