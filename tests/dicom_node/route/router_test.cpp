@@ -751,7 +751,7 @@ class RouterPixels : public RouterTest {
     inference::Prediction answer;
     answer.task = "region";
     answer.scores = {{"none of them", 0.01, "1"}, {label, probability, "1"}};
-    auto settled = object::settle_route(decision, {answer});
+    auto settled = object::settle_route(decision, {object::FindingRecord{answer, {}}});
     EXPECT_TRUE(settled.ok()) << settled.status().message();
     return *std::move(settled);
   }
