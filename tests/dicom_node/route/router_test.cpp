@@ -254,6 +254,7 @@ TEST_F(RouterTest, FluoroscopyAngiographyAndMammographyNeedARuleThatNamesTheirMo
   EXPECT_EQ(route(header).rule, "");
   header.modality = "RF";
   header.number_of_frames = 12;
+  header.pixel_data_bytes *= 12;
   EXPECT_EQ(route(header).reason, "several frames: 12");
 }
 
