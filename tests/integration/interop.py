@@ -12,7 +12,7 @@ import pydicom
 from pynetdicom import AE, _config
 from pynetdicom.dimse_primitives import C_STORE
 
-from harness import SOURCE, free_port, fresh_uid, wait_until
+from harness import SOURCE, free_port, fresh_uid, store, wait_until
 
 # Of storescu: which option proposes a syntax; without one it proposes the uncompressed ones.
 STORESCU = {"1.2.840.10008.1.2": "-xi", "1.2.840.10008.1.2.1": "-xe", "1.2.840.10008.1.2.2": "-xb",
@@ -114,7 +114,7 @@ def pynetdicom(node, path):
     _config.STORE_SEND_CHUNKED_DATASET = True
     association = associate(node, [(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)])
     assert association.is_established
-    status = association.send_c_store(path)
+    status = store(association, path)
     association.release()
     return status.get("Status")
 
