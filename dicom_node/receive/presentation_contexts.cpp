@@ -28,11 +28,11 @@ constexpr auto kStorageClasses = std::to_array<StorageClass>({
      "Multi-frame Grayscale Word Secondary Capture Image Storage", true},
     {UID_MultiframeTrueColorSecondaryCaptureImageStorage, "Multi-frame True Color Secondary Capture Image Storage",
      true},
-    // Beside radiographs, so that a sender of whole studies does not get stuck.
     {UID_DigitalMammographyXRayImageStorageForPresentation,
-     "Digital Mammography X-Ray Image Storage - For Presentation", false},
+     "Digital Mammography X-Ray Image Storage - For Presentation", true},
     {UID_DigitalMammographyXRayImageStorageForProcessing, "Digital Mammography X-Ray Image Storage - For Processing",
-     false},
+     true},
+    // Beside radiographs, so that a sender of whole studies does not get stuck.
     {UID_DigitalIntraOralXRayImageStorageForPresentation, "Digital Intra-Oral X-Ray Image Storage - For Presentation",
      false},
     {UID_DigitalIntraOralXRayImageStorageForProcessing, "Digital Intra-Oral X-Ray Image Storage - For Processing",
