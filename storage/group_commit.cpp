@@ -1,6 +1,8 @@
 #include "storage/group_commit.h"
 
 #include <algorithm>
+#include <exception>
+#include <string>
 
 namespace node::storage {
 namespace {
@@ -8,6 +10,15 @@ namespace {
 // Refused by the disk or the database itself, not by the rules of one call.
 bool is_store_failure(const Status& status) {
   return status.code() == StatusCode::kResourceExhausted || status.code() == StatusCode::kDataLoss;
+}
+
+// Those who wait must not be left waiting because one work throws.
+Status run_caught(const GroupCommit::Work& work, Transaction& transaction) {
+  try {
+    return work(transaction);
+  } catch (const std::exception& error) {
+    return internal_error(std::string("a work threw: ") + error.what());
+  }
 }
 
 }  // namespace
@@ -56,7 +67,7 @@ std::size_t GroupCommit::waiting() const {
   return waiting_.size();
 }
 
-void GroupCommit::commit(const std::vector<Request*>& batch) {
+void GroupCommit::commit(const std::vector<Request*>& batch) noexcept {
   std::vector<Transaction> transactions(batch.size(), Transaction(*database_));
   const std::int64_t changes_before = database_->total_changes();
   const Status applied = apply(batch, transactions);
@@ -113,7 +124,7 @@ Status GroupCommit::apply(const std::vector<Request*>& batch, std::vector<Transa
   }
   for (std::size_t i = 0; i < batch.size(); ++i) {
     NODE_RETURN_IF_ERROR(Query(*database_, "SAVEPOINT work").run());
-    batch[i]->status = batch[i]->work(transactions[i]);
+    batch[i]->status = run_caught(batch[i]->work, transactions[i]);
     if (!batch[i]->status.ok()) {
       // After a full disk or an input/output error SQLite has already undone the whole transaction, or soon must.
       if (!database_->in_transaction() || is_store_failure(batch[i]->status)) return batch[i]->status;

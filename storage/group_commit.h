@@ -4,10 +4,9 @@
 //
 // Guarantee: run() returns OK only after the transaction that holds its work has committed. The failure of one work
 //            undoes that work alone; a failure of the commit fails every work of it.
-// Threads:   run() from any thread; works and their on_commit/on_rollback run one at a time, each seeing what those
-// before
-//            it did, so what only they touch needs no mutex. A work may run on another caller's thread, and must not
-//            call run() itself.
+// Threads:   run() from any thread; works and their on_commit/on_rollback run one at a time, each seeing what earlier
+//            ones did, so what only they touch needs no mutex. A work may run on another caller's thread, and must not
+//            call run() itself. One that throws is one that failed; elsewhere an exception ends the process.
 #pragma once
 
 #include <functional>
@@ -46,7 +45,7 @@ class GroupCommit {
 
   explicit GroupCommit(std::unique_ptr<Database> database) : database_(std::move(database)) {}
 
-  // Waits until `work` is committed or has failed. Errors: those of `work` and of the database.
+  // Waits until `work` is committed or has failed. Errors: those of `work` and of the database; kInternal: it threw.
   Status run(Durability durability, Work work);
 
   // The error of the last transaction that the disk or the database refused, until one succeeds again.
@@ -61,7 +60,7 @@ class GroupCommit {
     Status status;
     bool done = false;
   };
-  void commit(const std::vector<Request*>& batch);
+  void commit(const std::vector<Request*>& batch) noexcept;
   Status apply(const std::vector<Request*>& batch, std::vector<Transaction>& transactions);
   Status empty_log();
 

@@ -1,6 +1,7 @@
 #include "storage/group_commit.h"
 
 #include <future>
+#include <new>
 
 #include "tests/storage/study_store_fixture.h"
 
@@ -97,6 +98,26 @@ TEST_F(GroupCommitTest, AWorkThatFailsIsUndoneAlone) {
   EXPECT_EQ(rows(), 1);
   EXPECT_EQ(memory, 10);
   EXPECT_TRUE(group_->health().ok()) << "a call's own mistake is no failure of the store";
+}
+
+TEST_F(GroupCommitTest, AWorkThatThrowsIsUndoneAloneAndNobodyIsLeftWaiting) {
+  std::future<Status> good, bad;
+  as_one_batch([&] {
+    bad = std::async(std::launch::async, [&] {
+      return group_->run(Durability::kPower, [&](Transaction& transaction) -> Status {
+        NODE_RETURN_IF_ERROR(insert(transaction, 1));
+        throw std::bad_alloc();
+      });
+    });
+    while (group_->waiting() < 1) std::this_thread::yield();
+    good = std::async(std::launch::async, [&] {
+      return group_->run(Durability::kPower, [](Transaction& transaction) { return insert(transaction, 2); });
+    });
+    while (group_->waiting() < 2) std::this_thread::yield();
+  });
+  EXPECT_EQ(bad.get().code(), StatusCode::kInternal);
+  EXPECT_TRUE(good.get().ok());
+  EXPECT_EQ(rows(), 1);
 }
 
 TEST_F(GroupCommitTest, AFullDiskFailsTheWholeBatchAndHealthSaysSoUntilAWriteSucceeds) {
