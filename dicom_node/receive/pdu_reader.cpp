@@ -38,15 +38,14 @@ PduReader::PduReader(int socket, int stop_event, const PduLimits& limits)
 
 bool PduReader::next(PresentationDataValue& value) {
   if (pdu_left_ == 0 && !read_pdu_header()) return false;
-  if (pdu_left_ < kValueHeaderBytes) return is_protocol_error("a presentation data value is cut");
+  if (pdu_left_ < kValueHeaderBytes) return fail("a presentation data value is cut");
   if (!fill(kValueHeaderBytes)) return false;
   const std::size_t length = big_endian(begin_);  // Counts context and control header, but not itself.
-  if (length < 2 || length > pdu_left_ - 4)
-    return is_protocol_error("a presentation data value is longer than its PDU");
+  if (length < 2 || length > pdu_left_ - 4) return fail("a presentation data value is longer than its PDU");
   value.context = buffer_[begin_ + 4];
   value.is_command = (buffer_[begin_ + 5] & kCommandBit) != 0;
   value.is_last = (buffer_[begin_ + 5] & kLastBit) != 0;
-  if (length % 2 != 0) return is_protocol_error("a fragment of odd length");
+  if (length % 2 != 0) return fail("a fragment of odd length");
   if (!fill(4 + length)) return false;
   value.fragment = {reinterpret_cast<const char*>(buffer_.data() + begin_ + kValueHeaderBytes), length - 2};
   begin_ += 4 + length;
@@ -56,9 +55,9 @@ bool PduReader::next(PresentationDataValue& value) {
 
 void PduReader::end_message() { deadline_.reset(); }
 
-bool PduReader::is_protocol_error(std::string_view problem) {
+bool PduReader::fail(std::string_view problem) {
   problem_ = problem;
-  return is_over(Ending::kProtocol);
+  return end(Ending::kProtocol);
 }
 
 bool PduReader::read_pdu_header() {
@@ -68,15 +67,15 @@ bool PduReader::read_pdu_header() {
   begin_ += kPduHeaderBytes;
   switch (type) {
     case kData:
-      if (length < kValueHeaderBytes) return is_protocol_error("a P-DATA-TF PDU without a value");
-      if (length > limits_.pdu_bytes_max) return is_protocol_error("a P-DATA-TF PDU longer than was announced");
+      if (length < kValueHeaderBytes) return fail("a P-DATA-TF PDU without a value");
+      if (length > limits_.pdu_bytes_max) return fail("a P-DATA-TF PDU longer than was announced");
       pdu_left_ = length;
       return true;
     case kReleaseRq:
-      if (length != kReleaseBytes) return is_protocol_error("an A-RELEASE-RQ PDU of another length than 4");
-      return fill(kReleaseBytes) && is_over(Ending::kReleased);
-    case kAbort: return is_over(Ending::kPeerAborted);
-    default: return is_protocol_error("a PDU that does not belong into an association");
+      if (length != kReleaseBytes) return fail("an A-RELEASE-RQ PDU of another length than 4");
+      return fill(kReleaseBytes) && end(Ending::kReleased);
+    case kAbort: return end(Ending::kPeerAborted);
+    default: return fail("a PDU that does not belong into an association");
   }
 }
 
@@ -91,12 +90,12 @@ bool PduReader::fill(std::size_t bytes) {
   while (true) {
     if (end_ > begin_ && !deadline_) deadline_ = steady_clock::now() + limits_.message_max;
     if (end_ - begin_ >= bytes) return true;
-    if (deadline_ && steady_clock::now() >= *deadline_) return is_over(Ending::kTimeout);
+    if (deadline_ && steady_clock::now() >= *deadline_) return end(Ending::kTimeout);
     const auto got = ::recv(socket_, buffer_.data() + end_, buffer_.size() - end_, MSG_DONTWAIT);
     if (got > 0) {
       end_ += static_cast<std::size_t>(got);
     } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
-      return is_over(Ending::kPeerGone);
+      return end(Ending::kPeerGone);
     } else if (!await()) {
       return false;
     }
@@ -109,12 +108,12 @@ bool PduReader::await() {
   pollfd descriptors[2] = {{socket_, POLLIN, 0}, {stop_event_, POLLIN, 0}};
   const auto time = std::chrono::ceil<milliseconds>(until - steady_clock::now());
   const int ready = ::poll(descriptors, deadline_ ? 1 : 2, static_cast<int>(std::max(time, milliseconds(0)).count()));
-  if (ready == 0) return is_over(Ending::kTimeout);
-  if (ready > 0 && descriptors[0].revents == 0) return is_over(Ending::kStopping);
+  if (ready == 0) return end(Ending::kTimeout);
+  if (ready > 0 && descriptors[0].revents == 0) return end(Ending::kStopping);
   return true;
 }
 
-bool PduReader::is_over(Ending ending) {
+bool PduReader::end(Ending ending) {
   ending_ = ending;
   return false;
 }

@@ -45,9 +45,9 @@ class PduReader {
 
   Ending ending() const { return ending_; }
   std::string_view problem() const { return problem_; }  // What a protocol error was.
-  // For what only the caller can see. Both return false.
-  bool is_protocol_error(std::string_view problem);
-  bool is_over(Ending ending);
+  // For what only the caller can see: a protocol error, or another ending. Both return false.
+  bool fail(std::string_view problem);
+  bool end(Ending ending);
 
  private:
   bool read_pdu_header();

@@ -5,7 +5,6 @@
 #include <dcmtk/dcmnet/assoc.h>
 #include <dcmtk/dcmnet/dimse.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
@@ -25,7 +24,9 @@
 #include "config/base/mutex.h"
 #include "dicom_node/object/part10.h"
 #include "dicom_node/receive/association_acceptor.h"
+#include "dicom_node/receive/calling_peer.h"
 #include "dicom_node/receive/command_set.h"
+#include "dicom_node/receive/dcmtk_association.h"
 #include "dicom_node/receive/intake.h"
 #include "dicom_node/receive/pdu_reader.h"
 #include "dicom_node/receive/presentation_contexts.h"
@@ -66,22 +67,6 @@ std::string code_of(const OFCondition& condition) {
   return fmt::format("{}:{:#06x}", condition.module(), condition.code());
 }
 
-bool resolves_to(const std::string& name, const std::string& address) {
-  if (name == address) return true;
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (::getaddrinfo(name.c_str(), nullptr, &hints, &found) != 0) return false;
-  bool same = false;
-  for (const addrinfo* entry = found; entry != nullptr && !same; entry = entry->ai_next) {
-    char text[NI_MAXHOST];
-    same = ::getnameinfo(entry->ai_addr, entry->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0 &&
-           address == text;
-  }
-  ::freeaddrinfo(found);
-  return same;
-}
-
 // Ends a connection under whoever reads from it. With a reset: after a plain shutdown the kernel would leave a peer
 // that fills the window waiting for minutes.
 void cut(int socket) {
@@ -117,42 +102,6 @@ class DataSetWriter {
   const std::uint64_t bytes_max_;
   std::uint64_t bytes_ = 0;
   Status written_;
-};
-
-// Which descriptor DCMTK takes as an accepted connection is one global of the process, read while it reads the request:
-// one association at a time, and only with a whole request in the socket, so that nobody waits here for a peer.
-Mutex external_socket_mutex;
-
-// One association as DCMTK has it, from the descriptor to the end.
-struct DcmtkAssociation {
-  T_ASC_Network* network = nullptr;
-  T_ASC_Association* association = nullptr;
-
-  DcmtkAssociation() = default;
-  DcmtkAssociation(const DcmtkAssociation&) = delete;
-  DcmtkAssociation& operator=(const DcmtkAssociation&) = delete;
-  ~DcmtkAssociation() {
-    if (association != nullptr) {
-      ASC_dropAssociation(association);
-      ASC_destroyAssociation(&association);
-    }
-    if (network != nullptr) ASC_dropNetwork(&network);
-  }
-
-  // Takes over `descriptor`.
-  OFCondition receive_request(int descriptor, int timeout_s) {
-    MutexLock lock(external_socket_mutex);
-    dcmExternalSocketHandle.set(descriptor);
-    OFCondition condition = ASC_initializeNetwork(NET_ACCEPTOR, 0, timeout_s, &network);
-    if (condition.good()) {
-      condition = ASC_receiveAssociation(network, &association, kPduBytesMax, nullptr, nullptr, OFFalse, DUL_NOBLOCK,
-                                         timeout_s);
-    }
-    dcmExternalSocketHandle.set(-1);
-    // Failed before there was a connection object that closes it.
-    if (association == nullptr || association->DULassociation == nullptr) ::close(descriptor);
-    return condition;
-  }
 };
 
 }  // namespace
@@ -205,12 +154,11 @@ struct StoreScp::Impl {
   void run(Association& own, std::uint64_t number, const std::string& host, int socket);
   void await_close(int socket) const;
   void end(std::uint64_t number, bool whole_study);
-  const config::PeerConfig* find_peer(const std::string& calling, const std::string& host) const;
   bool has_room_for(Session& session, const config::PeerConfig* peer);
   bool accept_request(Session& session, const std::string& host);
   Ending answer_requests(Session& session);
   std::optional<Command> read_command(Session& session, std::uint8_t& context);
-  bool is_sent(Session& session, const OFCondition& condition);
+  bool check_sent(Session& session, const OFCondition& condition);
   bool answer_echo(Session& session, std::uint8_t context, const Command& command);
   bool store(Session& session, std::uint8_t context, const Command& command);
   bool receive(Session& session, const T_ASC_PresentationContext& context, const Command& command,
@@ -286,7 +234,7 @@ void StoreScp::Impl::run(Association& own, std::uint64_t number, const std::stri
   DcmtkAssociation dcmtk;
   const int descriptor = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
   if (descriptor < 0) return;
-  const OFCondition request = dcmtk.receive_request(descriptor, static_cast<int>(config.acse_timeout.count()));
+  const OFCondition request = dcmtk.receive_request(descriptor, kPduBytesMax, config.acse_timeout);
   if (request.bad()) {
     spdlog::warn("event=association_rejected association={} host={} reason=\"malformed request\" code={}", number, host,
                  code_of(request));
@@ -316,19 +264,6 @@ void StoreScp::Impl::run(Association& own, std::uint64_t number, const std::stri
   MutexLock lock(mutex);
   --counts.associations_open;
   if (ending != Ending::kReleased) ++counts.aborted_total;
-}
-
-const config::PeerConfig* StoreScp::Impl::find_peer(const std::string& calling, const std::string& host) const {
-  std::vector<const config::PeerConfig*> found;
-  for (const config::PeerConfig& peer : config.peers) {
-    if (peer.ae_title == calling) found.push_back(&peer);
-  }
-  if (found.empty()) return nullptr;
-  if (found.size() == 1) return found.front();
-  for (const config::PeerConfig* peer : found) {  // Several share a title: the address tells them apart.
-    if (resolves_to(peer->host, host)) return peer;
-  }
-  return nullptr;
 }
 
 // Whether one more association fits beside those that its peer has.
@@ -365,7 +300,7 @@ bool StoreScp::Impl::accept_request(Session& session, const std::string& host) {
     return reject(kWrongApplicationContext, &StoreScpStats::rejected_other_total);
   }
   if (called != config.ae_title) return reject(kWrongCalledAeTitle, &StoreScpStats::rejected_called_ae_total);
-  const config::PeerConfig* peer = find_peer(calling, host);
+  const config::PeerConfig* peer = find_peer(config.peers, calling, host);
   if (peer == nullptr && !config.accept_unknown) {
     return reject(kUnknownCallingAeTitle, &StoreScpStats::rejected_calling_ae_total);
   }
@@ -405,7 +340,7 @@ Ending StoreScp::Impl::answer_requests(Session& session) {
       } else if (command->field == DIMSE_C_STORE_RQ && command->has_data_set) {
         answered = store(session, context, *command);
       } else if (command->field != DIMSE_C_CANCEL_RQ) {
-        answered = session.reader.is_protocol_error("an unexpected command");
+        answered = session.reader.fail("an unexpected command");
       }
     }
     if (answered) {
@@ -431,7 +366,7 @@ std::optional<Command> StoreScp::Impl::read_command(Session& session, std::uint8
                                     ? "a command of unlikely length"
                                     : nullptr;
     if (problem != nullptr) {
-      session.reader.is_protocol_error(problem);
+      session.reader.fail(problem);
       return std::nullopt;
     }
     context = value.context;
@@ -439,15 +374,15 @@ std::optional<Command> StoreScp::Impl::read_command(Session& session, std::uint8
   }
   Result<Command> command = parse_command(bytes);
   if (command.ok()) return *std::move(command);
-  session.reader.is_protocol_error("a command set that cannot be read");
+  session.reader.fail("a command set that cannot be read");
   return std::nullopt;
 }
 
 // Whether DCMTK could write an answer.
-bool StoreScp::Impl::is_sent(Session& session, const OFCondition& condition) {
+bool StoreScp::Impl::check_sent(Session& session, const OFCondition& condition) {
   if (condition.good()) return true;
   spdlog::warn("event=answer_failed association={} code={}", session.number, code_of(condition));
-  return session.reader.is_over(Ending::kPeerGone);
+  return session.reader.end(Ending::kPeerGone);
 }
 
 bool StoreScp::Impl::answer_echo(Session& session, std::uint8_t context, const Command& command) {
@@ -458,7 +393,7 @@ bool StoreScp::Impl::answer_echo(Session& session, std::uint8_t context, const C
     MutexLock lock(mutex);
     ++counts.echoes_total;
   }
-  return is_sent(session, DIMSE_sendEchoResponse(session.association, context, &request, STATUS_Success, nullptr));
+  return check_sent(session, DIMSE_sendEchoResponse(session.association, context, &request, STATUS_Success, nullptr));
 }
 
 // False: the association is over.
@@ -466,7 +401,7 @@ bool StoreScp::Impl::store(Session& session, std::uint8_t context_id, const Comm
   const auto begun = steady_clock::now();
   T_ASC_PresentationContext context{};
   if (ASC_findAcceptedPresentationContext(session.association->params, context_id, &context).bad()) {
-    return session.reader.is_protocol_error("a context that was not accepted");
+    return session.reader.fail("a context that was not accepted");
   }
 
   T_DIMSE_C_StoreRQ request{};
@@ -501,7 +436,7 @@ bool StoreScp::Impl::store(Session& session, std::uint8_t context_id, const Comm
               !answer.detail.ok()             ? answer.detail.message()
               : !answer.error_comment.empty() ? answer.error_comment
                                               : answer.route.reason);
-  return is_sent(session, sent);
+  return check_sent(session, sent);
 }
 
 // Reads the whole data set, whatever becomes of it: only then may the peer be answered. False: the association is over.
@@ -519,10 +454,10 @@ bool StoreScp::Impl::receive(Session& session, const T_ASC_PresentationContext& 
   PresentationDataValue value;
   do {
     if (!session.reader.next(value)) return false;
-    if (value.is_command) return session.reader.is_protocol_error("a command within a data set");
-    if (value.context != context.presentationContextID) return session.reader.is_protocol_error("data in two contexts");
+    if (value.is_command) return session.reader.fail("a command within a data set");
+    if (value.context != context.presentationContextID) return session.reader.fail("data in two contexts");
     writer.write(value.fragment);
-    if (writer.endless()) return session.reader.is_protocol_error("a data set without end");
+    if (writer.endless()) return session.reader.fail("a data set without end");
   } while (!value.is_last);
   {
     MutexLock lock(mutex);
