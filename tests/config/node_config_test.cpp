@@ -359,7 +359,7 @@ INSTANTIATE_TEST_SUITE_P(
         MistakeCase{"RouteLaterality", "routes:\n  - {name: a, tasks: [anomaly], match: {laterality: left}}\n",
                     "node.yaml:11: routes[0].match.laterality: is 'left'; R, L, B or U is wanted"},
         MistakeCase{"RouteSopClass", "routes:\n  - {name: a, tasks: [anomaly], match: {sop_class: DX}}\n",
-                    "node.yaml:11: routes[0].match.sop_class: is 'DX'; a SOP Class UID such as"},
+                    "node.yaml:11: routes[0].match.sop_class: 'DX' is no UID"},
         MistakeCase{"RouteSex", "routes:\n  - {name: a, tasks: [anomaly], match: {sex: [F, W]}}\n",
                     "node.yaml:11: routes[0].match.sex: is 'W'; M, F or O is wanted"},
         MistakeCase{"RouteAge",
