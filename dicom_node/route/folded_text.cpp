@@ -60,12 +60,6 @@ std::string folded(unsigned code) {
 
 }  // namespace
 
-std::string upper(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return result;
-}
-
 std::string fold(std::string_view text) {
   std::string result;
   for (std::size_t i = 0; i < text.size();) {
@@ -97,15 +91,6 @@ Words split_words(std::string_view text) {
     begin = end + 1;
   }
   return words;
-}
-
-std::string join(const Words& words, std::string_view separator) {
-  std::string text;
-  for (const std::string& word : words) {
-    if (!text.empty()) text += separator;
-    text += word;
-  }
-  return text;
 }
 
 bool contains(const Words& words, std::string_view word) {

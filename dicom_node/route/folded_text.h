@@ -5,13 +5,14 @@
 
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include "config/config_text.h"
 
 namespace node::route {
 
-using Words = std::vector<std::string>;
-
-std::string upper(std::string_view text);  // ASCII letters only.
+using config::join;
+using config::upper;
+using config::Words;
 
 // "Knie_re." -> "KNIE RE", "Épaule" -> "EPAULE", "Łokieć" -> "LOKIEC": letters and digits in upper case, Latin ones
 // without accents, Greek and Cyrillic ones in UTF-8 as such; every run of other characters becomes one space. What is
@@ -22,7 +23,6 @@ std::string fold(std::string_view text);
 std::string fold_pattern(std::string_view pattern);
 
 Words split_words(std::string_view text);  // At spaces.
-std::string join(const Words& words, std::string_view separator);
 bool contains(const Words& words, std::string_view word);
 
 }  // namespace node::route
