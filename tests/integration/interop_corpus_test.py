@@ -7,8 +7,7 @@ import pytest
 import interop
 from harness import Node
 
-if not interop.CORPUS.exists():
-    pytest.skip("the corpus is not here", allow_module_level=True)
+pytestmark = pytest.mark.skipif(not interop.CORPUS.exists(), reason="no shared/data/dicom beside the checkout")
 
 
 @pytest.fixture(scope="module")
