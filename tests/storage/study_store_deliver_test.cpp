@@ -1,0 +1,289 @@
+// The contract of study_store.h: retention and delivery.
+#include "tests/storage/study_store_contract.h"
+
+namespace node::storage {
+namespace {
+
+// --- retention ----------------------------------------------------------------------------------------------------
+
+TEST_P(StudyStoreContract, NothingIsPurgedBeforeItsStudyIsAtRestForSoLong) {
+  NewInstance given = image(1, 1);
+  given.route.forward_to = {"archive"};
+  add(given);
+  EXPECT_THAT(purged({kNoWait, kNoWait}), IsEmpty()) << "the study is open";
+  analyse_all();
+  const auto ready = close_and_claim();
+  EXPECT_THAT(purged({kNoWait, kNoWait}), IsEmpty()) << "it is closed";
+  report(*ready);
+  EXPECT_THAT(purged({kNoWait, kNoWait}), IsEmpty()) << "its results are due";
+  deliver_all();
+  const auto original = claim_deliveries("archive");
+  ASSERT_TRUE(store_->finish_delivery(original[0].token, {DeliveryState::kParked, kNoWait, 0xA900, "no"}).ok());
+  EXPECT_THAT(purged({kNoWait, kNoWait}), IsEmpty()) << "its original is parked";
+  ASSERT_TRUE(store_->release_delivery(original[0].id).ok());
+  EXPECT_THAT(purged({kNoWait, kNoWait}), IsEmpty()) << "and due again";
+  deliver_all("archive");
+  clock_.advance(seconds(59));
+  EXPECT_THAT(purged({seconds(60), seconds(61)}), IsEmpty());
+  clock_.advance(seconds(1));
+  restart();
+  EXPECT_THAT(purged({seconds(60), seconds(61)}), ElementsAre("ab/1.2.1.1.dcm"));
+  EXPECT_THAT(purged({seconds(60), std::nullopt}), IsEmpty()) << "once";
+  EXPECT_THAT(purged({std::nullopt, seconds(60)}), ElementsAre("cd/1.2.9.1.1.dcm", "cd/1.2.8.1.1.dcm"));
+  EXPECT_THAT(*store_->known_files(), IsEmpty());
+}
+
+TEST_P(StudyStoreContract, WhatIsAtRestLongestIsPurgedFirstAndNoMoreThanAskedFor) {
+  for (int study = 1; study <= 2; ++study) {
+    finish_one(study);
+    deliver_all();
+    clock_.advance(seconds(1));
+  }
+  add(unrouted(3, 1));
+  add(unrouted(3, 2));
+  add(unrouted(3, 3));
+  EXPECT_FALSE(close_and_claim());
+  EXPECT_EQ(summary(3).state, StudyState::kNotRouted);
+  EXPECT_THAT(purged({kNoWait, kNoWait}, 2), ElementsAre("ab/1.2.1.1.dcm", "cd/1.2.9.1.1.dcm"));
+  EXPECT_THAT(purged({kNoWait, kNoWait}, 2), ElementsAre("ab/1.2.2.1.dcm", "cd/1.2.8.1.1.dcm"));
+  EXPECT_THAT(purged({kNoWait, std::nullopt}, 2), ElementsAre("ab/1.2.3.1.dcm", "ab/1.2.3.2.dcm"));
+  EXPECT_THAT(purged({kNoWait, kNoWait}, 100), ElementsAre("ab/1.2.3.3.dcm", "cd/1.2.9.2.1.dcm", "cd/1.2.8.2.1.dcm"));
+}
+
+TEST_P(StudyStoreContract, WhatIsPurgedIsStillKnown) {
+  finish_one(1);
+  deliver_all();
+  ASSERT_THAT(purged({kNoWait, kNoWait}), SizeIs(3));
+  const auto held = *store_->find_instance(uid("1.2.1.1"));
+  ASSERT_TRUE(held);
+  EXPECT_TRUE(held->purged);
+  EXPECT_EQ(held->header_digest, "digest");
+  EXPECT_TRUE(*store_->is_own_result(uid("1.2.8.1.1")));
+  EXPECT_EQ(instances(1)[0].purged_at, clock_.now());
+  EXPECT_EQ(instances(1)[0].file.sha256_hex, image(1, 1).file.sha256_hex);
+  EXPECT_THAT(instances(1)[0].predictions, SizeIs(2));
+  EXPECT_FALSE(add(image(1, 1))) << "a resend";
+  EXPECT_EQ(store_->retry_study(uid("1.2.1")).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(summary(1).state, StudyState::kFinished);
+}
+
+TEST_P(StudyStoreContract, ALateImageAfterAPurgeIsReportedWithWhatWasFoundAndStartsTheTimeAnew) {
+  finish_one(1);
+  deliver_all();
+  ASSERT_THAT(purged({kNoWait, kNoWait}), SizeIs(3));
+  add(image(1, 2));
+  EXPECT_THAT(purged({kNoWait, kNoWait}), IsEmpty());
+  analyse_all();
+  const auto ready = close_and_claim();
+  ASSERT_TRUE(ready);
+  ASSERT_THAT(ready->instances, SizeIs(2));
+  EXPECT_TRUE(ready->instances[0].purged_at);
+  EXPECT_THAT(ready->instances[0].predictions, SizeIs(2));
+  EXPECT_FALSE(ready->instances[1].purged_at);
+  report(*ready);
+  deliver_all();
+  ASSERT_TRUE(store_->retry_study(uid("1.2.1")).ok()) << "of what is there";
+  EXPECT_THAT(uids(claim_instances()), ElementsAre("1.2.1.2"));
+}
+
+TEST_P(StudyStoreContract, AConflictAndAnOlderVersionArePurgedWithTheirStudy) {
+  finish_one(1);
+  NewInstance other = image(1, 1);
+  other.file = {"ef/other.dcm", 5, std::string(64, 'c')};
+  ASSERT_TRUE(add(other, Arrival::kConflict, 1));
+  deliver_all();
+  EXPECT_THAT(purged({kNoWait, std::nullopt}), ElementsAre("ab/1.2.1.1.dcm", "ef/other.dcm"));
+  EXPECT_TRUE(store_->add_instance(other, Arrival::kConflict, 1)->known_conflict) << "it fills no disk a second time";
+}
+
+// --- deliver ----------------------------------------------------------------------------------------------------
+
+TEST_P(StudyStoreContract, AReportWaitsForTheImageObjectsOfItsStudyAtItsDestination) {
+  finish_one(1);
+  const auto first = claim_deliveries();
+  ASSERT_THAT(uids(first), ElementsAre("1.2.9.1.1"));
+  EXPECT_EQ(first[0].stage, DeliveryStage::kImageObject);
+  EXPECT_THAT(claim_deliveries(), IsEmpty());
+  ASSERT_TRUE(store_->finish_delivery(first[0].token, {DeliveryState::kPending, seconds(60), {}, "refused"}).ok());
+  EXPECT_THAT(claim_deliveries(), IsEmpty());
+  clock_.advance(seconds(60));
+  const auto again = claim_deliveries();
+  ASSERT_THAT(uids(again), ElementsAre("1.2.9.1.1"));
+  EXPECT_EQ(again[0].attempts, 1);
+  ASSERT_TRUE(store_->finish_delivery(again[0].token, {DeliveryState::kDelivered, kNoWait, 0, ""}).ok());
+  EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.8.1.1"));
+}
+
+TEST_P(StudyStoreContract, AParkedImageObjectHoldsNoReportBackAndAReleasedOneDoes) {
+  finish_one(1);
+  const auto overlay = claim_deliveries();
+  ASSERT_TRUE(store_->finish_delivery(overlay[0].token, {DeliveryState::kParked, kNoWait, 0xA900, "no"}).ok());
+  EXPECT_EQ(store_->stats().deliveries_parked, 1);
+  EXPECT_EQ(summary(1).deliveries_parked, 1);
+  ASSERT_TRUE(store_->release_delivery(overlay[0].id).ok());
+  EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.9.1.1"));
+}
+
+TEST_P(StudyStoreContract, WhatIsForADestinationThatIsGoneIsParkedInWordsUntilItIsBack) {
+  NewInstance given = image(1, 1);
+  given.route.forward_to = {"gone"};
+  add(given);
+  EXPECT_EQ(*store_->set_destinations({"pacs"}), (std::map<std::string, int>{{"gone", 1}}));
+  EXPECT_THAT(claim_deliveries("gone"), SizeIs(0));
+  const auto parked = *store_->list_deliveries(DeliveryState::kParked, 0, 10);
+  ASSERT_THAT(parked, SizeIs(1));
+  EXPECT_EQ(parked[0].text, kNoSuchDestination);
+
+  analyse_all();  // Routed before its destination was taken out.
+  const auto ready = close_and_claim();
+  ASSERT_TRUE(store_
+                  ->finish_study(ready->token, {result("1.2.5", "sc", *ready), result("1.2.8", "sr", *ready)},
+                                 {{"gone", uid("1.2.5"), DeliveryStage::kImageObject},
+                                  {"gone", uid("1.2.8"), DeliveryStage::kReport},
+                                  {"pacs", uid("1.2.5"), DeliveryStage::kImageObject}})
+                  .ok());
+  EXPECT_EQ(store_->stats().deliveries_parked, 3);
+  EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.5"));
+
+  restart();
+  EXPECT_THAT(*store_->set_destinations({"pacs", "gone"}), SizeIs(0));
+  EXPECT_THAT(uids(claim_deliveries("gone")), ElementsAre("1.2.1.1", "1.2.5")) << "the report waits for the overlay";
+  EXPECT_EQ(store_->stats().deliveries_parked, 0);
+}
+
+TEST_P(StudyStoreContract, WhatAPersonMustSeeStaysParkedWhenDestinationsAreSaid) {
+  finish_one(1);
+  ASSERT_TRUE(
+      store_->finish_delivery(claim_deliveries()[0].token, {DeliveryState::kParked, kNoWait, 0xA900, "no"}).ok());
+  EXPECT_THAT(*store_->set_destinations({"pacs"}), SizeIs(0));
+  EXPECT_EQ(store_->stats().deliveries_parked, 1);
+}
+
+TEST_P(StudyStoreContract, AKeyObjectWaitsForTheReport) {
+  add(image(1, 1));
+  analyse_all();
+  const auto ready = close_and_claim();
+  ASSERT_TRUE(store_
+                  ->finish_study(ready->token, {result("1.2.5", "ko", *ready), result("1.2.8", "sr", *ready)},
+                                 {{"pacs", uid("1.2.5"), DeliveryStage::kKeyObject},
+                                  {"pacs", uid("1.2.8"), DeliveryStage::kReport},
+                                  {"archive", uid("1.2.5"), DeliveryStage::kKeyObject}})
+                  .ok());
+  const auto report = claim_deliveries();
+  ASSERT_THAT(uids(report), ElementsAre("1.2.8"));
+  EXPECT_THAT(uids(claim_deliveries("archive")), ElementsAre("1.2.5")) << "another destination waits for nothing";
+  ASSERT_TRUE(store_->finish_delivery(report[0].token, {DeliveryState::kParked, kNoWait, {}, ""}).ok());
+  EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.5"));
+}
+
+TEST_P(StudyStoreContract, OriginalsHoldNoResultBack) {
+  NewInstance given = image(1, 1);
+  given.route.forward_to = {"pacs"};
+  add(given);
+  analyse_all();
+  report(*close_and_claim());
+  EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.1.1", "1.2.9.1.1"));
+}
+
+TEST_P(StudyStoreContract, DeliveriesAreClaimedByUrgencyThenAgeAndEachDestinationAlone) {
+  for (int study = 1; study <= 3; ++study) {
+    NewInstance given = image(study, 1, study == 3 ? 5 : 0);
+    given.route.forward_to = {"pacs", "down"};
+    add(given);
+  }
+  for (const auto& claim : claim_deliveries("down")) {
+    EXPECT_TRUE(store_->finish_delivery(claim.token, {DeliveryState::kPending, seconds(60), {}, "down"}).ok());
+  }
+  EXPECT_THAT(uids(claim_deliveries("pacs", 2)), ElementsAre("1.2.3.1", "1.2.1.1"));
+  EXPECT_THAT(uids(claim_deliveries("pacs", 2)), ElementsAre("1.2.2.1"));
+  EXPECT_THAT(claim_deliveries("down"), IsEmpty());
+}
+
+TEST_P(StudyStoreContract, TheOutcomeOfADeliveryIsWrittenDown) {
+  finish_one(1);
+  const auto overlay = claim_deliveries();
+  clock_.advance(seconds(2));
+  ASSERT_TRUE(store_->finish_delivery(overlay[0].token, {DeliveryState::kDelivered, kNoWait, 0xB000, "coerced"}).ok());
+  EXPECT_EQ(store_->finish_delivery(overlay[0].token, {DeliveryState::kParked, kNoWait, {}, ""}).code(),
+            StatusCode::kNotFound);
+  const auto delivered = *store_->list_deliveries(DeliveryState::kDelivered, 0, 10);
+  ASSERT_THAT(delivered, SizeIs(1));
+  EXPECT_EQ(delivered[0].destination, "pacs");
+  EXPECT_EQ(delivered[0].kind, "sc");
+  EXPECT_EQ(delivered[0].study_instance_uid, "1.2.1");
+  EXPECT_EQ(delivered[0].peer_status, 0xB000);
+  EXPECT_EQ(delivered[0].text, "coerced");
+  EXPECT_EQ(delivered[0].attempts, 1);
+  EXPECT_EQ(delivered[0].delivered_at, clock_.now());
+  EXPECT_EQ(store_->release_delivery(delivered[0].id).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(store_->release_delivery(4711).code(), StatusCode::kNotFound);
+  restart();
+  EXPECT_EQ(summary(1).deliveries_done, 1);
+}
+
+TEST_P(StudyStoreContract, APostponedDestinationOffersNothingUntilItsTimeAndCountsNoAttempt) {
+  finish_one(1);
+  finish_one(2);
+  add(image(3, 1));
+  const auto first = claim_deliveries("pacs", 1);
+  ASSERT_THAT(uids(first), ElementsAre("1.2.9.1.1"));
+  ASSERT_TRUE(store_->postpone_deliveries("pacs", {first[0].token, 4711}, seconds(60), "refused").ok());
+  EXPECT_THAT(claim_deliveries(), IsEmpty()) << "the second study waits as well: the destination is down";
+  EXPECT_EQ(store_->finish_delivery(first[0].token, {}).code(), StatusCode::kNotFound) << "the claim was given back";
+  EXPECT_EQ(store_->list_deliveries(DeliveryState::kPending, 3, 1)->at(0).text, "") << "2.8 was not claimed";
+  clock_.advance(seconds(59));
+  EXPECT_THAT(claim_deliveries(), IsEmpty());
+  auto waiting =
+      std::async(std::launch::async, [&] { return store_->claim_due_deliveries("pacs", 100, std::chrono::hours(1)); });
+  clock_.advance(seconds(1));
+  const auto again = *waiting.get();
+  EXPECT_THAT(uids(again), ElementsAre("1.2.9.1.1", "1.2.9.2.1"));
+  EXPECT_EQ(again[0].attempts, 0);
+  EXPECT_EQ(again[0].pending_for, seconds(70)) << "10 s more than 60 s: the second study's quiet period";
+  ASSERT_TRUE(store_->postpone_deliveries("pacs", {again[0].token}, seconds(60), "").ok());
+  restart();
+  EXPECT_THAT(claim_deliveries(), SizeIs(2)) << "a new process asks for itself";
+  const auto listed = *store_->list_deliveries(DeliveryState::kPending, 0, 10);
+  EXPECT_EQ(listed.back().text + listed[listed.size() - 2].text, "refused");
+}
+
+TEST_P(StudyStoreContract, AReleaseByAPersonEndsThePauseAndCountsAnew) {
+  finish_one(1);
+  finish_one(2);
+  const auto overlays = claim_deliveries();
+  ASSERT_THAT(overlays, SizeIs(2));
+  ASSERT_TRUE(store_->finish_delivery(overlays[0].token, {DeliveryState::kParked, kNoWait, 0xA900, "no"}).ok());
+  ASSERT_TRUE(store_->postpone_deliveries("pacs", {overlays[1].token}, seconds(300), "down").ok());
+  clock_.advance(seconds(100));
+  ASSERT_TRUE(store_->release_delivery(overlays[0].id).ok());
+  const auto now = claim_deliveries();
+  EXPECT_THAT(uids(now), ElementsAre("1.2.9.1.1", "1.2.9.2.1"));
+  EXPECT_EQ(now[0].pending_for, seconds(0));
+  EXPECT_EQ(now[0].attempts, 0);
+  EXPECT_EQ(now[1].pending_for, seconds(100));
+}
+
+TEST_P(StudyStoreContract, ADeliveryThatWasOfferedBeforeLetsOthersGoFirst) {
+  add(image(1, 1, 100)), add(image(2, 1, 0));
+  analyse_all();
+  clock_.advance(seconds(10));
+  for (auto ready = claim_study(); ready; ready = claim_study()) report(*ready);
+  const auto urgent = claim_deliveries("pacs", 1);
+  ASSERT_THAT(uids(urgent), ElementsAre("1.2.9.1.1")) << "urgent is first";
+  ASSERT_TRUE(store_->finish_delivery(urgent[0].token, {DeliveryState::kPending, kNoWait, {}, "aborted"}).ok());
+  EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.9.2.1", "1.2.9.1.1"));
+}
+
+TEST_P(StudyStoreContract, ARetryOfADeliverySurvivesARestartAndAClockThatJumpsBack) {
+  finish_one(1);
+  const auto overlay = claim_deliveries();
+  ASSERT_TRUE(store_->finish_delivery(overlay[0].token, {DeliveryState::kPending, seconds(60), {}, ""}).ok());
+  clock_.set_wall(clock_.now() - std::chrono::hours(1));
+  restart();
+  EXPECT_THAT(claim_deliveries(), IsEmpty());
+  clock_.advance(seconds(60));
+  EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.9.1.1"));
+}
+
+}  // namespace
+}  // namespace node::storage
