@@ -221,14 +221,41 @@ Status SqliteStudyStore::let_go(Transaction& transaction, std::int64_t study, bo
 }
 
 Status SqliteStudyStore::end_association(std::uint64_t association, bool whole_study) {
-  return writer_.run(Durability::kProcess, [&](Transaction& transaction) -> Status {
-    const auto held = associations_.find(association);
-    if (held == associations_.end()) return ok_status();
-    const std::int64_t study = held->second;
-    associations_.erase(held);
-    transaction.on_rollback([this, association, study] { associations_[association] = study; });
-    return let_go(transaction, study, whole_study);
+  Status ended = writer_.run(Durability::kProcess,
+                             [&](Transaction& transaction) { return end_hold(transaction, association, whole_study); });
+  if (!ended.ok()) {
+    MutexLock lock(unrecorded_ends_mutex_);
+    unrecorded_ends_.emplace_back(association, whole_study);
+  }
+  return ended;
+}
+
+Status SqliteStudyStore::end_hold(Transaction& transaction, std::uint64_t association, bool whole_study) {
+  const auto held = associations_.find(association);
+  if (held == associations_.end()) return ok_status();
+  const std::int64_t study = held->second;
+  associations_.erase(held);
+  transaction.on_rollback([this, association, study] { associations_[association] = study; });
+  return let_go(transaction, study, whole_study);
+}
+
+// Ends that could not be recorded when they came: nobody else would say them again, and their studies would stay open
+// for study_open_max.
+Status SqliteStudyStore::end_unrecorded_holds(Transaction& transaction) {
+  std::vector<std::pair<std::uint64_t, bool>> ends;
+  {
+    MutexLock lock(unrecorded_ends_mutex_);
+    ends = unrecorded_ends_;
+  }
+  for (const auto& [association, whole_study] : ends) {
+    NODE_RETURN_IF_ERROR(end_hold(transaction, association, whole_study));
+  }
+  if (ends.empty()) return ok_status();
+  transaction.on_commit([this, count = static_cast<std::ptrdiff_t>(ends.size())] {
+    MutexLock lock(unrecorded_ends_mutex_);
+    unrecorded_ends_.erase(unrecorded_ends_.begin(), unrecorded_ends_.begin() + count);
   });
+  return ok_status();
 }
 
 // Keeps study.waits: whether an instance of the study is RECEIVED.

@@ -103,6 +103,8 @@ class SqliteStudyStore : public SqliteStudyReader {
   Status refresh_close_due(Transaction& transaction, std::int64_t study);
   Status let_go(Transaction& transaction, std::int64_t study, bool whole_study);
   Status hold_open(Transaction& transaction, std::uint64_t association, std::int64_t study);
+  Status end_hold(Transaction& transaction, std::uint64_t association, bool whole_study);
+  Status end_unrecorded_holds(Transaction& transaction);
   Status refresh_waits(Transaction& transaction, std::int64_t study);
   Status refresh_rest(Transaction& transaction, std::int64_t study);
   Result<std::vector<StoredFile>> purge_study(Transaction& transaction, bool originals, std::int64_t study,
@@ -134,7 +136,11 @@ class SqliteStudyStore : public SqliteStudyReader {
   std::optional<std::string> destinations_;                     // From set_destinations(): "\npacs\narchive\n".
   std::optional<std::int64_t> suspect_;                         // Last instance that was claimed to be alone.
   bool others_wait_ = false;                                    // For all instance claims to end, for its sake.
-  GroupCommit writer_;                                          // Last: its thread ends before what it uses.
+  GroupCommit writer_;
+
+  Mutex unrecorded_ends_mutex_;
+  std::vector<std::pair<std::uint64_t, bool>> unrecorded_ends_
+      GUARDED_BY(unrecorded_ends_mutex_);  // Calls that failed.
 };
 
 }  // namespace node::storage

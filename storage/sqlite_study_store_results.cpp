@@ -22,6 +22,7 @@ Result<std::optional<ReadyStudy>> SqliteStudyStore::claim_ready_study(millisecon
 Result<Look> SqliteStudyStore::look_for_study(Transaction& transaction, std::optional<ReadyStudy>& ready) {
   Database& database = transaction.database;
   Look look;
+  NODE_RETURN_IF_ERROR(end_unrecorded_holds(transaction));
   std::vector<std::int64_t> not_routed;
   {
     Query closed(database,

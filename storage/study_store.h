@@ -220,7 +220,8 @@ class StudyStore {
   virtual Result<AddResult> add_instance(const NewInstance& instance, Arrival arrival, int seen_version) = 0;
   // The association carries nothing more. It held the study open that it brought the last reportable instance of, until
   // it went on to another, but not beyond StorageConfig::study_open_max; from now on the quiet period counts, or, if
-  // its sender says that it was the `whole_study`, the study closes at once. One that brought nothing is no error.
+  // its sender says that it was the `whole_study`, the study closes at once. One that brought nothing is no error. What
+  // cannot be recorded now, on a full disk, is made good by a later claim_ready_study().
   virtual Status end_association(std::uint64_t association, bool whole_study) = 0;
 
   // --- analyze ------------------------------------------------------------------------------------------------

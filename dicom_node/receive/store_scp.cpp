@@ -220,7 +220,7 @@ void StoreScp::Impl::serve(Association& own, std::uint64_t number, const std::st
 void StoreScp::Impl::end(std::uint64_t number, bool whole_study) {
   const Status ended = store_.end_association(number, whole_study);
   if (ended.ok()) return;
-  spdlog::warn("event=association_end_not_recorded association={} reason=\"{}: its studies close later\"", number,
+  spdlog::warn("event=association_end_not_recorded association={} reason=\"{}: its study closes once the store works again\"", number,
                ended.message());
 }
 
