@@ -4,6 +4,7 @@
 #include <dcmtk/dcmdata/dcuid.h>
 #include <dcmtk/dcmnet/assoc.h>
 #include <dcmtk/dcmnet/extneg.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <memory>
@@ -129,6 +130,18 @@ std::span<const TransferSyntax> transfer_syntaxes() { return kTransferSyntaxes; 
 bool is_storage_class(std::string_view sop_class_uid, const config::ReceiveConfig& config) {
   const std::vector<std::string>& more = config.more_sop_classes;
   return lists(kStorageClasses, sop_class_uid) || std::find(more.begin(), more.end(), sop_class_uid) != more.end();
+}
+
+Status check_preferred_syntaxes(const config::ReceiveConfig& config) {
+  for (const std::string& uid : config.transfer_syntaxes) {
+    if (!lists(kTransferSyntaxes, uid)) {
+      return invalid_argument(
+          fmt::format("node.transfer_syntaxes: {} is no transfer syntax that this node can receive; "
+                      "dicom_node/CONFORMANCE.md lists those that are",
+                      uid));
+    }
+  }
+  return ok_status();
 }
 
 int negotiate(T_ASC_Parameters& parameters, const config::ReceiveConfig& config) {

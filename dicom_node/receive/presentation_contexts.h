@@ -13,6 +13,7 @@
 #include <span>
 #include <string_view>
 
+#include "config/base/status.h"
 #include "config/peer_config.h"
 
 struct T_ASC_Parameters;  // DCMTK.
@@ -36,6 +37,9 @@ inline constexpr std::array<std::uint8_t, 6> kStorageExtendedNegotiation = {2, 0
 
 // With ReceiveConfig::more_sop_classes.
 bool is_storage_class(std::string_view sop_class_uid, const config::ReceiveConfig& config);
+
+// Errors: kInvalidArgument: node.transfer_syntaxes prefers one that can never be received, so it would have no effect.
+Status check_preferred_syntaxes(const config::ReceiveConfig& config);
 
 // Answers every proposed context, and every extended negotiation of an accepted storage class. Returns how many
 // contexts were accepted. In each the first of ReceiveConfig::transfer_syntaxes that is proposed wins, else the

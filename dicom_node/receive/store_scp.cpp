@@ -496,6 +496,7 @@ StoreScp::~StoreScp() { stop(); }
 
 Result<std::unique_ptr<StoreScp>> StoreScp::open(const config::ReceiveConfig& config, storage::Spool& spool,
                                                  storage::StudyStore& store, const route::Router& router) {
+  NODE_RETURN_IF_ERROR(check_preferred_syntaxes(config));
   auto impl = std::make_unique<Impl>(config, spool, store, router);
   if (impl->stop_event < 0) return resource_exhausted("eventfd: no descriptor left");
   AcceptorLimits limits;

@@ -44,7 +44,7 @@ struct StoreScpStats {
 class StoreScp {
  public:
   // configure_dcmtk() was called before; all arguments outlive the StoreScp.
-  // Errors: kInvalidArgument (bind address), kUnavailable (port in use or not permitted).
+  // Errors: kInvalidArgument (bind address, a transfer syntax that is preferred but can never be received), kUnavailable (port in use or not permitted).
   static Result<std::unique_ptr<StoreScp>> open(const config::ReceiveConfig& config, storage::Spool& spool,
                                                 storage::StudyStore& store, const route::Router& router);
   ~StoreScp();

@@ -33,6 +33,13 @@ def test_a_wrong_call_exits_2(arguments):
     assert run(*arguments).returncode == 2
 
 
+def test_a_transfer_syntax_that_can_never_come_is_named_by_check_and_by_serve(tmp_path):
+    arguments = Node(tmp_path).arguments() + ["--set", "node.transfer_syntaxes=1.2.3"]
+    checked, served = run("check", *arguments), run("serve", *arguments)
+    assert checked.returncode == 1 and "FAIL  node.transfer_syntaxes: 1.2.3" in checked.stdout
+    assert served.returncode == 2 and "node.transfer_syntaxes: 1.2.3" in served.stderr
+
+
 def test_a_missing_and_a_truncated_checkpoint_are_named(tmp_path):
     missing = run("models", "--config", DEMO, "--set", f"models.demo-fracture.path={tmp_path}/nowhere")
     assert missing.returncode != 0 and f"{tmp_path}/nowhere" in missing.stderr

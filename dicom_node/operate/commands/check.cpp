@@ -7,6 +7,7 @@
 #include "dicom_node/deliver/store_scu.h"
 #include "dicom_node/node.h"
 #include "dicom_node/operate/commands/commands.h"
+#include "dicom_node/receive/presentation_contexts.h"
 #include "dicom_node/route/router.h"
 #include "storage/file_system.h"
 #include "storage/spool_check.h"
@@ -123,7 +124,8 @@ void check_routes(const config::NodeConfig& config, Findings& findings) {
 
 int check(const config::NodeConfig& config, const PredictorFactory& open_predictor) {
   Findings findings;
-  findings.good("configuration");
+  const Status syntaxes = receive::check_preferred_syntaxes(config.receive);
+  syntaxes.ok() ? findings.good("configuration") : findings.bad(syntaxes.message());
   check_routes(config, findings);
   // One model at a time, so that each that cannot be loaded gets its own line.
   for (const config::ModelConfig& model : config.inference.models) {

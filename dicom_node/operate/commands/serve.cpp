@@ -42,7 +42,7 @@ int serve(const config::NodeConfig& config, const PredictorFactory& open_predict
   auto node = Node::start(config, clock, storage::posix_file_system(), **predictor);
   if (!node.ok()) {
     fmt::print(stderr, "skelex-node: {}\n", node.status().message());
-    return 1;
+    return exit_status(node.status());
   }
   fmt::print(stderr, "skelex-node ready: AE title {} on {}:{}; {}; page http://{}:{}/\n", config.receive.ae_title,
              config.receive.bind, (*node)->dicom_port(), models_and_device(**predictor), config.http.bind,

@@ -213,6 +213,13 @@ TEST_F(StoreScpTest, TakesTheSendersFirstSyntaxUnlessAnotherIsPreferred) {
   }
 }
 
+TEST_F(StoreScpTest, APreferredSyntaxThatCanNeverComeIsRefusedByName) {
+  config_.transfer_syntaxes = {kExplicit, "1.2.840.10008.1.2.4.94"};  // JPIP: its pixels lie elsewhere.
+  const auto opened = StoreScp::open(config_, stored_.spool(), stored_.store(), *router_);
+  ASSERT_EQ(opened.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(opened.status().message(), ::testing::HasSubstr("node.transfer_syntaxes: 1.2.840.10008.1.2.4.94"));
+}
+
 TEST_F(StoreScpTest, TakesFurtherClassesOnlyIfConfigured) {
   const char* const kXa = "1.2.840.10008.5.1.4.1.1.12.1";
   for (const bool configured : {false, true}) {
