@@ -1,20 +1,10 @@
-#!/usr/bin/env python3
-"""Breaks one promise of the store at a time, in a copy, and says which named test notices: mutations.py [--work DIR] [WORD]
-
-Each mutation is applied to a scratch copy of what is committed; the quick tests that stand nearest to the file are built
-and run first, the crash points where none of them notices, and the power losses among them after every sync removed.
-WORD picks mutations by name. Exit status 0: every one was noticed. The table it prints is in README.md.
-"""
-import argparse
-import dataclasses
+"""What storage, intake and delivery promise: each sync, the order of file, row and answer, the rules of the store."""
 import pathlib
 import re
-import signal
-import subprocess
-import sys
-import tempfile
 
-SOURCE = pathlib.Path(__file__).resolve().parents[2]
+from run import SOURCE, Mutation
+
+OPTIONS = ["-DNODE_INFERENCE=OFF"]
 CRASH = "crash_points_test"
 STORE = "storage/sqlite_study_store.cpp"
 RESULTS = "storage/sqlite_study_store_results.cpp"
@@ -33,16 +23,6 @@ NEAREST = {SPOOL: ("spool_test",), INTAKE: ("intake_test",), WORKER: ("delivery_
            COMMIT: ("group_commit_test",), BACKUP: ("backup_test",), FILES: ("file_system_test", "spool_test"),
            RETENTION: ("retention_worker_test",)}
 STORE_TESTS = ("sqlite_study_store_test", "study_store_test")
-
-
-@dataclasses.dataclass
-class Mutation:
-    name: str
-    path: str
-    old: str
-    new: str
-    occurrence: int = 0
-    sync: bool = False
 
 
 def every(path, pattern, name, new):
@@ -151,89 +131,11 @@ def mutations():
     return found
 
 
-def replace_nth(text, old, new, occurrence):
-    at = -1
-    for _ in range(occurrence + 1):
-        at = text.find(old, at + 1)
-        if at < 0:
-            return None
-    return text[:at] + new + text[at + len(old):]
-
-
-class Copy:
-    def __init__(self, directory):
-        self.directory, self.build = directory, directory / "build/mutations"
-        if not (directory / "CMakeLists.txt").exists():
-            directory.mkdir(parents=True, exist_ok=True)
-            archive = subprocess.run(["git", "-C", SOURCE, "archive", "HEAD"], capture_output=True, check=True).stdout
-            subprocess.run(["tar", "-x", "-C", directory], input=archive, check=True)
-        subprocess.run(["cmake", "-S", directory, "-B", self.build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-                        "-DBUILD_TESTING=ON", "-DNODE_INFERENCE=OFF", "-DCMAKE_CXX_FLAGS=-w"],
-                       check=True, stdout=subprocess.DEVNULL)
-
-
-    def failing(self, program, *arguments):
-        """Builds and runs `program`; the first test that fails, or None."""
-        built = subprocess.run(["cmake", "--build", self.build, "-j", "2", "-t", program, "--", "--quiet"],
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if built.returncode != 0:
-            sys.exit(f"{program} does not build:\n{built.stdout[-3000:]}")
-        environment = {"TMPDIR": "/dev/shm"} if pathlib.Path("/dev/shm").is_dir() else {}
-        try:
-            done = subprocess.run([self.build / "bin" / program, "--gtest_fail_fast", *arguments],
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                  text=True, errors="replace", timeout=300, env={"PATH": "/usr/bin:/bin", **environment})
-            output = done.stdout
-            if done.returncode == 0:
-                return None
-        except subprocess.TimeoutExpired as error:
-            output = (error.stdout or b"").decode(errors="replace")
-        # Of one that hangs or crashes the last that began.
-        return (re.findall(r"\[  FAILED  \] ([\w./]+)", output) or re.findall(r"\[ RUN      \] (\S+)", output)[::-1])[0]
-
-    def noticed_by(self, mutation):
-        names = []
-        far = mutation.path in (SPOOL, INTAKE, WORKER, BACKUP, FILES)
-        for program in (*NEAREST.get(mutation.path, ()), *(() if far else STORE_TESTS)):
-            if test := self.failing(program):
-                names.append(test)
-                break
-        if mutation.path != BACKUP and (mutation.sync or not names):
-            for points in ["*PowerLoss*"] if mutation.sync else ["-*PowerLoss*", "*PowerLoss*"]:
-                if test := self.failing(CRASH, f"--gtest_filter={points}"):
-                    names.append(test)
-                    break
-        return names
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--work", help="the scratch copy; kept, and quick the second time")
-    parser.add_argument("words", nargs="*", help="only mutations whose name has one of them")
-    arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # The file that is changed is put back.
-    chosen = [m for m in mutations() if not arguments.words or any(word in m.name for word in arguments.words)]
-    with tempfile.TemporaryDirectory(prefix="mutations-") as scratch:
-        copy = Copy(pathlib.Path(arguments.work or scratch) / "source")
-        for program in sorted({*STORE_TESTS, *(test for tests in NEAREST.values() for test in tests)}):
-            if test := copy.failing(program):
-                sys.exit(f"{test} fails as it is")
-        unnoticed = 0
-        for mutation in chosen:
-            path = copy.directory / mutation.path
-            text = path.read_text()
-            mutated = replace_nth(text, mutation.old, mutation.new, mutation.occurrence)
-            if mutated is None:
-                sys.exit(f"{mutation.name}: {mutation.path} has changed, the mutation must follow it: {mutation.old}")
-            try:
-                path.write_text(mutated)
-                names = copy.noticed_by(mutation)
-            finally:
-                path.write_text(text)
-            unnoticed += not names
-            print(f"| {mutation.name} | {', '.join(names) or '**none**'} |", flush=True)
-    return 1 if unnoticed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def tests(mutation):
+    """Groups of test programs: one of each group must notice. The crash points are slow: asked only where they must be."""
+    far = mutation.path in (SPOOL, INTAKE, WORKER, BACKUP, FILES)
+    near = [*NEAREST.get(mutation.path, ()), *(() if far else STORE_TESTS)]
+    losses, others = f"{CRASH} --gtest_filter=*PowerLoss*", f"{CRASH} --gtest_filter=-*PowerLoss*"
+    if mutation.path == BACKUP:
+        return [near]
+    return [near, [losses]] if mutation.sync else [[*near, others, losses]]

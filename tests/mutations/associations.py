@@ -1,0 +1,63 @@
+"""What a peer may do and may not: negotiation, limits, time-outs, the PDU reader, the answers of C-STORE."""
+from run import Mutation
+
+OPTIONS = ["-DNODE_INFERENCE=OFF"]
+SCP = "dicom_node/receive/store_scp.cpp"
+ACCEPTOR = "dicom_node/receive/association_acceptor.cpp"
+READER = "dicom_node/receive/pdu_reader.cpp"
+CONTEXTS = "dicom_node/receive/presentation_contexts.cpp"
+PEER = "dicom_node/receive/calling_peer.cpp"
+
+
+def mutations():
+    return [
+        Mutation("any called AE title", SCP, "if (called != config.ae_title)", "if (false)"),
+        Mutation("any calling AE title", SCP, "if (peer == nullptr && !config.accept_unknown) {", "if (false) {"),
+        Mutation("a peer from any host", SCP, "if (config.check_hosts && ", "if (false && "),
+        Mutation("any application context", SCP, "if (context_text != std::string_view(UID_StandardApplicationContext)) {",
+                 "if (false) {"),
+        Mutation("associations without limit", SCP, "std::ssize(associations) >= config.associations_max || ", ""),
+        Mutation("associations of one host without limit", SCP, " || of_host >= config.associations_per_host_max", ""),
+        Mutation("an object of any size", SCP, "} else if (writer.too_large()) {", "} else if (false) {"),
+        Mutation("a class of another context", SCP,
+                 "if (command.sop_class_uid != context.abstractSyntax || !is_storage_class(command.sop_class_uid, config)) {",
+                 "if (false) {"),
+        Mutation("a failed write is success", SCP, "} else if (!writer.written().ok()) {", "} else if (false) {"),
+        Mutation("a command within a data set", SCP,
+                 'if (value.is_command) return session.reader.fail("a command within a data set");', ""),
+        Mutation("data in two contexts", SCP,
+                 'if (value.context != context.presentationContextID) return session.reader.fail("data in two contexts");',
+                 ""),
+        Mutation("a data set without end", SCP, "if (writer.endless())", "if (false)"),
+        Mutation("a release is not answered", SCP, "::send(socket, kReleaseRp.data(), kReleaseRp.size(), MSG_NOSIGNAL);", ""),
+        Mutation("a whole study though the association broke", SCP,
+                 "session.whole_study && ending == Ending::kReleased", "session.whole_study"),
+        Mutation("a message may last for ever", READER, "if (deadline_) until = std::min(until, *deadline_);", ""),
+        Mutation("a message may last for ever, byte by byte", READER,
+                 "if (deadline_ && steady_clock::now() >= *deadline_) return end(Ending::kTimeout);", ""),
+        Mutation("silence may last for ever", READER, "if (ready == 0) return end(Ending::kTimeout);", "if (ready == 0) return true;"),
+        Mutation("a PDU of any length", READER, "if (length > limits_.pdu_bytes_max)", "if (false)"),
+        Mutation("a value longer than its PDU", READER, "if (length < 2 || length > pdu_left_ - 4)", "if (length < 2)"),
+        Mutation("a fragment of odd length", READER, "if (length % 2 != 0)", "if (false)"),
+        Mutation("a stop waits for whoever is silent", READER, "deadline_ ? 1 : 2", "1"),
+        Mutation("an association request of any length", ACCEPTOR, "|| wanted > limits.request_bytes_max", ""),
+        Mutation("a silent connection waits for ever", ACCEPTOR, "if (!cancelled) drop(connection, &expired);", ""),
+        Mutation("silent connections of one host without limit", ACCEPTOR,
+                 "drop(Connection(*std::find_if(waiting.begin(), waiting.end(), same_host)), &evicted);", ""),
+        Mutation("silent connections without limit", ACCEPTOR,
+                 "if (waiting.size() >= limits.waiting_max) drop(Connection(waiting.front()), &evicted);", ""),
+        Mutation("over the limit: closed without a rejection", ACCEPTOR,
+                 "if (!error) asio::write(connection->socket, asio::buffer(kLocalLimitExceeded), error);", ""),
+        Mutation("every transfer syntax", CONTEXTS,
+                 "if (lists(kTransferSyntaxes, context.proposedTransferSyntaxes[i])) {", "if (true) {"),
+        Mutation("the preference is ignored", CONTEXTS, "if (found != possible.end()) return *found;", ""),
+        Mutation("every SOP class", CONTEXTS, "if (!storage && context", "if (false && context"),
+        Mutation("extended negotiation unanswered", CONTEXTS,
+                 "answer_extended_negotiation(parameters, std::move(accepted_classes));", ""),
+        Mutation("of two peers with one title the first", PEER, "if (found.size() == 1) return found.front();",
+                 "return found.front();"),
+    ]
+
+
+def tests(_):
+    return [["store_scp_test", "intake_test", "conformance_test"]]

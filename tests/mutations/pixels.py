@@ -1,0 +1,53 @@
+"""What a model and a viewer are shown: decoding, LUTs, windows, photometric interpretation."""
+from run import Mutation
+
+OPTIONS = ["-DNODE_INFERENCE=OFF"]
+TABLE = "dicom_node/object/grey_table.cpp"
+STORED = "dicom_node/object/stored_pixels.cpp"
+LOADER = "dicom_node/object/image_loader.cpp"
+STRUCTURE = "dicom_node/object/structure.cpp"
+
+
+def mutations():
+    return [
+        Mutation("MONOCHROME1 is not inverted", TABLE, 'if (photometric == "MONOCHROME1") {', "if (false) {"),
+        Mutation("rescale is not applied", TABLE, "value = value * *slope + *intercept;", ""),
+        Mutation("the Modality LUT is not applied", TABLE, "for (double& value : modality_) value = (*lut)(value);", ""),
+        Mutation("the VOI LUT is not applied", TABLE, "for (double& value : shown.values) value = (*lut)(value);", ""),
+        Mutation("a linear window without its half", TABLE, "if (x <= center - 0.5 - (width - 1) / 2) return 0;",
+                 "if (x <= center - (width - 1) / 2) return 0;"),
+        Mutation("linear exact taken for linear", TABLE, 'if (function == "LINEAR_EXACT") window.function = Function::kLinearExact;', ""),
+        Mutation("sigmoid taken for linear", TABLE, 'if (function == "SIGMOID") window.function = Function::kSigmoid;', ""),
+        Mutation("a window that misses the data is used", TABLE, "if (!shows_something(shown)) continue;\n      static",
+                 "static"),
+        Mutation("padding counts as image", TABLE, "padding_[i] != 0 ? darkest : shown[i]", "shown[i]"),
+        Mutation("a padding range is taken for its first value", TABLE, "number(limit.value_or(*value))", "number(*value)"),
+        Mutation("signed values read as unsigned", TABLE, "if (!pixels_.is_signed) return static_cast<int>(i);",
+                 "return static_cast<int>(i);"),
+        Mutation("a LUT that begins at a signed value read as unsigned", TABLE,
+                 "lut.first = input_is_signed ? static_cast<std::int16_t>(descriptor[1]) : descriptor[1];",
+                 "lut.first = descriptor[1];"),
+        Mutation("High Bit is ignored", STORED, "how.shift = high_bit + 1 - how.bits_stored;", ""),
+        Mutation("Bits Stored is believed though it lies", STORED, "if (bits > 0) {", "if (false) {"),
+        Mutation("planar colour read as interleaved", STORED, "if (planar && ", "if (false && "),
+        Mutation("a JPEG of another size than the header says", STORED,
+                 "if (height == rows && width == columns) return ok_status();", "return ok_status();"),
+        Mutation("every frame is the first", STORED, "return Range{number + 1, number + 2};", "return Range{1, 2};"),
+        Mutation("native frames: every one is the first", STORED, "native_at + size * static_cast<std::size_t>(frame)",
+                 "native_at"),
+        Mutation("FOR PROCESSING is taken for displayable", LOADER,
+                 "if (reader->header().is_for_processing() && !options.render_for_processing)", "if (false)"),
+        Mutation("red and blue exchanged", LOADER, "0.299 * pixels.at(i * 3) + 0.587 * pixels.at(i * 3 + 1) + 0.114 * pixels.at(i * 3 + 2)",
+                 "0.114 * pixels.at(i * 3) + 0.587 * pixels.at(i * 3 + 1) + 0.299 * pixels.at(i * 3 + 2)"),
+        Mutation("oblong pixels drawn square", LOADER, "const double aspect = *values[0] / *values[1];",
+                 "const double aspect = 1;"),
+        Mutation("what was done is not recorded", LOADER,
+                 "image.rendering.insert(image.rendering.end(), table.rendering.begin(), table.rendering.end());", ""),
+        Mutation("frames that cannot be told apart are guessed", STORED,
+                 'if (first.size() != frames) return invalid_argument("fragments that cannot be told apart by frame");',
+                 "first.resize(frames, 1);"),
+    ]
+
+
+def tests(_):
+    return [["image_loader_test", "dicom_node/object/loader_against_pydicom_test.py loader_tool"]]
