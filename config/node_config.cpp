@@ -14,6 +14,7 @@
 
 #include "config/config_section.h"
 #include "config/config_tree.h"
+#include "config/result_forms.h"
 #include "config/router_section.h"
 
 namespace node::config {
@@ -243,6 +244,15 @@ void read_inference(Section inference, InferenceConfig& config) {
   inference.integer_or_auto("in_flight_max", config.in_flight_max, 100'000);
 }
 
+std::string form_problem(const std::string& form) {
+  std::string known;
+  for (const std::string_view word : kResultForms) {
+    if (word == form) return "";
+    known += (known.empty() ? "" : word == kResultForms.back() ? " or " : ", ") + std::string(word);
+  }
+  return "is " + in_quotes(form) + "; " + known + " is wanted";
+}
+
 void read_results(Section results, const Names& names, ReportConfig& config) {
   results.text("disclaimer", config.disclaimer, 128);
   results.boolean("report_skipped", config.report_skipped);
@@ -255,9 +265,7 @@ void read_results(Section results, const Names& names, ReportConfig& config) {
   for (const auto& [peer, value] : forms->entries) {
     const std::string problem = names.destination_problem(peer);
     if (!problem.empty()) peers.wrong(peer, problem);
-    peers.words(peer, config.forms[peer], [](const std::string& form) {
-      return form == "sr" || form == "sc" ? "" : "is " + in_quotes(form) + "; sr or sc is wanted";
-    });
+    peers.words(peer, config.forms[peer], [](const std::string& form) { return form_problem(form); });
     if (config.forms[peer].empty()) config.forms.erase(peer);
   }
 }

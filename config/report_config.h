@@ -16,7 +16,7 @@ struct ReportConfig {
   std::string disclaimer = "AI result - not for clinical use";
   bool report_skipped = false;          // Also a study of which nothing was routed gets a report.
   std::vector<std::string> skipped_to;  // Where that goes if no route of its images names a destination.
-  std::map<std::string, std::vector<std::string>> forms;  // Peer -> forms (sr, sc); none named: both.
+  std::map<std::string, std::vector<std::string>> forms;  // Peer -> words of kResultForms; else the default ones.
   std::vector<TaskConfig> tasks;
   RegionHead region_head;  // Held against what the header says of the body part.
 };

@@ -89,11 +89,8 @@ std::string instance_json(const storage::InstanceRecord& instance, const std::ve
     }
   }
   put(json, "body_part_disagreement", report::body_part_disagreement(region_head, instance.route, decoded));
-  if (!outputs.sr.empty() || !outputs.sc.empty()) {
-    json["outputs"] = Json::object();
-    put(json["outputs"], "sr", outputs.sr);
-    if (!outputs.sc.empty()) json["outputs"]["sc"] = outputs.sc;
-  }
+  for (const auto& [form, file] : outputs.of_study) json["outputs"][form] = file;
+  for (const auto& [form, files] : outputs.of_image) json["outputs"][form] = files;
   return dump(json);
 }
 

@@ -3,6 +3,7 @@
 // Source: README.md, "One line of predict". Absent keys are left out; nothing of a patient is in it.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,9 @@ namespace node::operate {
 
 struct InstanceOutputs {  // Where `predict` wrote what it made; empty elsewhere.
   std::string path;       // Of the image that was read.
-  std::string sr;
-  std::vector<std::string> sc;
+  // Form -> the file of the image's study, and the files of the image itself.
+  std::map<std::string, std::string> of_study;
+  std::map<std::string, std::vector<std::string>> of_image;
 };
 
 // One JSON object on one line, without the newline. Findings come from the stored predictions.

@@ -31,12 +31,6 @@ using storage::InstanceState;
 constexpr std::chrono::milliseconds kClaimWait{500};
 constexpr std::chrono::milliseconds kRetryIn{10'000};
 
-bool takes(const config::ReportConfig& config, const std::string& destination, const std::string& form) {
-  const auto forms = config.forms.find(destination);
-  if (forms == config.forms.end() || forms->second.empty()) return true;
-  return std::find(forms->second.begin(), forms->second.end(), form) != forms->second.end();
-}
-
 bool routed(const InstanceRecord& instance) { return !instance.route.tasks.empty(); }
 
 // Every image of which anything was asked is in shadow.
@@ -72,23 +66,39 @@ Result<ReportedImage> to_reported_image(const InstanceRecord& record, const stor
   return image;
 }
 
-// The newest report of this study before this one. Of one made by an early version of this program the series stands
-// only in its file; once that was purged the report goes without the reference.
-std::optional<Predecessor> predecessor(const storage::ReadyStudy& ready, const storage::Spool& spool,
-                                       const std::string& kind) {
+// The newest of each kind and source before this report. Of one made by an early version of this program the series
+// stands only in its file; once that was purged the report goes without the reference.
+std::vector<Predecessor> predecessors(const storage::ReadyStudy& ready, const storage::Spool& spool) {
+  std::vector<Predecessor> found;
+  std::set<std::pair<std::string, std::string>> seen;
   for (auto result = ready.earlier_results.rbegin(); result != ready.earlier_results.rend(); ++result) {
-    if (result->kind != kind) continue;
+    if (!result->task.empty() || !seen.emplace(result->kind, result->source_uid).second) continue;
     std::string series_instance_uid = result->series_instance_uid;
     if (series_instance_uid.empty()) {
       const Result<object::InstanceHeader> header = object::read_instance_header(spool.path(result->file.key));
-      if (!header.ok()) return std::nullopt;
+      if (!header.ok()) continue;
       series_instance_uid = header->series_instance_uid;
     }
     const Result<storage::Uid> series = storage::Uid::parse(series_instance_uid);
-    if (!series.ok()) return std::nullopt;
-    return Predecessor{result->sop_instance_uid, *series, result->sop_class_uid};
+    if (!series.ok()) continue;
+    found.push_back({result->kind, result->source_uid, result->sop_instance_uid, *series, result->sop_class_uid});
   }
-  return std::nullopt;
+  return found;
+}
+
+// Who gets what: by a form's word, and the SOP Instance UID of an image or the Study Instance UID.
+using Recipients = std::map<std::pair<std::string, std::string>, std::set<std::string>>;
+
+// The forms of `destinations`; with none the default ones, for nobody: they stay here.
+void add_recipients(Recipients& recipients, const config::ReportConfig& config,
+                    const std::vector<std::string>& destinations, FormOf of, const std::string& source_uid) {
+  for (const Form& form : forms()) {
+    if (form.of != of) continue;
+    const std::pair<std::string, std::string> key{form.word, source_uid};
+    if (destinations.empty() && is_default(form.word)) recipients[key];
+    for (const std::string& destination : destinations)
+      if (takes(config, destination, form.word)) recipients[key].insert(destination);
+  }
 }
 
 // Objects of one study on their way into the spool; what is not kept() is removed again.
@@ -136,59 +146,46 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
   context.revision = std::to_string(ready.revision);
   context.time = ready.closed_at;
 
-  ReportedStudy study{ready.study_instance_uid, ready.revision, {}, {}, predecessor(ready, spool, context.kind("sr"))};
-  std::map<std::string, std::set<std::string>> overlay_destinations;  // By SOP Instance UID of the image.
-  std::set<std::string> report_destinations;
+  ReportedStudy study{ready.study_instance_uid, ready.revision, {}, {}, predecessors(ready, spool)};
+  Recipients recipients;
+  std::set<std::string> all_destinations;
   std::set<storage::Uid> made_before;
   for (const storage::ResultRecord& result : ready.earlier_results) made_before.insert(result.sop_instance_uid);
   for (const InstanceRecord& record : ready.instances) {
     if (!reported(record, shadow)) continue;
     NODE_ASSIGN_OR_RETURN(ReportedImage image, to_reported_image(record, spool));
     const std::vector<std::string>& destinations = record.route.results_to;
-    std::set<std::string>& overlay_to = overlay_destinations[record.sop_instance_uid.str()];
-    for (const std::string& destination : destinations) {
-      if (takes(config, destination, "sc")) overlay_to.insert(destination);
-      if (takes(config, destination, "sr")) report_destinations.insert(destination);
-    }
-    if (shadow || destinations.empty() || !overlay_to.empty())
-      for (OverlayReference& overlay : overlay_references(image, context)) {
-        // Of a purged image nothing can be drawn any more.
-        if (record.purged_at && !made_before.contains(overlay.sop_instance_uid)) continue;
-        study.overlays.push_back(std::move(overlay));
-      }
+    add_recipients(recipients, config, destinations, FormOf::kImage, record.sop_instance_uid.str());
+    all_destinations.insert(destinations.begin(), destinations.end());
     study.images.push_back(std::move(image));
   }
-
-  const bool any_routed = std::any_of(ready.instances.begin(), ready.instances.end(),
-                                      [](const InstanceRecord& record) { return !record.route.tasks.empty(); });
-  if (config.report_skipped && !any_routed && report_destinations.empty()) {  // Somebody must be told.
-    for (const std::string& destination : config.skipped_to) {
-      if (takes(config, destination, "sr")) report_destinations.insert(destination);
-    }
-  }
+  const bool any_routed = std::any_of(ready.instances.begin(), ready.instances.end(), routed);
+  if (config.report_skipped && !any_routed && all_destinations.empty())  // Somebody must be told.
+    all_destinations.insert(config.skipped_to.begin(), config.skipped_to.end());
+  add_recipients(recipients, config, {all_destinations.begin(), all_destinations.end()}, FormOf::kStudy,
+                 ready.study_instance_uid.str());
+  WantedForms wanted;
+  for (const auto& [form_and_source, destinations] : recipients) wanted.insert(form_and_source);
 
   SpooledResults spooled(spool);
-  const auto take_overlay = [&](const ReportedImage& image, const Overlay& overlay) -> Status {
-    NODE_RETURN_IF_ERROR(spooled.add(overlay.object));
+  ReportedStudyCounts counts;
+  counts.shadow = shadow;
+  const auto take = [&](const Form& form, const ResultReference& reference, const ResultObject& object) -> Status {
+    NODE_RETURN_IF_ERROR(spooled.add(object));
+    ++(form.stage == DeliveryStage::kImageObject ? counts.overlays : counts.reports);
     if (!shadow)
-      spooled.deliver(overlay.object.sop_instance_uid, overlay_destinations[image.record.sop_instance_uid.str()],
-                      DeliveryStage::kImageObject);
+      spooled.deliver(object.sop_instance_uid, recipients[{reference.form, reference.source_uid}], form.stage);
     return ok_status();
   };
-  const auto take_report = [&](const ResultObject& report) -> Status {
-    NODE_RETURN_IF_ERROR(spooled.add(report));
-    if (!shadow) spooled.deliver(report.sop_instance_uid, report_destinations, DeliveryStage::kReport);
-    return ok_status();
-  };
-  NODE_RETURN_IF_ERROR(build_study_objects(study, made_before, context, {take_overlay, take_report}));
+  NODE_RETURN_IF_ERROR(build_study_objects(std::move(study), wanted, made_before, context, take));
 
   // Whatever it answers, the files stay: after an unknown outcome rows may name them.
   spooled.keep();
   object::crash_point("built");
   NODE_RETURN_IF_ERROR(store.finish_study(ready.token, spooled.results(), spooled.deliveries()));
   object::crash_point("finished");
-  return ReportedStudyCounts{static_cast<int>(spooled.results().size()) - 1,
-                             static_cast<int>(spooled.deliveries().size()), shadow};
+  counts.deliveries = static_cast<int>(spooled.deliveries().size());
+  return counts;
 }
 
 struct ReportWorker::Impl {
@@ -233,11 +230,12 @@ struct ReportWorker::Impl {
     const Result<ReportedStudyCounts> done = report_study(ready, config, spool, store);
     if (done.ok()) {
       spdlog::info(
-          "event=study_reported study_instance_uid={} revision={} images={} overlays={} deliveries={} shadow={}", uid,
-          ready.revision, ready.instances.size(), done->overlays, done->deliveries, done->shadow);
+          "event=study_reported study_instance_uid={} revision={} images={} overlays={} reports={} deliveries={} "
+          "shadow={}",
+          uid, ready.revision, ready.instances.size(), done->overlays, done->reports, done->deliveries, done->shadow);
       MutexLock lock(mutex);
       ++stats.studies;
-      ++stats.reports;
+      stats.reports += static_cast<std::uint64_t>(done->reports);
       stats.overlays += static_cast<std::uint64_t>(done->overlays);
       return;
     }

@@ -37,15 +37,15 @@ class ReportWorker {
 };
 
 struct ReportedStudyCounts {
-  int overlays = 0, deliveries = 0;
+  int overlays = 0, reports = 0, deliveries = 0;  // overlays: all objects that show an image.
   bool shadow = false;
 };
 
 // Builds and spools the study's objects and finishes it with their deliveries:
-// - an overlay of each map goes to its own route's destinations that take the form `sc`; it is not made where none
-// does,
-//   nor where an earlier revision made it;
-// - the report holds all findings that are not in shadow, and goes to all destinations of their routes that take `sr`;
+// - each form that a destination takes is made once; of an image for the destinations of its own route, and not where
+//   an earlier revision made it; of the study for all destinations of its routes;
+// - the reports hold all findings that are not in shadow;
+// - what has no destination is made in the default forms and kept here;
 // - if every routed image is in shadow, all is built, under kinds of its own ("shadow-sr"), and nothing is sent.
 // Errors: as build_study_objects(), Spool::store() and StudyStore::finish_study(). After one before finish_study() the
 //         spool holds nothing of it.

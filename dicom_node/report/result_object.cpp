@@ -55,6 +55,20 @@ void put_contributing_equipment(DcmItem& result, const ResultContext& context, c
 
 }  // namespace
 
+const ReportedImage* find_image(const ReportedStudy& study, const std::string& sop_instance_uid) {
+  for (const ReportedImage& image : study.images)
+    if (image.record.sop_instance_uid.str() == sop_instance_uid) return &image;
+  return nullptr;
+}
+
+std::string image_revision(const ReportedImage& image, const ResultContext& context) {
+  return context.stamp ? *context.stamp : std::to_string(image.record.version);
+}
+
+WallTime image_time(const ReportedImage& image, const ResultContext& context) {
+  return context.stamp ? context.time : image.record.predicted_at.value_or(context.time);
+}
+
 bool is_ascii(const std::string& text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }

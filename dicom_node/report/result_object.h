@@ -45,16 +45,49 @@ struct ReportedImage {
   std::vector<object::FindingRecord> findings;  // In the order of record.route.tasks.
 };
 
+// An object to be made; known before, and without, making it.
+struct ResultReference {
+  std::string form;        // Its word in `results.forms`: "sc", "sr", ...
+  std::string source_uid;  // SOP Instance UID of the image it speaks of; Study Instance UID of study objects.
+  std::string task;        // Of the finding it shows: its finding_key(); empty: of all findings.
+  int frame = 0;           // Of the source; 0 where there is only one.
+  storage::Uid sop_instance_uid;
+  storage::Uid series_instance_uid;
+  std::string sop_class_uid;
+};
+
+struct Predecessor {             // A report of the same study or image before this one.
+  std::string kind, source_uid;  // As ResultObject has them.
+  storage::Uid sop_instance_uid;
+  storage::Uid series_instance_uid;
+  std::string sop_class_uid;
+};
+
+struct ReportedStudy {
+  storage::Uid study_instance_uid;
+  int revision = 1;
+  std::vector<ReportedImage> images;           // In order of arrival; those without findings say why in their record.
+  std::vector<ResultReference> illustrations;  // Pictures of findings that go out with the reports.
+  std::vector<Predecessor> predecessors;       // The newest of each kind and source.
+};
+
+// The image of the study with that SOP Instance UID; null: none.
+const ReportedImage* find_image(const ReportedStudy& study, const std::string& sop_instance_uid);
+
 struct ResultObject {
   storage::Uid sop_instance_uid;
   storage::Uid series_instance_uid;
   std::string sop_class_uid;
   std::string kind;        // "sc", "sr"; with the context's prefix.
   std::string source_uid;  // SOP Instance UID for image objects, Study Instance UID for study objects.
-  std::string task;        // Empty for study objects.
+  std::string task;        // Empty for objects that speak of all findings.
   int revision = 1;        // Of the study's report; of image objects the version of the instance.
   std::string bytes;       // A Part 10 file, Explicit VR Little Endian.
 };
+
+// What stands as revision in the UIDs of an image's objects, and the time they bear.
+std::string image_revision(const ReportedImage& image, const ResultContext& context);
+WallTime image_time(const ReportedImage& image, const ResultContext& context);
 
 // Our own texts (UTF-8: disclaimer, labels, names of models) in the character set that a result inherits from its
 // source. A result whose copied values are all ASCII is made UTF-8 if our texts need it; where the inherited set lacks

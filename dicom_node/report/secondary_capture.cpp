@@ -21,14 +21,6 @@ namespace {
 constexpr const char* kSeriesNumber = "9002";
 constexpr const char* kSeriesDescription = "SKELEX anomaly map - NOT FOR DIAGNOSIS";
 
-std::string image_revision(const ReportedImage& image, const ResultContext& context) {
-  return context.stamp ? *context.stamp : std::to_string(image.record.version);
-}
-
-WallTime image_time(const ReportedImage& image, const ResultContext& context) {
-  return context.stamp ? context.time : image.record.predicted_at.value_or(context.time);
-}
-
 // The map's model version, and a digest of all else that changes the pixels.
 std::string overlay_version(const ReportedImage& image, const object::FindingRecord& of, const ResultContext& context) {
   const inference::Prediction& map = of.prediction;
@@ -139,8 +131,9 @@ void put_pixels(DcmItem& result, const RgbImage& image) {
 
 }  // namespace
 
-std::vector<OverlayReference> overlay_references(const ReportedImage& image, const ResultContext& context) {
-  std::vector<OverlayReference> references;
+std::vector<ResultReference> overlay_references(std::string_view form, const ReportedImage& image,
+                                                const ResultContext& context) {
+  std::vector<ResultReference> references;
   const std::string source = image.record.sop_instance_uid.str();
   for (const object::FindingRecord& finding : image.findings) {
     const inference::Prediction& map = finding.prediction;
@@ -148,15 +141,15 @@ std::vector<OverlayReference> overlay_references(const ReportedImage& image, con
     const std::string key = object::finding_key(finding);
     const std::string version = overlay_version(image, finding, context);
     const std::string revision = image_revision(image, context);
-    references.push_back({source, key, finding.frame,
-                          object::derive_uid(context.kind("sc"), source, key, version, revision),
-                          object::derive_uid(context.kind("sc-series"), source, key, version, revision),
+    references.push_back({std::string(form), source, key, finding.frame,
+                          object::derive_uid(context.kind(form), source, key, version, revision),
+                          object::derive_uid(context.kind(form) + "-series", source, key, version, revision),
                           UID_SecondaryCaptureImageStorage});
   }
   return references;
 }
 
-Result<Overlay> make_overlay(const ReportedImage& whole, const OverlayReference& reference,
+Result<Overlay> make_overlay(const ReportedImage& whole, const ResultReference& reference,
                              const ResultContext& context) {
   const ReportedImage image = one_frame(whole, reference.frame);
   const std::string source_uid = image.record.sop_instance_uid.str();
@@ -222,9 +215,10 @@ Result<Overlay> make_overlay(const ReportedImage& whole, const OverlayReference&
   put_pixels(result, picture.image);
 
   NODE_ASSIGN_OR_RETURN(std::string bytes, object::encode_part10(file));
-  return Overlay{ResultObject{reference.sop_instance_uid, reference.series_instance_uid, reference.sop_class_uid,
-                              context.kind("sc"), source_uid, reference.task, image.record.version, std::move(bytes)},
-                 std::move(picture), std::move(radiograph)};
+  return Overlay{
+      ResultObject{reference.sop_instance_uid, reference.series_instance_uid, reference.sop_class_uid,
+                   context.kind(reference.form), source_uid, reference.task, image.record.version, std::move(bytes)},
+      std::move(picture), std::move(radiograph)};
 }
 
 }  // namespace node::report

@@ -276,7 +276,7 @@ void add_measurement_group(TreeWriter& tree, const Source& source, const object:
   add_values(tree, task, prediction);
   add_notes(tree, source, task, finding, context.config.region_head);
   tree.image(Types::RT_contains, kSourceOfMeasurement, record.sop_class_uid, record.sop_instance_uid, finding.frame);
-  for (const OverlayReference& overlay : study.overlays) {
+  for (const ResultReference& overlay : study.illustrations) {
     if (overlay.source_uid == record.sop_instance_uid.str() && overlay.task == object::finding_key(finding))
       tree.image(Types::RT_contains, kBestIllustration, overlay.sop_class_uid, overlay.sop_instance_uid);
   }
@@ -397,7 +397,7 @@ Status add_findings(DSRDocumentTree& tree, const std::vector<Source>& sources, c
 }
 
 Status add_references(DSRDocument& document, const std::vector<Source>& sources, const ReportedStudy& study,
-                      const ResultContext& context) {
+                      const ResultReference& reference, const ResultContext& context) {
   const OFString study_uid = study.study_instance_uid.str().c_str();
   auto& evidence = document.getCurrentRequestedProcedureEvidence();
   for (const Source& source : sources) {
@@ -406,12 +406,12 @@ Status add_references(DSRDocument& document, const std::vector<Source>& sources,
                                                  record.sop_class_uid.c_str(), record.sop_instance_uid.str().c_str()),
                                 "evidence"));
   }
-  for (const OverlayReference& overlay : study.overlays)
+  for (const ResultReference& overlay : study.illustrations)
     NODE_RETURN_IF_ERROR(failed(evidence.addItem(study_uid, overlay.series_instance_uid.str().c_str(),
                                                  overlay.sop_class_uid.c_str(), overlay.sop_instance_uid.str().c_str()),
                                 "evidence of overlay"));
-  if (study.predecessor) {
-    const Predecessor& before = *study.predecessor;
+  for (const Predecessor& before : study.predecessors) {
+    if (before.kind != context.kind(reference.form) || before.source_uid != reference.source_uid) continue;
     NODE_RETURN_IF_ERROR(failed(
         document.getPredecessorDocuments().addItem(study_uid, before.series_instance_uid.str().c_str(),
                                                    before.sop_class_uid.c_str(), before.sop_instance_uid.str().c_str()),
@@ -456,55 +456,103 @@ std::vector<inference::Prediction> models_of(const ReportedStudy& study) {
   return models;
 }
 
-}  // namespace
+bool is_asked(const ReportedImage& image) { return !image.record.route.tasks.empty() || !image.findings.empty(); }
 
-Result<ResultObject> make_structured_report(const ReportedStudy& study, const ResultContext& context) {
-  const std::string study_uid = study.study_instance_uid.str();
-  const std::string name = "structured report of study " + study_uid;
+// What a report per image speaks of: that image and its pictures.
+ReportedStudy one_image(const ReportedStudy& study, const std::string& source_uid) {
+  ReportedStudy one{study.study_instance_uid, study.revision, {}, {}, study.predecessors};
+  for (const ReportedImage& image : study.images)
+    if (image.record.sop_instance_uid.str() == source_uid) one.images.push_back(image);
+  for (const ResultReference& picture : study.illustrations)
+    if (picture.source_uid == source_uid) one.illustrations.push_back(picture);
+  return one;
+}
+
+ResultReference reference_to(std::string_view form, std::string_view sop_class_uid, const std::string& source_uid,
+                             const std::string& models, const std::string& revision, const ResultContext& context) {
+  return {std::string(form),
+          source_uid,
+          "",
+          0,
+          object::derive_uid(context.kind(form), source_uid, "", models, revision),
+          object::derive_uid(context.kind(form) + "-series", source_uid, "", models, revision),
+          std::string(sop_class_uid)};
+}
+
+Result<ResultObject> write_report(const ReportedStudy& study, const ResultReference& reference,
+                                  const ResultContext& context, WallTime time) {
   NODE_ASSIGN_OR_RETURN(const std::vector<Source> sources, open_sources(study));
   const Source* identity = identity_source(sources);
-  if (identity == nullptr) return invalid_argument(name + ": no image that names its study");
+  if (identity == nullptr) return invalid_argument("no image that names its study");
   DcmDataset copied;
   NODE_RETURN_IF_ERROR(object::copy_identity(identity->dataset(), copied, /*is_sr=*/true));
   const OwnText text(copied, needs_unicode(context.config, study.images));
 
   TID1500_MeasurementReport report(CID7021_MeasurementReportDocumentTitles::ImagingMeasurementReport);
-  NODE_RETURN_IF_ERROR(fill_template(report, sources, context, text).within(name));
+  NODE_RETURN_IF_ERROR(fill_template(report, sources, context, text));
   DSRDocument document;
-  NODE_RETURN_IF_ERROR(failed(document.setTreeFromRootTemplate(report, OFTrue), name.c_str()));
-  // A TID 1500 root makes an Enhanced SR; Comprehensive SR is what most archives and viewers take.
-  NODE_RETURN_IF_ERROR(failed(document.changeDocumentType(Types::DT_ComprehensiveSR), name.c_str()));
-  NODE_RETURN_IF_ERROR(add_findings(document.getTree(), sources, study, context, text).within(name));
-  NODE_RETURN_IF_ERROR(add_references(document, sources, study, context).within(name));
+  NODE_RETURN_IF_ERROR(failed(document.setTreeFromRootTemplate(report, OFTrue), "root"));
+  // A TID 1500 root makes an Enhanced SR, whatever is wanted.
+  const auto type = Types::sopClassUIDToDocumentType(reference.sop_class_uid.c_str());
+  NODE_RETURN_IF_ERROR(failed(document.changeDocumentType(type), "document type"));
+  NODE_RETURN_IF_ERROR(add_findings(document.getTree(), sources, study, context, text));
+  NODE_RETURN_IF_ERROR(add_references(document, sources, study, reference, context));
   document.setSpecificCharacterSet(text.character_set().c_str());
   document.setPreliminaryFlag(Types::PF_Preliminary);  // A machine's output that nobody has read.
-  NODE_RETURN_IF_ERROR(failed(document.completeDocument(), name.c_str()));
+  NODE_RETURN_IF_ERROR(failed(document.completeDocument(), "complete"));
   DcmFileFormat file;
   DcmDataset& result = *file.getDataset();
-  NODE_RETURN_IF_ERROR(failed(document.write(result), name.c_str()));
+  NODE_RETURN_IF_ERROR(failed(document.write(result), "write"));
 
   // DSRDocument draws its own UIDs and the current time, and knows only some of what is to be copied.
   NODE_RETURN_IF_ERROR(object::copy_identity(identity->dataset(), result, /*is_sr=*/true));
-  put_common(result, identity->dataset(), context, context.time, models_of(study), text);
-  const std::string revision = context.stamp.value_or(context.revision), models = models_digest(study);
-  const storage::Uid uid = object::derive_uid(context.kind("sr"), study_uid, "", models, revision);
-  const storage::Uid series_uid = object::derive_uid(context.kind("sr-series"), study_uid, "", models, revision);
-  result.putAndInsertString(DCM_StudyInstanceUID, study_uid.c_str());
-  result.putAndInsertString(DCM_SOPInstanceUID, uid.str().c_str());
-  result.putAndInsertString(DCM_SeriesInstanceUID, series_uid.str().c_str());
+  put_common(result, identity->dataset(), context, time, models_of(study), text);
+  result.putAndInsertString(DCM_StudyInstanceUID, study.study_instance_uid.str().c_str());
+  result.putAndInsertString(DCM_SOPInstanceUID, reference.sop_instance_uid.str().c_str());
+  result.putAndInsertString(DCM_SeriesInstanceUID, reference.series_instance_uid.str().c_str());
   result.putAndInsertString(DCM_SeriesNumber, kSeriesNumber);
   result.putAndInsertString(DCM_SeriesDescription, kSeriesDescription);
   result.putAndInsertString(DCM_InstanceNumber, "1");
-
   NODE_ASSIGN_OR_RETURN(std::string bytes, object::encode_part10(file));
-  return ResultObject{uid,
-                      series_uid,
-                      object::text_of(result, DCM_SOPClassUID),
-                      context.kind("sr"),
-                      study_uid,
+  return ResultObject{reference.sop_instance_uid,
+                      reference.series_instance_uid,
+                      reference.sop_class_uid,
+                      context.kind(reference.form),
+                      reference.source_uid,
                       "",
                       study.revision,
                       std::move(bytes)};
+}
+
+}  // namespace
+
+std::vector<ResultReference> report_references(std::string_view form, std::string_view sop_class_uid, bool per_image,
+                                               const ReportedStudy& study, const ResultContext& context) {
+  if (!per_image)
+    return {reference_to(form, sop_class_uid, study.study_instance_uid.str(), models_digest(study),
+                         context.stamp.value_or(context.revision), context)};
+  std::vector<ResultReference> references;
+  for (const ReportedImage& image : study.images) {
+    if (!is_asked(image)) continue;
+    const std::string source_uid = image.record.sop_instance_uid.str();
+    references.push_back(reference_to(form, sop_class_uid, source_uid, models_digest(one_image(study, source_uid)),
+                                      image_revision(image, context), context));
+  }
+  return references;
+}
+
+Result<ResultObject> make_structured_report(const ReportedStudy& study, const ResultReference& reference,
+                                            const ResultContext& context) {
+  const auto named = [&](Result<ResultObject> object) -> Result<ResultObject> {
+    if (object.ok()) return object;
+    return object.status().within(reference.form + " of " + reference.source_uid);
+  };
+  if (reference.source_uid == study.study_instance_uid.str())
+    return named(write_report(study, reference, context, context.time));
+  ReportedStudy one = one_image(study, reference.source_uid);
+  if (one.images.empty()) return named(not_found("no such image"));
+  one.revision = one.images.front().record.version;
+  return named(write_report(one, reference, context, image_time(one.images.front(), context)));
 }
 
 }  // namespace node::report

@@ -1,22 +1,33 @@
 #include "dicom_node/report/study_objects.h"
 
 #include <utility>
+#include <vector>
 
 namespace node::report {
+namespace {
 
-Status build_study_objects(const ReportedStudy& study, const std::set<storage::Uid>& made_before,
-                           const ResultContext& context, const StudyObjectTakers& take) {
-  for (const ReportedImage& image : study.images) {
-    for (const OverlayReference& reference : study.overlays) {
-      if (reference.source_uid != image.record.sop_instance_uid.str()) continue;
-      if (made_before.contains(reference.sop_instance_uid)) continue;
-      Result<Overlay> overlay = make_overlay(image, reference, context);
-      if (!overlay.ok()) return overlay.status().within("overlay of " + reference.source_uid);
-      NODE_RETURN_IF_ERROR(take.overlay(image, std::move(overlay).value()));
+// Of a purged image nothing can be made any more.
+bool is_purged(const ReportedStudy& study, const std::string& source_uid) {
+  const ReportedImage* image = find_image(study, source_uid);
+  return image != nullptr && image->record.purged_at.has_value();
+}
+
+}  // namespace
+
+Status build_study_objects(ReportedStudy study, const WantedForms& wanted, const std::set<storage::Uid>& made_before,
+                           const ResultContext& context, const TakeObject& take) {
+  for (const Form& form : forms()) {
+    for (const ResultReference& reference : form.references(form, study, context)) {
+      if (!wanted.contains({reference.form, reference.source_uid})) continue;
+      const bool made = made_before.contains(reference.sop_instance_uid);
+      if (!made && is_purged(study, reference.source_uid)) continue;
+      if (form.illustrates) study.illustrations.push_back(reference);
+      if (made) continue;
+      NODE_ASSIGN_OR_RETURN(ResultObject object, form.make(study, reference, context));
+      NODE_RETURN_IF_ERROR(take(form, reference, std::move(object)));
     }
   }
-  NODE_ASSIGN_OR_RETURN(ResultObject report, make_structured_report(study, context));
-  return take.report(std::move(report));
+  return ok_status();
 }
 
 }  // namespace node::report

@@ -1,28 +1,29 @@
 // build_study_objects: all objects of one study, from its findings; what `serve` and `predict` have in common.
 //
-// Guarantee: overlays first, the report that refers to them last; each object is handed over as soon as it is made, so
-//            that one picture at a time is in memory.
+// Guarantee: pictures first, the reports that refer to them after, key objects last; each object is handed over as soon
+//            as it is made, so that one picture at a time is in memory.
 // Threads:   reentrant.
 #pragma once
 
 #include <functional>
 #include <set>
+#include <string>
+#include <utility>
 
 #include "config/base/status.h"
+#include "dicom_node/report/result_forms.h"
 #include "dicom_node/report/result_object.h"
-#include "dicom_node/report/secondary_capture.h"
-#include "dicom_node/report/structured_report.h"
 
 namespace node::report {
 
-struct StudyObjectTakers {
-  std::function<Status(const ReportedImage& image, Overlay overlay)> overlay;
-  std::function<Status(ResultObject report)> report;
-};
+// A form's word, and the SOP Instance UID of an image or the Study Instance UID: what of which is wanted.
+using WantedForms = std::set<std::pair<std::string, std::string>>;
 
-// Makes the overlays of `study.overlays` but those in `made_before`, then the report, which refers to all of them.
-// Errors: as make_overlay() and make_structured_report(), and what a taker returns; nothing is made after an error.
-Status build_study_objects(const ReportedStudy& study, const std::set<storage::Uid>& made_before,
-                           const ResultContext& context, const StudyObjectTakers& take);
+using TakeObject = std::function<Status(const Form& form, const ResultReference& reference, ResultObject object)>;
+
+// Makes what is wanted and was not made before. The reports refer to the pictures that are wanted, made now or before.
+// Errors: as the forms' make(), and what `take` returns; nothing is made after an error.
+Status build_study_objects(ReportedStudy study, const WantedForms& wanted, const std::set<storage::Uid>& made_before,
+                           const ResultContext& context, const TakeObject& take);
 
 }  // namespace node::report

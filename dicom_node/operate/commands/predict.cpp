@@ -113,48 +113,48 @@ class Run {
     work.image->findings = std::move(answer).value();
   }
 
-  // Writes the objects of one study beside each other: OUT/STUDY/sr.dcm, OUT/STUDY/sc-SOPUID-MODEL.dcm.
+  // Writes the objects of one study beside each other, each as report::file_name() calls it: the default forms, and
+  // those that any destination of the configuration takes.
   Status write_objects(std::vector<Work>& study) {
     const bool any_routed = std::any_of(study.begin(), study.end(), [](const Work& work) {
       return work.image && !work.image->record.route.tasks.empty();
     });
     if (!study.front().image || !(any_routed || config_.report.report_skipped)) return ok_status();
-    report::ReportedStudy reported{study.front().image->record.study_instance_uid, 1, {}, {}, std::nullopt};
-    for (const Work& work : study) {
-      for (auto& overlay : report::overlay_references(*work.image, context_)) {
-        reported.overlays.push_back(std::move(overlay));
-      }
-      reported.images.push_back(*work.image);
+    report::ReportedStudy reported{study.front().image->record.study_instance_uid, 1, {}, {}, {}};
+    for (const Work& work : study) reported.images.push_back(*work.image);
+    report::WantedForms wanted;
+    for (const report::Form& form : report::forms()) {
+      if (!is_written(form.word)) continue;
+      if (form.of == report::FormOf::kStudy) wanted.emplace(form.word, reported.study_instance_uid.str());
+      if (form.of == report::FormOf::kImage)
+        for (const auto& image : reported.images) wanted.emplace(form.word, image.record.sop_instance_uid.str());
     }
     const std::filesystem::path folder = std::filesystem::path(out_) / reported.study_instance_uid.str();
     std::error_code error;
     std::filesystem::create_directories(folder, error);
     if (error) return internal_error(folder.string() + ": " + error.message());
 
-    const auto take_overlay = [&](const report::ReportedImage& image, report::Overlay overlay) -> Status {
-      const std::string sop = image.record.sop_instance_uid.str();
-      std::string name;
-      for (const object::FindingRecord& finding : image.findings) {
-        if (object::finding_key(finding) != overlay.object.task) continue;
-        name = finding.prediction.model + (finding.frame > 0 ? fmt::format("-frame-{:04}", finding.frame) : "");
-      }
-      const std::filesystem::path path = folder / fmt::format("sc-{}-{}.dcm", sop, name);
+    const auto take = [&](const report::Form& form, const report::ResultReference& reference,
+                          const report::ResultObject& object) -> Status {
+      const std::filesystem::path path = folder / report::file_name(reported, reference);
       for (Work& work : study) {
-        if (work.image->record.sop_instance_uid == image.record.sop_instance_uid) {
-          work.outputs.sc.push_back(path.string());
-        }
+        const bool of_study = form.of == report::FormOf::kStudy;
+        if (of_study) work.outputs.of_study[reference.form] = path.string();
+        if (!of_study && work.image->record.sop_instance_uid.str() == reference.source_uid)
+          work.outputs.of_image[reference.form].push_back(path.string());
       }
-      return write(path, overlay.object.bytes);
-    };
-    const auto take_report = [&](const report::ResultObject& object) -> Status {
-      const std::filesystem::path path = folder / "sr.dcm";
-      for (Work& work : study) work.outputs.sr = path.string();
       return write(path, object.bytes);
     };
-    return report::build_study_objects(reported, {}, context_, {take_overlay, take_report});
+    return report::build_study_objects(reported, wanted, {}, context_, take);
   }
 
  private:
+  bool is_written(std::string_view form) const {
+    if (report::is_default(form)) return true;
+    return std::any_of(config_.report.forms.begin(), config_.report.forms.end(),
+                       [&](const auto& peer) { return report::takes(config_.report, peer.first, form); });
+  }
+
   static Status write(const std::filesystem::path& path, const std::string& bytes) {
     std::ofstream file(path, std::ios::binary | std::ios::trunc);
     file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
@@ -246,8 +246,8 @@ int predict(const config::NodeConfig& config, const PredictorFactory& open_predi
       for (Work& work : study) {
         work.image->record.state = InstanceState::kFailed;
         work.image->record.reason = written.message();
-        work.outputs.sr.clear();
-        work.outputs.sc.clear();
+        work.outputs.of_study.clear();
+        work.outputs.of_image.clear();
       }
     }
     for (const Work& work : study) {

@@ -9,6 +9,7 @@
 #include "config/report_config.h"
 #include "dicom_node/object/instance_header.h"
 #include "dicom_node/report/result_object.h"
+#include "dicom_node/report/secondary_capture.h"
 #include "dicom_node/report/structured_report.h"
 
 namespace node::report::made {
@@ -143,9 +144,10 @@ inline ResultContext context() {
 }
 
 inline ReportedStudy study(std::vector<ReportedImage> images, const ResultContext& context) {
-  ReportedStudy study{images.front().record.study_instance_uid, 1, {}, {}, std::nullopt};
+  ReportedStudy study{images.front().record.study_instance_uid, 1, {}, {}, {}};
   for (ReportedImage& image : images) {
-    for (OverlayReference& overlay : overlay_references(image, context)) study.overlays.push_back(std::move(overlay));
+    for (ResultReference& overlay : overlay_references("sc", image, context))
+      study.illustrations.push_back(std::move(overlay));
     study.images.push_back(std::move(image));
   }
   return study;

@@ -1,16 +1,15 @@
-// report_tool: writes the SR and the overlays of one study whose findings stand in a JSON file, for validators_test.py.
+// report_tool: writes the objects of one study whose findings stand in a JSON file, for validators_test.py.
 //
-//   report_tool study.json OUT    -> OUT/sr.dcm, OUT/sc-N.dcm, OUT/sheet.png; prints nothing but errors
+//   report_tool study.json OUT    -> OUT/sr.dcm, OUT/sc-N.dcm, ...: of a study FORM.dcm, of images FORM-N.dcm
 #include <fmt/format.h>
 
 #include <cmath>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "dicom_node/object/instance_header.h"
-#include "dicom_node/report/contact_sheet.h"
-#include "dicom_node/report/finding_summary.h"
 #include "dicom_node/report/study_objects.h"
 
 namespace {
@@ -117,8 +116,7 @@ Status run(const json& j, const std::string& folder) {
   std::optional<ReportedStudy> study;
   for (const json& entry : j.at("images")) {
     NODE_ASSIGN_OR_RETURN(ReportedImage image, image_from(entry));
-    if (!study) study = ReportedStudy{image.record.study_instance_uid, j.at("revision"), {}, {}, std::nullopt};
-    for (OverlayReference& overlay : overlay_references(image, context)) study->overlays.push_back(std::move(overlay));
+    if (!study) study = ReportedStudy{image.record.study_instance_uid, j.at("revision"), {}, {}, {}};
     study->images.push_back(std::move(image));
   }
   if (!study) return invalid_argument("no images");
@@ -127,29 +125,21 @@ Status run(const json& j, const std::string& folder) {
                           object::read_instance_header(j["predecessor"].get<std::string>()));
     NODE_ASSIGN_OR_RETURN(const storage::Uid uid, storage::Uid::parse(header.sop_instance_uid));
     NODE_ASSIGN_OR_RETURN(const storage::Uid series, storage::Uid::parse(header.series_instance_uid));
-    study->predecessor = Predecessor{uid, series, header.sop_class_uid};
+    study->predecessors.push_back({"sr", study->study_instance_uid.str(), uid, series, header.sop_class_uid});
   }
 
-  std::vector<ContactSheetEntry> entries;
-  int overlays = 0;
-  const auto take_overlay = [&](const ReportedImage& image, Overlay overlay) -> Status {
-    ContactSheetEntry entry{std::move(overlay.radiograph),
-                            std::move(overlay.picture.image),
-                            overlay.picture.picture,
-                            image.record.route.body_part,
-                            {}};
-    for (const object::FindingRecord& finding : image.findings)
-      for (std::string& line : finding_lines(find_task(context.config.tasks, finding.prediction), finding.prediction))
-        entry.lines.push_back(std::move(line));
-    entries.push_back(std::move(entry));
-    return write(overlay.object.bytes, fmt::format("{}/sc-{}.dcm", folder, ++overlays));
+  WantedForms wanted;
+  for (const std::string& form : j.value("forms", std::vector<std::string>{"sr", "sc"})) {
+    wanted.emplace(form, study->study_instance_uid.str());
+    for (const ReportedImage& image : study->images) wanted.emplace(form, image.record.sop_instance_uid.str());
+  }
+  std::map<std::string, int> written;
+  const auto take = [&](const Form& form, const ResultReference& reference, const ResultObject& object) {
+    const int number = ++written[reference.form];
+    return write(object.bytes, form.of == FormOf::kStudy ? fmt::format("{}/{}.dcm", folder, form.word)
+                                                         : fmt::format("{}/{}-{}.dcm", folder, form.word, number));
   };
-  const auto take_report = [&](const ResultObject& report) { return write(report.bytes, folder + "/sr.dcm"); };
-  NODE_RETURN_IF_ERROR(build_study_objects(*study, {}, context, {take_overlay, take_report}));
-  if (entries.empty()) return ok_status();
-  NODE_ASSIGN_OR_RETURN(const RgbImage sheet,
-                        draw_contact_sheet(entries, "Made-up findings", context.config.disclaimer));
-  return write_png(sheet, folder + "/sheet.png");
+  return build_study_objects(*study, wanted, {}, context, take);
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ struct Made {
 };
 
 Made make(const ReportedImage& image, const ResultContext& context) {
-  const auto references = overlay_references(image, context);
+  const auto references = overlay_references("sc", image, context);
   EXPECT_EQ(references.size(), 1u);
   auto overlay = make_overlay(image, references.at(0), context);
   EXPECT_TRUE(overlay.ok()) << overlay.status().message();
@@ -150,7 +150,7 @@ TEST(SecondaryCapture, SameWorkMakesSameBytes) {
 TEST(SecondaryCapture, WhatChangesTheBytesChangesTheUid) {
   const ReportedImage image = made::image(made::kHand, {made::finding(made::fracture_task(), {0.83}), made::anomaly()});
   const auto uid = [](const ReportedImage& i, const ResultContext& c) {
-    return overlay_references(i, c).at(0).sop_instance_uid.str();
+    return overlay_references("sc", i, c).at(0).sop_instance_uid.str();
   };
   std::set<std::string> uids{uid(image, made::context())};
   EXPECT_TRUE(uids.insert([&] {
@@ -225,7 +225,7 @@ TEST(SecondaryCapture, AForeignDisclaimerKeepsTheCharacterSetTrue) {
 
 TEST(SecondaryCapture, ABrokenImageIsAStatus) {
   ReportedImage image = made::image(made::kHand, {made::anomaly()});
-  const auto references = overlay_references(image, made::context());
+  const auto references = overlay_references("sc", image, made::context());
   image.file = "no such file";
   EXPECT_EQ(make_overlay(image, references.at(0), made::context()).status().code(), StatusCode::kNotFound);
 }

@@ -81,7 +81,8 @@ struct Made {
 };
 
 Made make(const ReportedStudy& study, const ResultContext& context) {
-  auto object = make_structured_report(study, context);
+  auto object = make_structured_report(
+      study, report_references("sr", UID_ComprehensiveSRStorage, false, study, context).at(0), context);
   EXPECT_TRUE(object.ok()) << object.status().message();
   auto file = made::parse(object->bytes);
   EXPECT_NE(file, nullptr);
@@ -213,7 +214,7 @@ TEST(StructuredReport, AnomalyHasItsScoreSaysItIsUncalibratedAndShowsTheOverlay)
   const Item& group = *sr.groups().at(0);
   EXPECT_EQ(group.one("SKX-ANOM").value, "0.000510 1");
   EXPECT_THAT(group.values("SKX-NOTE"), testing::Contains(HasSubstr("uncalibrated")));
-  EXPECT_EQ(group.one("121080").value, study.overlays.at(0).sop_instance_uid.str());
+  EXPECT_EQ(group.one("121080").value, study.illustrations.at(0).sop_instance_uid.str());
 }
 
 TEST(StructuredReport, ACalibratedAnomalyHasItsPercentileInPercentAndSaysAmongWhat) {
@@ -311,8 +312,8 @@ TEST(StructuredReport, ASecondRevisionNamesItsPredecessor) {
   ResultContext again = made::context();
   again.revision = "2";
   study.revision = 2;
-  study.predecessor =
-      Predecessor{first.object.sop_instance_uid, first.object.series_instance_uid, first.object.sop_class_uid};
+  study.predecessors = {{first.object.kind, first.object.source_uid, first.object.sop_instance_uid,
+                         first.object.series_instance_uid, first.object.sop_class_uid}};
   Made second = make(study, again);
   EXPECT_NE(second.object.sop_instance_uid, first.object.sop_instance_uid);
   DcmItem* before = nullptr;
@@ -376,8 +377,10 @@ TEST(StructuredReport, AForeignDisclaimerKeepsTheCharacterSetTrue) {
 }
 
 TEST(StructuredReport, WithoutAnImageThereIsNoReport) {
-  const ReportedStudy empty{storage::Uid::parse("1.2.3").value(), 1, {}, {}, std::nullopt};
-  EXPECT_EQ(make_structured_report(empty, made::context()).status().code(), StatusCode::kInvalidArgument);
+  const ReportedStudy empty{storage::Uid::parse("1.2.3").value(), 1, {}, {}, {}};
+  const ResultContext context = made::context();
+  const auto references = report_references("sr", UID_ComprehensiveSRStorage, false, empty, context);
+  EXPECT_EQ(make_structured_report(empty, references.at(0), context).status().code(), StatusCode::kInvalidArgument);
 }
 
 }  // namespace

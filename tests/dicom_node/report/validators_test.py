@@ -21,6 +21,7 @@ SOURCE = pathlib.Path(os.environ["NODE_SOURCE_DIR"])
 TOOL = pathlib.Path(os.environ["NODE_BIN"]) / "report_tool"
 DATA = SOURCE / "tests" / "data"
 SEED = int(os.environ.get("NODE_TEST_SEED", random.randrange(1 << 30)))
+FORMS = re.findall(r'"([a-z0-9-]+)"', (SOURCE / "config/result_forms.h").read_text().split("kResultForms{")[1].split("}")[0])
 NODE_UID = "2.25.134532011558794181833216965492102009321"
 
 PRESENT, ABSENT, UNDETERMINED = "52101004", "272519000", "373068000"
@@ -65,7 +66,8 @@ def finding(rng, task):
 
 
 def make(folder, files, rng, **more):
-    study = {"node_uid": NODE_UID, "revision": 1, "closed_at_ms": 1793607600123, "tasks": TASKS, "images": [], **more}
+    study = {"node_uid": NODE_UID, "revision": 1, "closed_at_ms": 1793607600123, "tasks": TASKS, "forms": FORMS,
+             "images": [], **more}
     for index, file in enumerate(files):
         image = {"file": str(file), "predicted_at_ms": 1793607500000 + index}
         if index == 2:

@@ -1,0 +1,86 @@
+#include "dicom_node/report/result_forms.h"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dcuid.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "config/result_forms.h"
+#include "dicom_node/report/secondary_capture.h"
+#include "dicom_node/report/structured_report.h"
+
+namespace node::report {
+
+namespace {
+
+using storage::DeliveryStage;
+using References = std::vector<ResultReference>;
+
+References overlays(const Form& form, const ReportedStudy& study, const ResultContext& context) {
+  References references;
+  for (const ReportedImage& image : study.images)
+    for (ResultReference& reference : overlay_references(form.word, image, context))
+      references.push_back(std::move(reference));
+  return references;
+}
+
+Result<ResultObject> make_secondary_capture(const ReportedStudy& study, const ResultReference& reference,
+                                            const ResultContext& context) {
+  const ReportedImage* image = find_image(study, reference.source_uid);
+  if (image == nullptr) return not_found(reference.form + " of " + reference.source_uid + ": no such image");
+  Result<Overlay> overlay = make_overlay(*image, reference, context);
+  if (!overlay.ok()) return overlay.status().within(reference.form + " of " + reference.source_uid);
+  return std::move(overlay->object);
+}
+
+References reports(const Form& form, const ReportedStudy& study, const ResultContext& context) {
+  return report_references(form.word, form.sop_class_uid, form.of == FormOf::kImage, study, context);
+}
+
+Form report(std::string_view word, std::string_view sop_class_uid, FormOf of) {
+  return {word, sop_class_uid, DeliveryStage::kReport, of, /*illustrates=*/false, reports, make_structured_report};
+}
+
+}  // namespace
+
+const std::vector<Form>& forms() {
+  static const std::vector<Form> table{
+      {"sc", UID_SecondaryCaptureImageStorage, DeliveryStage::kImageObject, FormOf::kImage, /*illustrates=*/true,
+       overlays, make_secondary_capture},
+      report("sr", UID_ComprehensiveSRStorage, FormOf::kStudy),
+      report("sr-3d", UID_Comprehensive3DSRStorage, FormOf::kStudy),
+      report("sr-enhanced", UID_EnhancedSRStorage, FormOf::kStudy),
+      report("sr-per-image", UID_ComprehensiveSRStorage, FormOf::kImage),
+      report("sr-3d-per-image", UID_Comprehensive3DSRStorage, FormOf::kImage),
+      report("sr-enhanced-per-image", UID_EnhancedSRStorage, FormOf::kImage),
+  };
+  return table;
+}
+
+bool is_default(std::string_view word) {
+  return std::find(config::kDefaultResultForms.begin(), config::kDefaultResultForms.end(), word) !=
+         config::kDefaultResultForms.end();
+}
+
+bool takes(const config::ReportConfig& config, const std::string& destination, std::string_view word) {
+  const auto named = config.forms.find(destination);
+  if (named == config.forms.end() || named->second.empty()) return is_default(word);
+  return std::find(named->second.begin(), named->second.end(), word) != named->second.end();
+}
+
+std::string file_name(const ReportedStudy& study, const ResultReference& reference) {
+  std::string name = reference.form;
+  if (reference.source_uid != study.study_instance_uid.str()) name += "-" + reference.source_uid;
+  if (const ReportedImage* image = find_image(study, reference.source_uid)) {
+    for (const object::FindingRecord& finding : image->findings) {
+      if (object::finding_key(finding) != reference.task) continue;
+      name += "-" + finding.prediction.model;
+      if (finding.frame > 0) name += fmt::format("-frame-{:04}", finding.frame);
+    }
+  }
+  return name + ".dcm";
+}
+
+}  // namespace node::report

@@ -1,0 +1,113 @@
+#include "dicom_node/report/result_forms.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "config/result_forms.h"
+#include "dicom_node/report/study_objects.h"
+#include "tests/dicom_node/report/made_study.h"
+#include "tests/dicom_node/report/parsed.h"
+
+namespace node::report {
+namespace {
+
+std::vector<std::string> words() {
+  std::vector<std::string> words;
+  for (const Form& form : forms()) words.emplace_back(form.word);
+  return words;
+}
+
+struct Made {
+  std::vector<std::string> names;
+  std::vector<ResultObject> objects;
+};
+
+Made make_all(const ReportedStudy& study, const std::set<storage::Uid>& made_before = {}) {
+  WantedForms wanted;
+  for (const Form& form : forms()) {
+    wanted.emplace(form.word, study.study_instance_uid.str());
+    for (const ReportedImage& image : study.images) wanted.emplace(form.word, image.record.sop_instance_uid.str());
+  }
+  Made made;
+  const Status status = build_study_objects(study, wanted, made_before, made::context(),
+                                            [&](const Form&, const ResultReference& reference, ResultObject o) {
+                                              made.names.push_back(file_name(study, reference));
+                                              made.objects.push_back(std::move(o));
+                                              return ok_status();
+                                            });
+  EXPECT_TRUE(status.ok()) << status.message();
+  return made;
+}
+
+ReportedStudy two_images() {
+  return {storage::Uid::parse(made::image("02_1_foot_ap.dcm", {}).record.study_instance_uid.str()).value(),
+          1,
+          {made::image("02_1_foot_ap.dcm", {made::anomaly()}),
+           made::image("02_2_foot_obl.dcm", {made::finding(made::fracture_task(), {0.9})})},
+          {},
+          {}};
+}
+
+TEST(ResultForms, EveryWordOfTheConfigurationIsMadeAndNoOther) {
+  EXPECT_THAT(words(), testing::UnorderedElementsAreArray(config::kResultForms.begin(), config::kResultForms.end()));
+  for (const std::string_view word : config::kDefaultResultForms)
+    EXPECT_THAT(words(), testing::Contains(std::string(word)));
+}
+
+TEST(ResultForms, StandInTheOrderInWhichTheyAreDelivered) {
+  EXPECT_TRUE(
+      std::is_sorted(forms().begin(), forms().end(), [](const Form& a, const Form& b) { return a.stage < b.stage; }));
+}
+
+TEST(ResultForms, EachIsAnObjectOfItsOwnKindSeriesAndClass) {
+  const Made made = make_all(two_images());
+  std::set<std::string> uids, series, kinds;
+  for (std::size_t i = 0; i < made.objects.size(); ++i) {
+    const ResultObject& object = made.objects[i];
+    SCOPED_TRACE(made.names[i]);
+    EXPECT_TRUE(uids.insert(object.sop_instance_uid.str()).second);
+    EXPECT_TRUE(series.insert(object.series_instance_uid.str()).second);
+    kinds.insert(object.kind);
+    const auto form =
+        std::find_if(forms().begin(), forms().end(), [&](const Form& f) { return f.word == object.kind; });
+    ASSERT_NE(form, forms().end());
+    const auto file = made::parse(object.bytes);
+    EXPECT_EQ(made::get(*file->getDataset(), DCM_SOPClassUID), form->sop_class_uid);
+    EXPECT_EQ(made::get(*file->getDataset(), DCM_SOPInstanceUID), object.sop_instance_uid.str());
+    EXPECT_EQ(made::get(*file->getDataset(), DCM_SeriesInstanceUID), object.series_instance_uid.str());
+  }
+  const auto all = words();
+  EXPECT_EQ(kinds, std::set<std::string>(all.begin(), all.end()));
+}
+
+TEST(ResultForms, AReportOfOneImageNamesNoOther) {
+  const ReportedStudy study = two_images();
+  const Made made = make_all(study);
+  const std::string first = study.images[0].record.sop_instance_uid.str(),
+                    second = study.images[1].record.sop_instance_uid.str();
+  int seen = 0;
+  for (const ResultObject& object : made.objects) {
+    if (object.kind != "sr-per-image") continue;
+    ++seen;
+    EXPECT_NE(object.bytes.find(object.source_uid), std::string::npos);
+    EXPECT_EQ(object.bytes.find(object.source_uid == first ? second : first), std::string::npos);
+  }
+  EXPECT_EQ(seen, 2);
+}
+
+TEST(ResultForms, ALateImageMakesNothingAgainOfTheOthers) {
+  ReportedStudy study = two_images();
+  const ReportedImage late = study.images[1];
+  study.images.pop_back();
+  std::set<storage::Uid> before;
+  for (const ResultObject& object : make_all(study).objects) before.insert(object.sop_instance_uid);
+  study.images.push_back(late);
+  for (const ResultObject& object : make_all(study, before).objects)
+    EXPECT_NE(object.source_uid, study.images[0].record.sop_instance_uid.str()) << object.kind;
+}
+
+}  // namespace
+}  // namespace node::report
