@@ -17,6 +17,10 @@ extern "C" const char* __lsan_default_suppressions() { return "leak:libfontconfi
 namespace node::report {
 namespace {
 
+// By name, not "Sans", which a site's fontconfig may point anywhere: Latin, Greek and Cyrillic look the same on every
+// node. What DejaVu lacks fontconfig finds in the fonts that are installed.
+constexpr const char* kFontFamily = "DejaVu Sans";
+
 struct Unref {
   void operator()(cairo_surface_t* surface) const { cairo_surface_destroy(surface); }
   void operator()(cairo_t* cairo) const { cairo_destroy(cairo); }
@@ -28,8 +32,9 @@ struct Unref {
 template <typename T>
 using Owned = std::unique_ptr<T, Unref>;
 
-// Fixed font options: what a desktop's or a user's fontconfig prefers must not change an object's bytes.
-Owned<PangoLayout> make_layout(const std::string& text, const TextStyle& style, int width) {
+// Fixed font options: what a desktop's, a user's or the environment's settings prefer must not change an object's
+// bytes.
+Owned<PangoLayout> layout_as_is(const std::string& text, const TextStyle& style, int width) {
   Owned<PangoContext> context(pango_font_map_create_context(pango_cairo_font_map_get_default()));
   Owned<cairo_font_options_t> options(cairo_font_options_create());
   cairo_font_options_set_antialias(options.get(), CAIRO_ANTIALIAS_GRAY);
@@ -37,20 +42,50 @@ Owned<PangoLayout> make_layout(const std::string& text, const TextStyle& style, 
   cairo_font_options_set_hint_metrics(options.get(), CAIRO_HINT_METRICS_ON);
   pango_cairo_context_set_font_options(context.get(), options.get());
   pango_cairo_context_set_resolution(context.get(), 96);
+  pango_context_set_language(context.get(), pango_language_from_string("en"));
 
   Owned<PangoLayout> layout(pango_layout_new(context.get()));
   Owned<PangoFontDescription> font(pango_font_description_new());
-  pango_font_description_set_family_static(font.get(), "Sans");
+  pango_font_description_set_family_static(font.get(), kFontFamily);
   pango_font_description_set_absolute_size(font.get(), static_cast<double>(style.size_px) * PANGO_SCALE);
   pango_font_description_set_weight(font.get(), style.bold ? PANGO_WEIGHT_BOLD : PANGO_WEIGHT_NORMAL);
   pango_layout_set_font_description(layout.get(), font.get());
   pango_layout_set_wrap(layout.get(), PANGO_WRAP_WORD_CHAR);
   pango_layout_set_alignment(layout.get(), style.centred ? PANGO_ALIGN_CENTER : PANGO_ALIGN_LEFT);
   pango_layout_set_width(layout.get(), width < 0 ? -1 : width * PANGO_SCALE);
-  char* valid = g_utf8_make_valid(text.data(), static_cast<gssize>(text.size()));
-  pango_layout_set_text(layout.get(), valid, -1);
-  g_free(valid);
+  pango_layout_set_text(layout.get(), text.data(), static_cast<int>(text.size()));
   return layout;
+}
+
+bool has_glyphs(PangoLayout& layout) { return pango_layout_get_unknown_glyphs_count(&layout) == 0; }
+
+// The text with `each` in place of every character that no font here has. A box with its number in it, which is what
+// Pango would draw, says nothing to a reader.
+template <typename Each>
+std::string without_missing(const std::string& text, Each each) {
+  std::string shown;
+  const char* const end = text.c_str() + text.size();
+  for (const char* at = text.c_str(); at < end;) {
+    const char* const next = g_utf8_next_char(at);
+    const std::string character(at, next);
+    at = next;
+    shown += has_glyphs(*layout_as_is(character, {}, -1)) ? character : each(character);
+  }
+  return shown;
+}
+
+std::string valid_utf8(const std::string& text) {
+  char* valid = g_utf8_make_valid(text.data(), static_cast<gssize>(text.size()));
+  std::string copy = valid;
+  g_free(valid);
+  return copy;
+}
+
+Owned<PangoLayout> make_layout(const std::string& text, const TextStyle& style, int width) {
+  const std::string valid = valid_utf8(text);
+  Owned<PangoLayout> layout = layout_as_is(valid, style, width);
+  if (has_glyphs(*layout)) return layout;
+  return layout_as_is(without_missing(valid, [](const std::string&) { return "?"; }), style, width);
 }
 
 void set_colour(cairo_t* cairo, Colour colour) {
@@ -91,6 +126,15 @@ int text_width(const std::string& text, const TextStyle& style) {
   int width = 0;
   pango_layout_get_pixel_size(make_layout(text, style, -1).get(), &width, nullptr);
   return width;
+}
+
+std::string missing_characters(const std::string& text) {
+  std::string missing;
+  without_missing(valid_utf8(text), [&](const std::string& character) {
+    if (missing.find(character) == std::string::npos) missing += character;
+    return "";
+  });
+  return missing;
 }
 
 Canvas::Canvas(int rows, int columns, Colour background) : impl_(std::make_unique<Impl>()) {

@@ -1,7 +1,9 @@
 // Canvas: where the node's pictures are drawn: coloured areas, images, and text of any script.
 //
-// Guarantee: the same calls give the same bytes on one installation of fonts; settings of the desktop (hinting,
-//            sub-pixel order, resolution) have no influence.
+// Guarantee: the same calls give the same bytes on one installation of fonts; settings of desktop, user and environment
+//            (hinting, sub-pixel order, resolution, language, preferred fonts) have no influence. Text is DejaVu Sans
+//            (Debian fonts-dejavu-core: Latin, Greek, Cyrillic, Arabic, Hebrew), for other scripts what fontconfig
+//            finds; a character that no font has is drawn as '?'.
 // Threads:   one canvas per thread; several threads may draw at once.
 // Shapes:    pictures are rows x columns x RGB, 8 bit, row-major. x counts columns, y rows, from the top left.
 #pragma once
@@ -44,6 +46,9 @@ struct TextStyle {
 int text_height(const std::string& text, const TextStyle& style, int width);
 // Width of the widest line of `text`, not wrapped.
 int text_width(const std::string& text, const TextStyle& style);
+
+// The characters of `text`, each once, that no installed font has.
+std::string missing_characters(const std::string& text);
 
 class Canvas {
  public:

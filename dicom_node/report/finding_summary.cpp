@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 
 #include "dicom_node/object/map_percentiles.h"
 
@@ -81,29 +80,27 @@ int leading_label(const inference::Prediction& prediction) {
   return static_cast<int>(highest - scores.begin());
 }
 
-std::vector<std::string> finding_lines(const config::TaskConfig& task, const inference::Prediction& prediction) {
-  std::vector<std::string> lines;
-  const auto named = [&](const inference::Score& score) {
-    return fmt::format("{} {} {}", score.label, probability_text(task, score.value),
-                       to_string(level_of(task, score.value)));
+std::vector<FindingLine> finding_lines(const config::TaskConfig& task, const inference::Prediction& prediction) {
+  std::vector<FindingLine> lines;
+  const auto add = [&](const inference::Score& score, Level level) {
+    lines.push_back(
+        {fmt::format("{} {} {}", score.label, probability_text(task, score.value), to_string(level)), level});
   };
   switch (task.output) {
     case OutputKind::kSigmoid:
-      std::transform(prediction.scores.begin(), prediction.scores.end(), std::back_inserter(lines), named);
+      for (const inference::Score& score : prediction.scores) add(score, level_of(task, score.value));
       break;
     case OutputKind::kSoftmax:
-      if (const int leading = leading_label(prediction); leading >= 0) {
-        const inference::Score& score = prediction.scores[static_cast<std::size_t>(leading)];
-        lines.push_back(fmt::format("{} {} {}", score.label, probability_text(task, score.value),
-                                    to_string(level_of(task, prediction))));
-      }
+      if (const int leading = leading_label(prediction); leading >= 0)
+        add(prediction.scores[static_cast<std::size_t>(leading)], level_of(task, prediction));
       break;
     case OutputKind::kRegression:
       for (const inference::Score& score : prediction.scores)
-        lines.push_back(fmt::format("{} {} {}", score.label.empty() ? task.name : score.label,
-                                    short_number(score.value, 1), score.unit));
+        lines.push_back({fmt::format("{} {} {}", score.label.empty() ? task.name : score.label,
+                                     short_number(score.value, 1), score.unit),
+                         std::nullopt});
       break;
-    case OutputKind::kAnomalyMap: lines.push_back(anomaly_line(prediction.map)); break;
+    case OutputKind::kAnomalyMap: lines.push_back({anomaly_line(prediction.map), std::nullopt}); break;
   }
   return lines;
 }

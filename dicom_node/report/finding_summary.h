@@ -4,6 +4,7 @@
 // Threads: any.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,10 +28,15 @@ Level level_of(const config::TaskConfig& task, const inference::Prediction& pred
 // The label with the highest value; the first of equal ones. Errors: -1 if there are no scores.
 int leading_label(const inference::Prediction& prediction);
 
+struct FindingLine {
+  std::string text;
+  std::optional<Level> level;  // None: a score or a quantity, which no threshold judges.
+};
+
 // "Fracture 0.83 certain"; "KL 2 0.71 certain"; "Bone age 132 mo"; "Anomaly score 0.0123 (uncalibrated)", or
 // "Anomaly score 0.0123, percentile 97.5 of 214 normal images, KNEE".
 // One line per label of a sigmoid, else one line.
-std::vector<std::string> finding_lines(const config::TaskConfig& task, const inference::Prediction& prediction);
+std::vector<FindingLine> finding_lines(const config::TaskConfig& task, const inference::Prediction& prediction);
 
 // "97.5", "<0.1", ">99.9".
 std::string percentile_text(double percentile);

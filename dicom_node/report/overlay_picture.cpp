@@ -8,12 +8,13 @@
 #include <opencv2/imgproc.hpp>
 
 #include "dicom_node/object/map_percentiles.h"
+#include "dicom_node/report/finding_list.h"
 
 namespace node::report {
 namespace {
 
 constexpr Colour kBackground{16, 16, 18};
-constexpr Colour kText{235, 235, 235};
+constexpr Colour kTicks{235, 235, 235};
 constexpr Colour kSmallPrint{165, 165, 170};
 constexpr Colour kWarning{255, 191, 0};
 constexpr int kCanvasWidthMin = 640;
@@ -22,11 +23,11 @@ constexpr int kCanvasWidthMin = 640;
 struct Layout {
   int text_px, small_px, gap;
   Rectangle picture, bar, bar_text, warning;
-  int bar_title_height, findings_y, details_y;
-  int rows, columns;
+  int bar_title_height, upper_rows, rows, columns;
+  Rectangle findings, details;
 };
 
-TextStyle body_style(const Layout& layout) { return {.size_px = layout.text_px, .colour = kText}; }
+TextStyle tick_style(const Layout& layout) { return {.size_px = layout.text_px, .colour = kTicks}; }
 TextStyle small_style(const Layout& layout) { return {.size_px = layout.small_px, .colour = kSmallPrint}; }
 TextStyle warning_style(const Layout& layout) {
   return {.size_px = layout.text_px * 5 / 4, .bold = true, .centred = true, .colour = {0, 0, 0}};
@@ -47,10 +48,10 @@ Scale error_scale(const inference::AnomalyMap& map, double scale_max) {
   Scale scale{map.size, {}, "Reconstruction error", "mean squared, fixed scale, uncalibrated", {}};
   for (const float error : map.values)
     scale.shares.push_back(static_cast<float>(std::clamp(error / scale_max, 0.0, 1.0)));
-  constexpr int kTicks = 4;
-  for (int i = 0; i <= kTicks; ++i) {
-    const std::string label = fmt::format("{:.4g}", scale_max * i / kTicks);
-    scale.ticks.emplace_back(static_cast<double>(i) / kTicks, i == kTicks ? "\u2265 " + label : label);
+  constexpr int kSteps = 4;
+  for (int i = 0; i <= kSteps; ++i) {
+    const std::string label = fmt::format("{:.4g}", scale_max * i / kSteps);
+    scale.ticks.emplace_back(static_cast<double>(i) / kSteps, i == kSteps ? "\u2265 " + label : label);
   }
   return scale;
 }
@@ -66,36 +67,62 @@ Scale percentile_scale(const inference::AnomalyMap& map) {
   return scale;
 }
 
+int widest_word(const std::string& text, const TextStyle& style) {
+  int widest = 0;
+  for (std::size_t from = 0; from < text.size();) {
+    const std::size_t to = std::min(text.find(' ', from), text.size());
+    widest = std::max(widest, text_width(text.substr(from, to - from), style));
+    from = to + 1;
+  }
+  return widest;
+}
+
+// The strip right of the radiograph takes what the smallest canvas leaves over, so that little stays empty.
+int strip_width_min(const Layout& l, const Scale& scale) {
+  int labels = 0;
+  for (const auto& [share, label] : scale.ticks) labels = std::max(labels, text_width(label, tick_style(l)));
+  const int words = std::max(widest_word(scale.title, small_style(l)), widest_word(scale.note, small_style(l)));
+  return std::max(l.bar.width + l.gap + labels, words) + 2 * l.gap;
+}
+
+void lay_out_strip(Layout& l, const object::GrayImage& radiograph, const Scale& scale) {
+  l.bar.width = 2 * l.text_px;
+  l.columns = std::max({kCanvasWidthMin, 24 * l.text_px, radiograph.columns + strip_width_min(l, scale)});
+  const int text_width = std::min(l.columns - radiograph.columns - 2 * l.gap, 16 * l.text_px);
+  l.bar_title_height = text_height(scale.title, small_style(l), text_width);
+  const int note_height = text_height(scale.note, small_style(l), text_width);
+  l.bar.x = radiograph.columns + l.gap;
+  l.bar.y = l.gap + l.bar_title_height + l.gap + l.text_px / 2;
+  const int below = l.text_px / 2 + l.gap + note_height + l.gap;
+  l.upper_rows = std::max(radiograph.rows, l.bar.y + 7 * l.text_px + below);
+  l.bar.height = std::min(l.upper_rows - l.bar.y - below, 24 * l.text_px);
+  l.bar_text = {l.bar.x, l.bar.y + l.bar.height + l.text_px / 2 + l.gap, text_width, note_height};
+}
+
 Layout lay_out(const object::GrayImage& radiograph, const Scale& scale, const OverlayText& text) {
-  Layout l;
+  Layout l{};
   l.text_px = std::clamp(std::max(radiograph.rows, radiograph.columns) / 60, 16, 32);
   l.small_px = std::max(14, l.text_px * 4 / 5);
   l.gap = l.text_px / 2;
   l.picture = {0, 0, radiograph.columns, radiograph.rows};
-
-  // The strip on the right takes what the smallest canvas leaves over, so that little stays empty.
-  const int bar_width = 2 * l.text_px;
-  const int strip_min = bar_width + 3 * l.gap + text_width("0.0000", body_style(l));
-  l.columns = std::max({kCanvasWidthMin, 24 * l.text_px, radiograph.columns + strip_min});
-  const int strip = l.columns - radiograph.columns;
-  const int strip_text_width = std::min(strip - 2 * l.gap, 16 * l.text_px);
-  l.bar_title_height = text_height(scale.title, small_style(l), strip_text_width);
-  const int note_height = text_height(scale.note, small_style(l), strip_text_width);
-  const int bar_top = l.gap + l.bar_title_height + l.gap + l.text_px / 2;
-  const int bar_height_min = 7 * l.text_px;
-  const int below_bar = l.text_px / 2 + l.gap + note_height + l.gap;
-  const int upper_rows = std::max(radiograph.rows, bar_top + bar_height_min + below_bar);
-  const int bar_height = std::min(upper_rows - bar_top - below_bar, 24 * l.text_px);
-  l.bar = {radiograph.columns + l.gap, bar_top, bar_width, bar_height};
-  l.bar_text = {l.bar.x, bar_top + bar_height + l.text_px / 2 + l.gap, strip_text_width, note_height};
+  lay_out_strip(l, radiograph, scale);
 
   const int inner = l.columns - 2 * l.gap;
-  const int warning_height = text_height(text.disclaimer, warning_style(l), inner) + l.gap;
-  l.warning = {0, upper_rows + l.gap, l.columns, warning_height};
-  l.findings_y = l.warning.y + warning_height + l.gap;
-  l.details_y =
-      l.findings_y + (text.findings.empty() ? 0 : text_height(join(text.findings), body_style(l), inner) + l.gap);
-  l.rows = l.details_y + (text.details.empty() ? 0 : text_height(join(text.details), small_style(l), inner)) + l.gap;
+  l.warning = {0, l.upper_rows, l.columns, text_height(text.disclaimer, warning_style(l), inner) + l.gap};
+  // Side by side where both have room: a wide picture is not made a high one by its small print.
+  const bool beside = l.columns >= 56 * l.text_px;
+  const int width = beside ? (inner - 2 * l.gap) / 2 : inner;
+  const int findings_y = l.warning.y + l.warning.height + l.gap;
+  l.findings = {l.gap, findings_y, width, finding_list_height(text.findings, l.text_px, width)};
+  const int findings_end = findings_y + l.findings.height + (l.findings.height > 0 ? l.gap : 0);
+  l.details = {l.gap, findings_end, width,
+               text.details.empty() ? 0 : text_height(join(text.details), small_style(l), width)};
+  if (beside) {
+    l.details.x += width + 2 * l.gap;
+    l.details.y = findings_y;
+  }
+  l.rows = std::max(findings_end, l.details.y + l.details.height + l.gap);
+  l.rows += l.rows % 2;  // Pixel data of an even length need no padding.
   return l;
 }
 
@@ -130,9 +157,9 @@ void draw_colour_bar(Canvas& canvas, const Layout& l, const Scale& scale) {
   canvas.frame({l.bar.x - 1, l.bar.y - 1, l.bar.width + 2, l.bar.height + 2}, kSmallPrint);
   for (const auto& [share, label] : scale.ticks) {
     const int y = l.bar.y + static_cast<int>((l.bar.height - 1) * (1 - share));
-    canvas.fill({l.bar.x + l.bar.width, y, l.gap / 2, 1}, kText);
-    const int height = text_height(label, body_style(l), -1);
-    canvas.text(label, body_style(l), l.bar.x + l.bar.width + l.gap, y - height / 2, -1);
+    canvas.fill({l.bar.x + l.bar.width, y, l.gap / 2, 1}, kTicks);
+    const int height = text_height(label, tick_style(l), -1);
+    canvas.text(label, tick_style(l), l.bar.x + l.bar.width + l.gap, y - height / 2, -1);
   }
   canvas.text(scale.note, small_style(l), l.bar_text.x, l.bar_text.y, l.bar_text.width);
 }
@@ -194,8 +221,8 @@ Result<OverlayPicture> draw_overlay(const object::GrayImage& radiograph, const i
     const int inner = l.columns - 2 * l.gap;
     canvas.fill(l.warning, kWarning);
     canvas.text(text.disclaimer, warning_style(l), l.gap, l.warning.y + l.gap / 2, inner);
-    if (!text.findings.empty()) canvas.text(join(text.findings), body_style(l), l.gap, l.findings_y, inner);
-    if (!text.details.empty()) canvas.text(join(text.details), small_style(l), l.gap, l.details_y, inner);
+    draw_finding_list(canvas, text.findings, l.text_px, l.findings.x, l.findings.y, l.findings.width);
+    canvas.text(join(text.details), small_style(l), l.details.x, l.details.y, l.details.width);
     return OverlayPicture{canvas.image(), l.picture, l.bar};
   } catch (const cv::Exception& error) {
     return internal_error(std::string("draw overlay: OpenCV: ") + error.err);

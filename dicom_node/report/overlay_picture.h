@@ -2,7 +2,7 @@
 //
 // Guarantee: the scale is never stretched to an image. Uncalibrated, the colour of an error is the same in every
 //            picture: the scale runs from 0 to the task's map_scale_max. Calibrated, the colour of a percentile is.
-//            Nothing is drawn over the anatomy but the map. No identity is drawn.
+//            Nothing is drawn over the anatomy but the map, and no text is cut off. No identity is drawn.
 // Threads:   reentrant.
 // Shapes:    the radiograph lies at the top left of the canvas, at its own size; the canvas is at least 640 wide and
 //            text at least 14 px, larger on larger pictures, because viewers shrink them to fit a screen.
@@ -15,11 +15,14 @@
 #include "config/base/status.h"
 #include "dicom_node/object/image_loader.h"
 #include "dicom_node/report/canvas.h"
+#include "dicom_node/report/finding_summary.h"
 #include "inference/predictor.h"
 
 namespace node::report {
 
-inline constexpr int kPictureLongSideMax = 2048;
+// As many as a 3 megapixel portrait monitor (1536 x 2048) shows one to one: the finding is read on the original, and
+// the map knows 14 x 14 patches. 2048 would make 1.8 times the bytes for nothing that is in the map.
+inline constexpr int kPictureLongSideMax = 1536;
 inline constexpr double kOpacityMax = 0.55;
 // Share of the scale from which on the opacity is full. Below it falls with the square of the error, so that the small
 // errors that every healthy image has do not tint it.
@@ -27,8 +30,8 @@ inline constexpr double kOpacityFull = 0.4;
 
 struct OverlayText {
   std::string disclaimer;
-  std::vector<std::string> findings;  // "Fracture 0.83 certain", one line each.
-  std::vector<std::string> details;   // Models, mode, passes, seed: small print.
+  std::vector<FindingLine> findings;
+  std::vector<std::string> details;  // Models, mode, passes, seed: small print.
 };
 
 struct OverlayPicture {

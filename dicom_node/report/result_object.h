@@ -24,7 +24,7 @@ class DcmItem;
 namespace node::report {
 
 // Raised when the same findings come to be written as other bytes; part of the UIDs.
-inline constexpr int kObjectFormat = 3;
+inline constexpr int kObjectFormat = 4;
 
 struct ResultContext {
   std::string node_uid;  // Device Observer UID, Instance Creator UID.

@@ -8,6 +8,7 @@
 #include "dicom_node/node.h"
 #include "dicom_node/operate/commands/commands.h"
 #include "dicom_node/receive/presentation_contexts.h"
+#include "dicom_node/report/canvas.h"
 #include "dicom_node/route/router.h"
 #include "storage/file_system.h"
 #include "storage/spool_check.h"
@@ -106,6 +107,24 @@ void check_peers(const config::NodeConfig& config, Findings& findings) {
   }
 }
 
+// What is drawn has to be in some font of this machine.
+void check_fonts(const config::ReportConfig& report, Findings& findings) {
+  const auto look = [&](const std::string& what, const std::string& text) {
+    const std::string missing = report::missing_characters(text);
+    if (missing.empty()) return;
+    findings.bad(
+        fmt::format("{}: no font here has {}: pictures would show ? instead; install one, for Chinese, "
+                    "Japanese and Korean the Debian package fonts-wqy-microhei",
+                    what, missing));
+  };
+  look("results.disclaimer", report.disclaimer);
+  for (const config::TaskConfig& task : report.tasks) {
+    std::string drawn = task.name + task.model;
+    for (const std::string& label : task.labels) drawn += label;
+    look("tasks." + task.name, drawn);
+  }
+}
+
 void check_routes(const config::NodeConfig& config, Findings& findings) {
   auto router = route::Router::create(config.router, task_names(config.inference));
   if (!router.ok()) return findings.bad(router.status().message());
@@ -127,6 +146,7 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
   const Status syntaxes = receive::check_preferred_syntaxes(config.receive);
   syntaxes.ok() ? findings.good("configuration") : findings.bad(syntaxes.message());
   check_routes(config, findings);
+  check_fonts(config.report, findings);
   // One model at a time, so that each that cannot be loaded gets its own line.
   for (const config::ModelConfig& model : config.inference.models) {
     config::InferenceConfig alone = config.inference;

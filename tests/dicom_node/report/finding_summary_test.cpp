@@ -11,8 +11,14 @@ namespace {
 
 using testing::ElementsAre;
 
+std::vector<std::string> words(const std::vector<FindingLine>& lines) {
+  std::vector<std::string> words;
+  for (const FindingLine& line : lines) words.push_back(line.text);
+  return words;
+}
+
 std::vector<std::string> lines(const config::TaskConfig& task, std::vector<double> values) {
-  return finding_lines(task, made::finding(task, std::move(values)).prediction);
+  return words(finding_lines(task, made::finding(task, std::move(values)).prediction));
 }
 
 TEST(FindingSummary, ThresholdsDecideTheLevel) {
@@ -28,14 +34,24 @@ TEST(FindingSummary, WordsForAPerson) {
   EXPECT_THAT(lines(made::finds_task(), {0.2, 0.6}), ElementsAre("Implant 0.20 negative", "Tumour 0.60 certain"));
   EXPECT_THAT(lines(made::knee_task(), {0.1, 0.1, 0.6, 0.1, 0.1}), ElementsAre("KL 2 0.60 certain"));
   EXPECT_THAT(lines(made::age_task(), {132.04}), ElementsAre("Bone age 132 mo"));
-  EXPECT_THAT(finding_lines(made::anomaly_task(), made::anomaly().prediction),
+  EXPECT_THAT(words(finding_lines(made::anomaly_task(), made::anomaly().prediction)),
               ElementsAre("Anomaly score 0.0005 (uncalibrated)"));
+}
+
+TEST(FindingSummary, OnlyWhatAThresholdJudgesHasALevel) {
+  const auto found = finding_lines(made::finds_task(), made::finding(made::finds_task(), {0.2, 0.6}).prediction);
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].level, Level::kNegative);
+  EXPECT_EQ(found[1].level, Level::kCertain);
+  EXPECT_EQ(finding_lines(made::age_task(), made::finding(made::age_task(), {132}).prediction).at(0).level,
+            std::nullopt);
+  EXPECT_EQ(finding_lines(made::anomaly_task(), made::anomaly().prediction).at(0).level, std::nullopt);
 }
 
 TEST(FindingSummary, ACalibratedScoreIsSaidWithItsPercentileAndAmongWhat) {
   object::FindingRecord finding = made::anomaly();  // Score 0.00051.
   made::calibrate(finding, "KNEE");
-  EXPECT_THAT(finding_lines(made::anomaly_task(), finding.prediction),
+  EXPECT_THAT(words(finding_lines(made::anomaly_task(), finding.prediction)),
               ElementsAre("Anomaly score 0.0005, percentile 45.9 of 214 normal images, KNEE"));
   EXPECT_EQ(model_line(finding.prediction),
             "anomaly: demo-anomaly 0f1e2d3c, partition, 8 passes, seed 185372638192, calibration feedbeef");

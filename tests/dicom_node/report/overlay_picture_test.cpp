@@ -14,7 +14,9 @@ object::GrayImage grey(int rows, int columns, std::uint8_t value = 60) {
   return {rows, columns, std::vector<std::uint8_t>(static_cast<std::size_t>(rows) * columns, value)};
 }
 
-OverlayText text() { return {"AI result - not for clinical use", {"Fracture 0.83 certain"}, {"model 1"}}; }
+OverlayText text() {
+  return {"AI result - not for clinical use", {{"Fracture 0.83 certain", Level::kCertain}}, {"model 1"}};
+}
 
 int brightness(Colour colour) { return colour[0] + colour[1] + colour[2]; }
 
@@ -211,13 +213,91 @@ TEST(OverlayPicture, DisclaimerStandsOutBelowThePicture) {
 
 TEST(OverlayPicture, TextOfAnotherScriptIsDrawn) {
   OverlayText greek = text();
-  greek.findings = {"\u039a\u03ac\u03c4\u03b1\u03b3\u03bc\u03b1 0.83"};
+  greek.findings = {{"\u039a\u03ac\u03c4\u03b1\u03b3\u03bc\u03b1 0.83", {}}};
   OverlayText none = text();
-  none.findings = {""};
+  none.findings = {{"", {}}};
   const auto a = draw_overlay(grey(300, 300), made::patch_at(56, 168, 0.1f), 0.1, greek);
   const auto b = draw_overlay(grey(300, 300), made::patch_at(56, 168, 0.1f), 0.1, none);
   ASSERT_TRUE(a.ok() && b.ok());
   EXPECT_NE(a->image.pixels, b->image.pixels);
+}
+
+// The rightmost column below the picture that is not background; the band of the disclaimer goes from edge to edge.
+int last_column_drawn(const OverlayPicture& overlay) {
+  int last = 0;
+  for (int y = overlay.picture.height; y < overlay.image.rows; ++y) {
+    if (brightness(overlay.image.at(y, 0)) > 150) continue;
+    for (int x = 0; x < overlay.image.columns; ++x)
+      if (brightness(overlay.image.at(y, x)) > 150) last = std::max(last, x);
+  }
+  return last;
+}
+
+TEST(OverlayPicture, NothingIsCutOffHoweverLongTheTexts) {
+  const std::string word(200, 'W');  // No place to break it but between letters.
+  OverlayText longest{word + " " + word, {{word, Level::kCertain}}, {word, word}};
+  for (int i = 0; i < 40; ++i) longest.findings.push_back({"Finding number " + std::to_string(i), Level::kNegative});
+  for (const auto& [rows, columns] : {std::pair{300, 200}, {400, 1536}, {1536, 1200}}) {
+    const auto overlay = draw_overlay(grey(rows, columns), made::patch_at(56, 168, 0.1f), 0.1, longest);
+    ASSERT_TRUE(overlay.ok());
+    EXPECT_LT(last_column_drawn(*overlay), overlay->image.columns - 4) << rows << "x" << columns;
+    for (int x = 0; x < overlay->image.columns; ++x)
+      for (int y = overlay->image.rows - 4; y < overlay->image.rows; ++y)
+        ASSERT_LT(brightness(overlay->image.at(y, x)), 80) << "a margin below the last line";
+  }
+}
+
+TEST(OverlayPicture, ManyFindingsStandInColumnsWhereThereIsRoom) {
+  const auto rows_with = [](int findings) {
+    OverlayText many = text();
+    many.findings.clear();
+    for (int i = 0; i < findings; ++i) many.findings.push_back({"Finding " + std::to_string(i), Level::kNegative});
+    const auto overlay = draw_overlay(grey(400, 1536), made::patch_at(56, 168, 0.1f), 0.1, many);
+    return overlay.ok() ? overlay->image.rows : 0;
+  };
+  const int five = rows_with(6) - rows_with(1);
+  EXPECT_GT(five, 0);
+  EXPECT_LT(rows_with(30) - rows_with(1), 15 * five / 5) << "not one below the other";
+}
+
+TEST(OverlayPicture, WhatIsCertainIsBrighterThanWhatIsNegative) {
+  const auto brightest = [](Level level) {
+    OverlayText one{"x", {{"Fracture", level}}, {}};
+    const auto overlay = draw_overlay(grey(300, 300), made::patch_at(56, 168, 0.1f), 0.1, one);
+    int most = 0;
+    for (int y = overlay->picture.height + 50; y < overlay->image.rows; ++y)
+      for (int x = 0; x < overlay->image.columns; ++x) most = std::max(most, brightness(overlay->image.at(y, x)));
+    return most;
+  };
+  EXPECT_GT(brightest(Level::kCertain), brightest(Level::kDoubtful));
+  EXPECT_GT(brightest(Level::kDoubtful), brightest(Level::kNegative) + 100);
+}
+
+TEST(Canvas, ScriptsOfTheInstalledFontsAreDrawnAndOthersSaid) {
+  EXPECT_EQ(missing_characters("Fracture \u00e9\u00fc\u0159 \u041f\u0435\u0440\u0435\u043b\u043e\u043c "
+                               "\u039a\u03ac\u03c4\u03b1\u03b3\u03bc\u03b1\n"),
+            "")
+      << "Latin with accents, Cyrillic, Greek";
+  EXPECT_EQ(missing_characters("a\U0010FFFDb\U0010FFFDc"), "\U0010FFFD") << "a character for private use";
+}
+
+TEST(Canvas, ChineseJapaneseAndKoreanAreDrawnWhereTheirFontIsInstalled) {
+  const std::string all = "\u8a3a\u65ad\u306b \u4ec5\u4f9b\u7814\u7a76 \uc5f0\uad6c\uc6a9";
+  if (missing_characters(all) == all.substr(0, 9) + all.substr(10, 12) + all.substr(23))
+    GTEST_SKIP() << "no font of these scripts here (Debian: fonts-wqy-microhei)";
+  EXPECT_EQ(missing_characters(all), "");
+}
+
+// A box that says U+10FFFD tells a reader nothing.
+TEST(Canvas, AMissingCharacterIsDrawnAsAQuestionMark) {
+  const auto drawn = [](const std::string& what) {
+    Canvas canvas(40, 200, {0, 0, 0});
+    canvas.text(what, {.size_px = 20}, 2, 2, 190);
+    return canvas.image().pixels;
+  };
+  EXPECT_EQ(drawn("a\U0010FFFDb"), drawn("a?b"));
+  EXPECT_EQ(drawn("a\xff"), drawn("a\uFFFD")) << "not UTF-8";
+  EXPECT_EQ(text_width("\U0010FFFD", {}), text_width("?", {}));
 }
 
 TEST(OverlayPicture, SameCallGivesSameBytes) {
