@@ -188,7 +188,7 @@ std::vector<std::string> quality_notes(const std::vector<std::string>& rendering
   std::vector<std::string> notes;
   for (const auto& [begin, note] : kNotes) {
     const bool any = std::any_of(rendering.begin(), rendering.end(),
-                                 [&](const std::string& step) { return step.starts_with(begin); });
+                                 [begin = begin](const std::string& step) { return step.starts_with(begin); });
     if (any) notes.emplace_back(note);
   }
   return notes;

@@ -1,5 +1,7 @@
 #include "dicom_node/object/image_loader.h"
 
+#include <dcmtk/dcmdata/dcpixseq.h>
+#include <dcmtk/dcmdata/dcpxitem.h>
 #include <dcmtk/dcmdata/dcrleerg.h>
 #include <dcmtk/dcmjpeg/djencode.h>
 #include <dcmtk/dcmjpls/djencode.h>
@@ -8,6 +10,7 @@
 
 #include <cmath>
 #include <functional>
+#include <memory>
 
 #include "dicom_node/object/rle.h"
 #include "tests/dicom_node/object/test_files.h"
@@ -364,6 +367,18 @@ TEST_F(ImageLoader, ColourBecomesLuma) {
   EXPECT_THAT(loaded.rendering, ElementsAre("colour=luma"));
 }
 
+TEST_F(ImageLoader, ColourByPlaneIsTheSameAsColourByPixel) {
+  TestImage image;
+  image.samples = 3;
+  image.bits_allocated = image.bits_stored = 8;
+  image.photometric = "RGB";
+  image.rows = 1;
+  image.columns = 4;
+  image.values = {255, 0, 0, 10, 0, 255, 0, 20, 0, 0, 255, 30};
+  const auto by_plane = [](DcmDataset& d) { must(d.putAndInsertUint16(DCM_PlanarConfiguration, 1)); };
+  EXPECT_THAT(pixels(load(image, by_plane)), ElementsAre(76, 150, 29, 18));
+}
+
 TEST_F(ImageLoader, ForProcessingIsRenderedOnlyWhereAskedFor) {
   const auto change = [](DcmDataset& d) {
     must(d.putAndInsertString(DCM_PresentationIntentType, "FOR PROCESSING"));
@@ -517,6 +532,30 @@ TEST_F(ImageLoader, EachFrameIsLoadedInTurn) {
     EXPECT_EQ(pixels(load_frame(path, 2, {.keep_pixels = true}).value()), pixels(frames[1]));
     EXPECT_EQ(load_frame(path, 3).status().code(), StatusCode::kInvalidArgument);
   }
+}
+
+TEST_F(ImageLoader, FragmentsThatCannotBeToldApartByFrameAreRefused) {
+  DcmRLEEncoderRegistration::registerCodecs();
+  TestImage made;
+  made.frames = 2;
+  made.rows = 1;
+  DcmFileFormat file = make_image(made);
+  must(file.getDataset()->chooseRepresentation(EXS_RLELossless, nullptr));
+  DcmElement* element = nullptr;
+  must(file.getDataset()->findAndGetElement(DCM_PixelData, element));
+  DcmPixelSequence* fragments = nullptr;
+  must(dynamic_cast<DcmPixelData&>(*element).getEncapsulatedRepresentation(EXS_RLELossless, nullptr, fragments));
+  DcmPixelItem* table = nullptr;
+  must(fragments->getItem(table, 0));
+  must(table->putUint8Array(nullptr, 0));
+  auto third = std::make_unique<DcmPixelItem>(DcmTag(DCM_Item, EVR_OB));
+  const Uint8 padding[2] = {0, 0};
+  must(third->putUint8Array(padding, 2));
+  must(fragments->insert(third.release()));
+  const Status status =
+      load_frames(write(folder_, file, EXS_RLELossless), {}, [](LoadedImage) { return ok_status(); });
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("cannot be told apart by frame"));
 }
 
 TEST_F(ImageLoader, TheTakerOfFramesMayRefuse) {
