@@ -6,9 +6,7 @@
 #include <charconv>
 #include <chrono>
 #include <filesystem>
-#include <limits>
 #include <map>
-#include <regex>
 #include <set>
 #include <tuple>
 
@@ -16,6 +14,7 @@
 #include "config/config_tree.h"
 #include "config/result_forms.h"
 #include "config/router_section.h"
+#include "config/task_section.h"
 
 namespace node::config {
 namespace {
@@ -27,7 +26,6 @@ using std::chrono::seconds;
 
 constexpr double kMiB = 1024.0 * 1024.0;
 constexpr double kPiB = kMiB * 1024 * 1024 * 1024;
-constexpr double kAnyNumber = std::numeric_limits<double>::max();
 
 bool is_address(const std::string& text) {
   in6_addr scratch{};
@@ -105,133 +103,6 @@ void read_delivery(Section delivery, DeliveryConfig& config) {
   if (config.retry_max < config.retry_first) delivery.wrong("retry_max", "is less than retry_first");
   delivery.duration("give_up_after", config.give_up_after, seconds(1), hours(24 * 365));
   delivery.integer("objects_per_association_max", config.objects_per_association_max, 1, 10'000);
-}
-
-std::string device_problem(const std::string& device) {
-  static const std::regex kDevice("auto|cpu|cuda(:[0-9]{1,2})?");
-  return std::regex_match(device, kDevice) ? "" : "is " + in_quotes(device) + "; auto, cpu, cuda or cuda:1 is wanted";
-}
-
-void read_models(Section& root, const Context& context, std::vector<ModelConfig>& models) {
-  root.each("models", [&](const std::string& name, Section& section) {
-    ModelConfig model;
-    model.name = name;
-    section.require("path", "the folder of a HuggingFace checkpoint is wanted");
-    if (section.text("path", model.path)) model.path = context.resolve(model.path);
-    section.choice("precision", model.precision,
-                   {{"auto", Precision::kAuto}, {"float32", Precision::kFloat32}, {"bfloat16", Precision::kBfloat16}});
-    section.words("device", model.devices, device_problem);
-    models.push_back(std::move(model));
-  });
-}
-
-// One number, or two. A softmax names its likeliest label whatever its probability, unless told from where on.
-void read_threshold(Section& section, TaskConfig& task) {
-  const bool softmax = task.output == OutputKind::kSoftmax;
-  if (softmax) task.threshold_doubtful = 0;
-  const Value* value = section.get("threshold");
-  if (value == nullptr) return;
-  if (value->kind == Value::Kind::kScalar) {
-    section.number("threshold", task.threshold_certain, 0, 1);
-    if (!softmax) task.threshold_doubtful = task.threshold_certain;
-    return;
-  }
-  Section threshold = section.section("threshold");
-  if (threshold.broken()) return;
-  threshold.require("doubtful", "a probability from 0 to 1");
-  threshold.require("certain", "a probability from 0 to 1");
-  const bool both = threshold.number("doubtful", task.threshold_doubtful, 0, 1) &&
-                    threshold.number("certain", task.threshold_certain, 0, 1);
-  if (both && task.threshold_doubtful > task.threshold_certain) {
-    threshold.wrong("doubtful", "is above certain; a finding becomes doubtful first, certain later");
-  }
-}
-
-// One code for each label, each another: two labels under one code would be one finding to whoever reads the report.
-void read_label_codes(Section& section, TaskConfig& task) {
-  section.codes("label_codes", task.label_codes);
-  if (task.label_codes.empty()) return;
-  if (task.label_codes.size() != task.labels.size()) {
-    return section.wrong("label_codes", "holds " + std::to_string(task.label_codes.size()) + " codes for " +
-                                            std::to_string(task.labels.size()) +
-                                            " labels; one for each label is wanted");
-  }
-  std::set<std::pair<std::string, std::string>> seen;
-  for (const Code& code : task.label_codes) {
-    if (!seen.emplace(code.scheme, code.value).second) {
-      section.wrong("label_codes", "holds " + in_quotes(code.value + "|" + code.scheme) + " for two labels");
-    }
-  }
-}
-
-TaskConfig read_task(const std::string& name, Section& section, const Context& context, const Words& models) {
-  TaskConfig task;
-  task.name = name;
-  task.origin = section.origin().text();
-  section.require("model", "the name of one of models");
-  if (section.text("model", task.model) && std::find(models.begin(), models.end(), task.model) == models.end()) {
-    section.wrong("model", "no model named " + in_quotes(task.model) + suggestion(task.model, models));
-  }
-  section.require("output", "sigmoid or softmax or regression or anomaly_map is wanted");
-  section.choice("output", task.output,
-                 {{"sigmoid", OutputKind::kSigmoid},
-                  {"softmax", OutputKind::kSoftmax},
-                  {"regression", OutputKind::kRegression},
-                  {"anomaly_map", OutputKind::kAnomalyMap}});
-  section.code("code", task.code);
-  section.words("views", task.views);
-  for (std::string& view : task.views) view = upper(view);
-  read_age(section.section("age"), task.age_years_min, task.age_years_max);
-
-  const bool anomaly_map = task.output == OutputKind::kAnomalyMap;
-  if (anomaly_map) {
-    for (const char* key : {"labels", "slice"})
-      section.refuse(key, "means nothing for an anomaly_map, which has no logits");
-    section.integer("passes", task.passes, 1, 64);
-    section.choice("mode", task.mode, {{"partition", MaskMode::kPartition}, {"random", MaskMode::kRandom}});
-    if (task.mode == MaskMode::kPartition && task.passes % 4 != 0) {
-      section.wrong("passes",
-                    "is " + std::to_string(task.passes) +
-                        "; a multiple of 4 is wanted for mode partition, which hides every patch equally often");
-    }
-    section.number("map_scale_max", task.map_scale_max, 1e-9, kAnyNumber);
-    if (section.text("calibration", task.calibration)) task.calibration = context.resolve(task.calibration);
-  } else {
-    for (const char* key : {"passes", "mode", "map_scale_max", "calibration"})
-      section.refuse(key, "is for output anomaly_map only");
-    section.words("labels", task.labels, [](const std::string& label) {
-      return characters(label) > 64 ? in_quotes(label) + " has more than 64 characters" : std::string();
-    });
-    Section slice = section.section("slice");
-    slice.integer("first", task.logits_first, 0, 100'000);
-    slice.integer("count", task.logits_count, 1, 100'000);
-    const auto count = static_cast<std::size_t>(task.logits_count);
-    if (count != 0 && !task.labels.empty() && task.labels.size() != count) {
-      slice.wrong("count",
-                  "is " + std::to_string(count) + ", but there are " + std::to_string(task.labels.size()) + " labels");
-    }
-  }
-  if (task.output == OutputKind::kSigmoid || task.output == OutputKind::kSoftmax) {
-    read_threshold(section, task);
-    read_label_codes(section, task);
-  } else {
-    section.refuse("threshold", "is for output sigmoid and softmax only");
-    section.refuse("label_codes", "is for output sigmoid and softmax only; use code");
-  }
-  const Value* const labels = section.get("labels");  // As written: one given twice is another mistake.
-  const bool one_label = labels != nullptr && task.labels.size() == 1 && labels->entries.size() <= 1;
-  if (task.output == OutputKind::kSoftmax && (one_label || task.logits_count == 1)) {
-    section.wrong("output", "is softmax, which is always 1 for one label; sigmoid is wanted");
-  }
-  if (task.output == OutputKind::kRegression) {
-    section.text("unit", task.unit, 16);
-    section.number("scale", task.scale, -kAnyNumber, kAnyNumber);
-    if (task.scale == 0) section.wrong("scale", "is 0, which makes every value the same");
-    section.number("offset", task.offset, -kAnyNumber, kAnyNumber);
-  } else {
-    for (const char* key : {"unit", "scale", "offset"}) section.refuse(key, "is for output regression only");
-  }
-  return task;
 }
 
 void read_inference(Section inference, InferenceConfig& config) {
@@ -316,16 +187,15 @@ NodeConfig read_root(Section& root, const Context& context) {
   read_storage(root.section("storage"), context, config.storage);
   read_peers(root, config.receive.peers);
   read_models(root, context, config.inference.models);
-  Words models;
-  for (const ModelConfig& model : config.inference.models) models.push_back(model.name);
-  root.each("tasks", [&](const std::string& name, Section& section) {
-    config.inference.tasks.push_back(read_task(name, section, context, models));
-  });
+  read_tasks(root, context, config.inference.models, config.inference.tasks);
   read_inference(root.section("inference"), config.inference);
   read_body_parts(root, context, config.router.body_parts);
 
   Names names;
-  for (const TaskConfig& task : config.inference.tasks) names.tasks.push_back(task.name);
+  for (const TaskConfig& task : config.inference.tasks) {
+    names.tasks.push_back(task.name);
+    if (task.when) names.waits_for[task.name] = task.when->task;
+  }
   for (const PeerConfig& peer : config.receive.peers) {
     names.peers.push_back(peer.name);
     config.router.ae_titles[peer.name] = peer.ae_title;
@@ -353,7 +223,8 @@ NodeConfig read_root(Section& root, const Context& context) {
   config.report.tasks = config.inference.tasks;
   config.report.region_head = config.router.region_head;
   for (const TaskConfig& task : config.inference.tasks) {
-    config.router.scopes[task.name] = {task.views, task.age_years_min, task.age_years_max};
+    config.router.scopes[task.name] = {task.views, task.age_years_min, task.age_years_max,
+                                       task.when ? task.when->task : ""};
   }
   return config;
 }

@@ -159,6 +159,14 @@ void read_routes(Section& root, const Names& names, RouterConfig& config) {
     rule.match = read_match(section.section("match"), names);
     section.require("tasks", "the names of tasks; [] for a rule that leaves images alone");
     section.words("tasks", rule.tasks, [&](const std::string& name) { return names.task_problem(name); });
+    for (const std::string& task : rule.tasks) {
+      const auto gate = names.waits_for.find(task);
+      if (gate == names.waits_for.end() ||
+          std::find(rule.tasks.begin(), rule.tasks.end(), gate->second) != rule.tasks.end())
+        continue;
+      section.wrong("tasks", "names " + in_quotes(task) + ", which waits for " + in_quotes(gate->second) +
+                                 "; a route that asks for the one asks for the other");
+    }
     section.integer("priority", rule.priority, -1000, 1000);
     section.words("send_to", rule.send_to, destination);
     section.choice("mode", rule.shadow, {{"live", false}, {"shadow", true}});
@@ -189,6 +197,7 @@ void read_region_head(Section section, const std::vector<TaskConfig>& tasks, con
                                      " is no softmax with labels; one whose labels are body parts is "
                                      "wanted");
   }
+  if (task->when) return section.wrong("task", in_quotes(name) + " waits for another task; the head is always asked");
   for (std::size_t i = 0; i < task->labels.size(); ++i) {
     const std::string& label = task->labels[i];
     auto alias = table.terms.find(upper(label));

@@ -1,6 +1,7 @@
 // ModelConfig, TaskConfig: the `models:` and `tasks:` of node.yaml.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,27 +24,47 @@ struct ModelConfig {
 enum class OutputKind { kSigmoid, kSoftmax, kRegression, kAnomalyMap };
 enum class MaskMode { kPartition, kRandom };
 
+// `when:` of a task: it is asked only of images in which another's score reaches a value.
+struct TaskCondition {
+  std::string task;
+  std::string label;  // Of that task; empty: its only one.
+  double at_least = 0.5;
+};
+
+// What is wrong with the condition's label where the other task has `labels`; or nothing.
+inline std::string label_problem(const TaskCondition& condition, const std::vector<std::string>& labels) {
+  if (condition.label.empty()) {
+    return labels.size() == 1
+               ? ""
+               : "is wanted: task " + condition.task + " has " + std::to_string(labels.size()) + " labels";
+  }
+  if (std::find(labels.begin(), labels.end(), condition.label) != labels.end()) return "";
+  return "task " + condition.task + " has no label '" + condition.label + "'";
+}
+
 struct TaskConfig {
   std::string name;
-  std::string origin;                  // Where it stands, for messages: "node.yaml:93"; empty: in no file.
-  std::string model;                   // A ModelConfig's name.
+  std::string origin;  // Where it stands, for messages: "node.yaml:93"; empty: in no file.
+  std::string model;   // A ModelConfig's name.
   OutputKind output = OutputKind::kSigmoid;
-  std::vector<std::string> labels;     // One per logit (of the slice); empty: the checkpoint's id2label.
-  Code code;                           // What is looked for; empty: (name, 99SKELEX, name).
-  std::vector<Code> label_codes;       // One per label, or empty: private codes are made.
-  double threshold_doubtful = 0.5;     // Probability from which a label counts as "doubtful"; node.yaml's default for a
-                                       // softmax is 0: it always names its likeliest label. 0 to 1.
-  double threshold_certain = 0.5;      // From here on "certain".
-  int logits_first = 0;                // The slice of the logits that is this task's.
-  int logits_count = 0;                // 0: all from logits_first on.
-  std::string unit = "1";              // UCUM; "mo" for a bone age in months.
-  double scale = 1.0, offset = 0.0;    // Regression: value = logit * scale + offset.
-  int passes = 8;                      // Anomaly map: masked passes, 1 to 64; a multiple of 4 for partition.
+  std::vector<std::string> labels;   // One per logit (of the slice); empty: the checkpoint's id2label.
+  Code code;                         // What is looked for; empty: (name, 99SKELEX, name).
+  std::vector<Code> label_codes;     // One per label, or empty: private codes are made.
+  double threshold_doubtful = 0.5;   // Probability from which a label counts as "doubtful"; node.yaml's default for a
+                                     // softmax is 0: it always names its likeliest label. 0 to 1.
+  double threshold_certain = 0.5;    // From here on "certain".
+  int logits_first = 0;              // The slice of the logits that is this task's.
+  int logits_count = 0;              // 0: all from logits_first on.
+  std::string unit = "1";            // UCUM; "mo" for a bone age in months.
+  double scale = 1.0, offset = 0.0;  // Regression: value = logit * scale + offset.
+  int passes = 8;                    // Anomaly map: masked passes, 1 to 64; a multiple of 4 for partition.
   MaskMode mode = MaskMode::kPartition;
-  double map_scale_max = 0.1;          // Anomaly map: squared error drawn as the hottest colour. > 0.
-  std::string calibration;             // Anomaly map: a file of `skelex-node calibrate`; empty: uncalibrated.
-  std::vector<std::string> views;      // View Position the task is meant for; empty: any.
+  double map_scale_max = 0.1;      // Anomaly map: squared error drawn as the hottest colour. > 0.
+  std::string calibration;         // Anomaly map: a file of `skelex-node calibrate`; empty: uncalibrated.
+  std::vector<std::string> views;  // View Position the task is meant for; empty: any.
   std::optional<int> age_years_min, age_years_max;  // Outside, or unknown where one is set: out of scope.
+
+  std::optional<TaskCondition> when;  // Absent: asked of every image that its routes name it for.
 
   // What a message about it begins with: "node.yaml:93: tasks.knee-oa".
   std::string where() const { return origin.empty() ? "task " + name : origin + ": tasks." + name; }

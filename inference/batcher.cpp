@@ -53,6 +53,14 @@ Status Batcher::submit(int queue, std::unique_ptr<BatchItem>&& item) {
   return ok_status();
 }
 
+void Batcher::hurry() {
+  {
+    MutexLock lock(mutex_);
+    hurrying_ = true;
+  }
+  changed_.notify_all();
+}
+
 Batcher::Batch Batcher::cancel() {
   Batch unserved;
   {
@@ -113,7 +121,7 @@ int Batcher::choose(SteadyTime now, SteadyTime& due) const {
     const std::vector<Waiting>& waiting = queues_[i].waiting;
     if (waiting.empty()) continue;
     const SteadyTime queue_due = waiting.front().since + options_.delay;
-    if (!stopping_ && stats_.waiting_rows[i] < options_.rows_max && queue_due > now) {
+    if (!stopping_ && !hurrying_ && stats_.waiting_rows[i] < options_.rows_max && queue_due > now) {
       due = std::min(due, queue_due);
       continue;
     }

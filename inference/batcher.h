@@ -61,6 +61,9 @@ class Batcher {
   // Errors: kUnavailable (stopping), kInvalidArgument (no such queue, rows < 1).
   Status submit(int queue, std::unique_ptr<BatchItem>&& item);
 
+  // From now on no batch waits for more company.
+  void hurry();
+
   // Refuses new work from now on and gives back what `run` has not been handed: the caller answers it.
   Batch cancel();
 
@@ -91,7 +94,7 @@ class Batcher {
   std::vector<Queue> queues_ GUARDED_BY(mutex_);
   std::uint64_t rows_served_last_ GUARDED_BY(mutex_) = 0;  // Of the queue that was served last, before it was.
   BatcherStats stats_ GUARDED_BY(mutex_);
-  bool stopping_ GUARDED_BY(mutex_) = false;
+  bool stopping_ GUARDED_BY(mutex_) = false, hurrying_ GUARDED_BY(mutex_) = false;
   std::thread thread_;  // Last: it uses all of the above.
 };
 

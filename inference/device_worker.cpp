@@ -50,7 +50,7 @@ void DeviceWorker::run(int queue, const Batcher::Batch& batch) {
   for (RequestItem* const item : items) {
     // One bad image fails alone: each once more by itself.
     const Status alone = items.size() > 1 ? run_items(maps, {&item, 1}) : status;
-    if (!alone.ok()) finish(*item, {}, alone, counters_);
+    if (!alone.ok()) item->request->finish(*item, {}, alone);
   }
 }
 
@@ -81,18 +81,12 @@ Status DeviceWorker::run_passes(bool maps, std::span<RequestItem* const> items, 
   }
   for (std::size_t i = 0; i < items.size(); ++i) {
     if (outcomes[i].ok()) {
-      finish(*items[i], std::move(*outcomes[i]), ok_status(), counters_);
+      items[i]->request->finish(*items[i], std::move(*outcomes[i]), ok_status());
     } else {
-      finish(*items[i], {}, outcomes[i].status(), counters_);
+      items[i]->request->finish(*items[i], {}, outcomes[i].status());
     }
   }
   return ok_status();
-}
-
-void finish(RequestItem& item, Outcome outcome, const Status& status, EngineCounters& counters) {
-  item.request->finish(std::move(outcome), status, [&counters](bool failed) {
-    if (failed) counters.failures += 1;
-  });
 }
 
 Status to_status(const std::exception& error) {

@@ -33,7 +33,8 @@ class DeviceWorker {
                std::vector<bool> queue_has_maps, Clock& clock, EngineCounters& counters, BeforePass before_pass);
 
   Status submit(int queue, std::unique_ptr<BatchItem>&& item);  // As of Batcher.
-  std::int64_t rows_to_do() const;                              // Waiting, or on the device.
+  void hurry() { batcher_.hurry(); }
+  std::int64_t rows_to_do() const;  // Waiting, or on the device.
   std::int64_t waiting_items() const;
 
  private:
@@ -50,8 +51,6 @@ class DeviceWorker {
   bool thread_ready_ = false;  // Touched by the device's thread alone.
   Batcher batcher_;            // Last: its thread uses all of the above.
 };
-
-void finish(RequestItem& item, Outcome outcome, const Status& status, EngineCounters& counters);
 
 // A LibTorch call that failed, as a value: kResourceExhausted (memory), else kInternal. Its messages hold sizes and
 // operators, nothing of a patient.

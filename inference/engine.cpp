@@ -36,19 +36,30 @@ class Engine : public Predictor {
     return std::unique_ptr<Predictor>(std::move(engine));
   }
 
+  // Items of what was accepted come one after the other: none is left before the workers go.
+  ~Engine() override {
+    for (const auto& worker : workers_) {
+      if (worker != nullptr) worker->hurry();
+    }
+    MutexLock lock(mutex_);
+    while (open_requests_ > 0) changed_.wait(lock);
+  }
+
   std::vector<TaskInfo> tasks() const override;
   void submit(AnalysisRequest request, std::function<void(Result<std::vector<Prediction>>)> done) override;
   PredictorStats stats() const override;
 
  private:
-  using Items = std::vector<std::pair<int, std::unique_ptr<RequestItem>>>;  // Each with its queue.
-
   Engine() = default;
   Status load_models(const config::InferenceConfig& config);
   Status make_tasks(const config::InferenceConfig& config);
   Result<std::size_t> input_of(const PreprocessConfig& preprocess);
   void start(const config::InferenceConfig& config, Clock& clock, BeforePass before_pass);
-  Result<Items> prepare(AnalysisRequest request, const Request::Done& done) const;
+  Status check_conditions() const;
+  Result<std::vector<const Task*>> tasks_of(const AnalysisRequest& request) const;
+  Result<RequestItems> items_of(const std::vector<const Task*>& tasks, int priority, Radiograph image) const;
+  void submit_item(std::unique_ptr<RequestItem> item);
+  void end_request();
   DeviceWorker& worker_for(const Queue& queue) const;
 
   Devices devices_;
@@ -57,6 +68,9 @@ class Engine : public Predictor {
   std::vector<Queue> queues_;
   std::vector<Preprocessor> inputs_;
   EngineCounters counters_;
+  Mutex mutex_;
+  ConditionVariable changed_;
+  int open_requests_ GUARDED_BY(mutex_) = 0;
   std::vector<std::unique_ptr<DeviceWorker>> workers_;  // By device; none where no model is. Last: they use all above.
 };
 
@@ -100,6 +114,30 @@ Status Engine::make_tasks(const config::InferenceConfig& config) {
     task->queue = number->second;
     if (!tasks_.emplace(wanted.name, std::move(*task)).second) {
       return invalid_argument("task " + wanted.name + ": named twice");
+    }
+  }
+  return check_conditions();
+}
+
+// A configuration file was checked for the same; labels that only a checkpoint knows are new.
+Status Engine::check_conditions() const {
+  for (const auto& [name, task] : tasks_) {
+    std::size_t steps = 0;
+    for (const Task* at = &task; at->config.when; ++steps) {
+      const config::TaskCondition& when = *at->config.when;
+      const auto gate = tasks_.find(when.task);
+      std::string problem;
+      if (gate == tasks_.end()) {
+        problem = "task: no task named " + when.task;
+      } else if (gate->second.is_map()) {
+        problem = "task: " + when.task + " is an anomaly map, of which no decision is made";
+      } else if (steps >= tasks_.size()) {
+        problem = "task: is a circle; none of its tasks would ever be asked";
+      } else if (problem = config::label_problem(when, gate->second.head.labels); !problem.empty()) {
+        problem = "label: " + problem;
+      }
+      if (!problem.empty()) return invalid_argument("when." + problem).within(at->config.where());
+      at = &gate->second;
     }
   }
   return ok_status();
@@ -146,6 +184,7 @@ std::vector<TaskInfo> Engine::tasks() const {
     info.unit = task.config.output == config::OutputKind::kRegression ? task.config.unit : std::string("1");
     info.parameters = model.parameters;
     info.pass = task.queue;
+    if (task.config.when) info.waits_for = task.config.when->task;
     info.note = model.note;
     for (const auto& [device, weights] : model.on) {
       const std::string precision = weights.placement.type == at::kBFloat16 ? "bfloat16" : "float32";
@@ -160,36 +199,71 @@ std::vector<TaskInfo> Engine::tasks() const {
 }
 
 void Engine::submit(AnalysisRequest request, std::function<void(Result<std::vector<Prediction>>)> done) {
-  Result<Items> items = prepare(std::move(request), done);
   counters_.requests += 1;
+  const Result<std::vector<const Task*>> tasks = tasks_of(request);
+  Result<RequestItems> items =
+      tasks.ok() ? items_of(*tasks, request.priority, std::move(request.image)) : Result<RequestItems>(tasks.status());
   if (!items.ok()) {
     counters_.failures += 1;
     return done(items.status());
   }
-  for (auto& [number, item] : *items) {
-    DeviceWorker& worker = worker_for(queues_[static_cast<std::size_t>(number)]);
-    std::unique_ptr<BatchItem> owned = std::move(item);
-    const Status accepted = worker.submit(number, std::move(owned));
-    if (!accepted.ok()) finish(static_cast<RequestItem&>(*owned), {}, accepted, counters_);
+  {
+    MutexLock lock(mutex_);
+    ++open_requests_;
   }
+  const auto shared = std::make_shared<Request>(
+      *tasks, std::move(request.known), request.seed,
+      [this](std::unique_ptr<RequestItem> item) { submit_item(std::move(item)); },
+      [this, done = std::move(done)](Result<std::vector<Prediction>> answer) {
+        if (!answer.ok()) counters_.failures += 1;
+        done(std::move(answer));
+        end_request();
+      });
+  for (const auto& item : *items) item->request = shared;
+  shared->start(std::move(*items));
 }
 
-// The items of a request, one for each queue that its tasks need; the image is reduced to each model's input here.
-Result<Engine::Items> Engine::prepare(AnalysisRequest request, const Request::Done& done) const {
+void Engine::submit_item(std::unique_ptr<RequestItem> item) {
+  const int queue = item->queue;
+  std::unique_ptr<BatchItem> owned = std::move(item);
+  const Status accepted = worker_for(queues_[static_cast<std::size_t>(queue)]).submit(queue, std::move(owned));
+  if (accepted.ok()) return;
+  const auto& refused = static_cast<RequestItem&>(*owned);
+  refused.request->finish(refused, {}, accepted);
+}
+
+void Engine::end_request() {
+  MutexLock lock(mutex_);
+  --open_requests_;
+  changed_.notify_all();  // Under the lock: the engine may be gone once it is released.
+}
+
+Result<std::vector<const Task*>> Engine::tasks_of(const AnalysisRequest& request) const {
   if (request.tasks.empty()) return invalid_argument("a request without tasks");
   std::vector<const Task*> tasks;
-  std::map<std::pair<int, std::size_t>, std::vector<std::size_t>> positions;  // By queue; a map is alone.
-  for (std::size_t i = 0; i < request.tasks.size(); ++i) {
-    const auto task = tasks_.find(request.tasks[i]);
-    if (task == tasks_.end()) return invalid_argument("no task named " + request.tasks[i]);
+  for (const std::string& name : request.tasks) {
+    const auto task = tasks_.find(name);
+    if (task == tasks_.end()) return invalid_argument("no task named " + name);
     tasks.push_back(&task->second);
-    positions[{task->second.queue, task->second.is_map() ? i : 0}].push_back(i);
+    const auto& when = task->second.config.when;
+    if (!when) continue;
+    const bool asked = std::find(request.tasks.begin(), request.tasks.end(), when->task) != request.tasks.end();
+    const bool known = std::any_of(request.known.begin(), request.known.end(),
+                                   [&](const Prediction& one) { return one.task == when->task; });
+    if (!asked && !known) return invalid_argument("task " + name + " waits for " + when->task + ", which is not asked");
   }
+  return tasks;
+}
 
-  NODE_ASSIGN_OR_RETURN(const GreyImage grey, to_8_bit(std::move(request.image)));
+// One for each queue that the tasks need; the image is reduced to each model's input here.
+Result<RequestItems> Engine::items_of(const std::vector<const Task*>& tasks, int priority, Radiograph image) const {
+  std::map<std::pair<int, std::size_t>, std::vector<std::size_t>> positions;  // By queue; a map is alone.
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    positions[{tasks[i]->queue, tasks[i]->is_map() ? i : 0}].push_back(i);
+  }
+  NODE_ASSIGN_OR_RETURN(const GreyImage grey, to_8_bit(std::move(image)));
   std::map<std::size_t, std::shared_ptr<const std::vector<float>>> inputs;
-  const auto shared = std::make_shared<Request>(tasks, request.seed, positions.size(), done);
-  Items items;
+  RequestItems items;
   for (auto& [key, of_item] : positions) {
     const Queue& queue = queues_[static_cast<std::size_t>(key.first)];
     std::shared_ptr<const std::vector<float>>& input = inputs[queue.input];
@@ -201,12 +275,12 @@ Result<Engine::Items> Engine::prepare(AnalysisRequest request, const Request::Do
       input = std::move(values);
     }
     auto item = std::make_unique<RequestItem>();
-    item->request = shared;
+    item->queue = key.first;
     item->input = input;
     item->rows = queue.maps ? tasks[of_item.front()]->config.passes : 1;
-    item->priority = request.priority;
+    item->priority = priority;
     item->positions = std::move(of_item);
-    items.emplace_back(key.first, std::move(item));
+    items.push_back(std::move(item));
   }
   return items;
 }

@@ -63,6 +63,7 @@ struct Prediction {  // Of one task.
   std::vector<float> logits;
   std::vector<Score> scores;  // Per label.
   AnomalyMap map;
+  std::string not_asked;  // Why the task, which waits for another, has no result: "tumour 0.12 below 0.5". Else empty.
 };
 
 struct AnalysisRequest {
@@ -71,6 +72,8 @@ struct AnalysisRequest {
   std::uint64_t seed = 0;          // Fixes the masks of a map.
   int priority = 0;
   std::string body_part;  // As the router names it; chooses a map's reference. Empty: not known.
+  // Answers of an earlier request about the same image, for tasks that wait for theirs. Not among the answers of this.
+  std::vector<Prediction> known{};
 };
 
 struct TaskInfo {
@@ -78,8 +81,9 @@ struct TaskInfo {
   std::vector<std::string> labels;
   std::string unit;
   std::int64_t parameters = 0;
-  int pass = 0;      // Tasks of one number share one pass of an encoder: the second costs next to nothing.
-  std::string note;  // What `check` should say of the model; mostly nothing.
+  int pass = 0;           // Tasks of one number share one pass of an encoder: the second costs next to nothing.
+  std::string waits_for;  // The task whose result decides whether this one is asked; empty: none.
+  std::string note;       // What `check` should say of the model; mostly nothing.
 };
 
 struct PredictorStats {
@@ -95,7 +99,8 @@ class Predictor {
   virtual std::vector<TaskInfo> tasks() const = 0;  // For the router, `models`, `check` and the report.
   // Preprocesses on the caller's thread, never waits for the device. `done` is called once, from a device thread (or,
   // for a request that is refused at once, from the caller's). Predictions come in the order of `tasks`. Errors:
-  // kInvalidArgument (shape, unknown task), kUnavailable (stopping), kResourceExhausted (device memory), kInternal.
+  // kInvalidArgument (shape, unknown task, one that waits for a task neither asked nor known), kUnavailable (stopping),
+  // kResourceExhausted (device memory), kInternal.
   virtual void submit(AnalysisRequest request, std::function<void(Result<std::vector<Prediction>>)> done) = 0;
   virtual PredictorStats stats() const = 0;
 };

@@ -101,7 +101,7 @@ struct AnalysisWorker::Impl {
     const std::filesystem::path file = spool.path(claim.instance.file.key);
     const auto held = std::make_shared<Answer>(
         Answer{std::move(claim), unavailable("not answered"), std::move(earlier), route_settled});
-    object::analyse_image(file, held->claim.instance, tasks, predictor,
+    object::analyse_image(file, held->claim.instance, tasks, held->earlier, predictor,
                           [this, held](Result<std::vector<object::FindingRecord>> findings) {
                             held->findings = std::move(findings);
                             MutexLock lock(mutex);

@@ -55,18 +55,23 @@ class Gathering {
 }  // namespace
 
 void analyse_image(const std::filesystem::path& file, const storage::InstanceRecord& instance,
-                   const std::vector<std::string>& tasks, inference::Predictor& predictor,
-                   std::function<void(Result<std::vector<FindingRecord>>)> done) {
+                   const std::vector<std::string>& tasks, const std::vector<FindingRecord>& earlier,
+                   inference::Predictor& predictor, std::function<void(Result<std::vector<FindingRecord>>)> done) {
   const auto gathering = std::make_shared<Gathering>(std::move(done));
   const Status loaded = load_frames(file, {.render_for_processing = true}, [&](LoadedImage image) {
     crash_point("loaded");
     gathering->expect_one();
     const int frame = image.frame;
+    std::vector<inference::Prediction> known;
+    for (const FindingRecord& finding : earlier) {
+      if (finding.frame == frame) known.push_back(finding.prediction);
+    }
     predictor.submit({.image = std::move(image.radiograph),
                       .tasks = tasks,
                       .seed = mask_seed(instance.sop_instance_uid.str(), frame),
                       .priority = instance.route.priority,
-                      .body_part = instance.route.body_part},
+                      .body_part = instance.route.body_part,
+                      .known = std::move(known)},
                      [gathering, frame,
                       rendering = std::move(image.rendering)](Result<std::vector<inference::Prediction>> predictions) {
                        if (!predictions.ok()) {

@@ -19,10 +19,11 @@
 
 namespace node::object {
 
-// Findings come frame after frame, within each in the order of `tasks`.
+// Findings come frame after frame, within each in the order of `tasks`. `earlier`: findings of the same image that some
+// of the tasks may wait for.
 // Errors: as load_frames() and Predictor::submit(), naming the frame where there are several.
 void analyse_image(const std::filesystem::path& file, const storage::InstanceRecord& instance,
-                   const std::vector<std::string>& tasks, inference::Predictor& predictor,
-                   std::function<void(Result<std::vector<FindingRecord>>)> done);
+                   const std::vector<std::string>& tasks, const std::vector<FindingRecord>& earlier,
+                   inference::Predictor& predictor, std::function<void(Result<std::vector<FindingRecord>>)> done);
 
 }  // namespace node::object

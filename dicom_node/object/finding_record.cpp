@@ -70,6 +70,7 @@ storage::StoredPrediction encode_finding(const FindingRecord& record) {
                {"scores", json::array()},
                {"rendering", record.rendering}};
   if (record.frame > 0) content["frame"] = record.frame;
+  if (!prediction.not_asked.empty()) content["not_asked"] = prediction.not_asked;
   for (const float logit : prediction.logits) content["logits"].push_back(number(logit));
   for (const inference::Score& score : prediction.scores) {
     content["scores"].push_back({{"label", score.label}, {"value", number(score.value)}, {"unit", score.unit}});
@@ -110,6 +111,7 @@ Result<FindingRecord> decode_finding(const storage::StoredPrediction& stored) {
     }
     record.rendering = content.at("rendering").get<std::vector<std::string>>();
     record.frame = content.value("frame", 0);
+    prediction.not_asked = content.value("not_asked", "");
     if (content.contains("map")) {
       const json& from = content.at("map");
       inference::AnomalyMap& map = prediction.map;

@@ -79,15 +79,24 @@ std::string encode_pending_route(const PendingRoute& pending) {
 Result<Words> tasks_to_ask_first(const RouteDecision& route, const std::vector<inference::TaskInfo>& tasks) {
   if (route.pending.empty()) return route.tasks;
   NODE_ASSIGN_OR_RETURN(const PendingRoute pending, decode_pending_route(route.pending));
-  const auto pass_of = [&tasks](const std::string& name) {
+  inference::TaskInfo unknown;
+  unknown.pass = -1;
+  const auto info_of = [&](const std::string& name) -> const inference::TaskInfo& {
     const auto info = std::find_if(tasks.begin(), tasks.end(), [&](const auto& task) { return task.task == name; });
-    return info == tasks.end() ? -1 : info->pass;
+    return info == tasks.end() ? unknown : *info;
   };
   Words first{pending.task};
   for (const std::string& task : pending.tasks) {
-    if (task != pending.task && pass_of(task) == pass_of(pending.task)) first.push_back(task);
+    if (task != pending.task && info_of(task).pass == info_of(pending.task).pass) first.push_back(task);
   }
-  return first;
+  // What waits for a task that is not asked yet is not asked yet either.
+  for (Words all = first; true; all = first) {
+    std::erase_if(first, [&](const std::string& task) {
+      const std::string& gate = info_of(task).waits_for;
+      return !gate.empty() && std::find(all.begin(), all.end(), gate) == all.end();
+    });
+    if (first.size() == all.size()) return first;
+  }
 }
 
 Result<SettledRoute> settle_route(const RouteDecision& route, const std::vector<FindingRecord>& findings) {

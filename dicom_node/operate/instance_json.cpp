@@ -33,6 +33,10 @@ Json anomaly_json(const inference::Prediction& prediction) {
 Json finding_json(const inference::Prediction& prediction, const config::TaskConfig& task) {
   Json json = {{"task", prediction.task}, {"model", prediction.model}, {"model_digest", prediction.model_digest}};
   const bool quantity = task.output == config::OutputKind::kRegression;
+  if (!prediction.not_asked.empty()) {
+    json["not_asked"] = prediction.not_asked;
+    return json;
+  }
   if (const int leading = report::leading_label(prediction); leading >= 0) {
     const inference::Score& score = prediction.scores[leading];
     json["label"] = score.label;

@@ -111,6 +111,7 @@ const Code kCertain{"SKX-CERTAIN", kPrivateScheme, "Certain"};
 const Code kDoubtful{"SKX-DOUBTFUL", kPrivateScheme, "Doubtful"};
 const Code kQualityNote{"SKX-NOTE", kPrivateScheme, "Quality note"};
 const Code kNotAnalysed{"SKX-SKIPPED", kPrivateScheme, "Image not analysed"};
+const Code kNotAsked{"SKX-NOTASKED", kPrivateScheme, "Task not asked"};
 
 std::optional<Code> region_code(std::string_view body_part) {
   const auto found = regions().find(body_part);

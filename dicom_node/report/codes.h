@@ -28,7 +28,7 @@ extern const Code kPresent, kAbsent, kUndetermined;
 extern const Code kProcessingEquipment, kSourceImage;
 // Private.
 extern const Code kProbability, kAnomalyScore, kAnomalyPercentile, kCertainty, kCertain, kDoubtful, kQualityNote,
-    kNotAnalysed;
+    kNotAnalysed, kNotAsked;
 
 // The anatomic region of a term of Body Part Examined (PS3.16 Annex L); none: a term outside the limbs, or unknown.
 std::optional<Code> region_code(std::string_view body_part);

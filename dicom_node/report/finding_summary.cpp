@@ -82,6 +82,10 @@ int leading_label(const inference::Prediction& prediction) {
 
 std::vector<FindingLine> finding_lines(const config::TaskConfig& task, const inference::Prediction& prediction) {
   std::vector<FindingLine> lines;
+  if (!prediction.not_asked.empty()) {
+    lines.push_back({fmt::format("{} not asked: {}", prediction.task, prediction.not_asked), std::nullopt});
+    return lines;
+  }
   const auto add = [&](const inference::Score& score, Level level) {
     lines.push_back(
         {fmt::format("{} {} {}", score.label, probability_text(task, score.value), to_string(level)), level});

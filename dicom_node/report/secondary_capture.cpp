@@ -51,7 +51,7 @@ OverlayText overlay_text(const ReportedImage& image, const ResultContext& contex
   for (const object::FindingRecord& finding : image.findings) {
     const config::TaskConfig task = find_task(context.config.tasks, finding.prediction);
     for (FindingLine& line : finding_lines(task, finding.prediction)) text.findings.push_back(std::move(line));
-    text.details.push_back(model_line(finding.prediction));
+    if (finding.prediction.not_asked.empty()) text.details.push_back(model_line(finding.prediction));
   }
   text.details.push_back("SKELEX node " + context.config.node_version);
   return text;

@@ -232,6 +232,17 @@ void add_values(TreeWriter& tree, const config::TaskConfig& task, const inferenc
   }
 }
 
+// "Asked because tumour Bone tumour 0.83 is 0.5 or more".
+std::string asked_because(const config::TaskCondition& when, const ReportedImage& image, int frame) {
+  std::string found = when.task;
+  for (const object::FindingRecord& gate : image.findings) {
+    if (gate.frame != frame || gate.prediction.task != when.task) continue;
+    for (const inference::Score& score : gate.prediction.scores)
+      if (when.label.empty() || score.label == when.label) found += fmt::format(" {} {:.4f}", score.label, score.value);
+  }
+  return fmt::format("Asked because {} is {:g} or more", found, when.at_least);
+}
+
 void add_notes(TreeWriter& tree, const Source& source, const config::TaskConfig& task,
                const object::FindingRecord& finding, const config::RegionHead& region_head) {
   const inference::AnomalyMap& map = finding.prediction.map;
@@ -249,6 +260,7 @@ void add_notes(TreeWriter& tree, const Source& source, const config::TaskConfig&
     note("The anomaly score is uncalibrated: it has no reference of healthy images");
   else if (task.output != config::OutputKind::kRegression)
     note("The probability is uncalibrated");
+  if (task.when) note(asked_because(*task.when, *source.image, finding.frame));
   for (const std::string& what : object::quality_notes(finding.rendering)) note(what);
 }
 
@@ -373,6 +385,14 @@ Status fill_template(TID1500_MeasurementReport& report, const std::vector<Source
       "disclaimer"));
   for (const Source& source : sources) {
     const storage::InstanceRecord& record = source.image->record;
+    for (const object::FindingRecord& finding : source.image->findings) {
+      if (finding.prediction.not_asked.empty()) continue;
+      const std::string frame = finding.frame == 0 ? "" : fmt::format(", frame {}", finding.frame);
+      const std::string not_asked = fmt::format("{}{}: {} was not asked: {}", record.sop_instance_uid.str(), frame,
+                                                finding.prediction.task, finding.prediction.not_asked);
+      NODE_RETURN_IF_ERROR(failed(
+          report.addQualitativeEvaluation(coded(kNotAsked), OFString(text(not_asked).c_str()), OFFalse), "not asked"));
+    }
     if (!source.image->findings.empty()) continue;
     const std::string why = fmt::format("{}: {}: {}", record.sop_instance_uid.str(), to_string(record.state),
                                         record.reason.empty() ? record.route.reason : record.reason);
@@ -392,7 +412,7 @@ Status add_findings(DSRDocumentTree& tree, const std::vector<Source>& sources, c
     return internal_error("structured report: template without " + kImagingMeasurements.meaning);
   for (const Source& source : sources)
     for (const object::FindingRecord& finding : source.image->findings)
-      add_measurement_group(writer, source, finding, study, context);
+      if (finding.prediction.not_asked.empty()) add_measurement_group(writer, source, finding, study, context);
   return writer.status();
 }
 

@@ -1,6 +1,7 @@
 #include "dicom_node/route/router.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -36,8 +37,16 @@ std::string no_rule_reason(const Facts& facts) {
   return reason + ", body part unknown: \"" + facts.part.unrecognised + "\"";
 }
 
-// Empty if the task is meant for this image; else why not: "bone-age: age is unknown".
-std::string why_out_of_scope(const std::string& task, const config::TaskScope& scope, const Facts& facts) {
+// Empty if the task is meant for this image; else why not: "bone-age: age is unknown". What waits for a task that is
+// not asked is never asked either.
+std::string why_out_of_scope(const std::string& task, const std::map<std::string, config::TaskScope>& scopes,
+                             const Facts& facts) {
+  const auto found = scopes.find(task);
+  if (found == scopes.end()) return "";
+  const config::TaskScope& scope = found->second;
+  if (!scope.waits_for.empty() && !why_out_of_scope(scope.waits_for, scopes, facts).empty()) {
+    return task + ": " + scope.waits_for + " is out of scope";
+  }
   if (!scope.views.empty() && !contains(scope.views, facts.view)) {
     return task + ": view is " + (facts.view.empty() ? "unknown" : facts.view) + ", not " + join(scope.views, " or ");
   }
@@ -137,9 +146,7 @@ RouteDecision Router::Rules::decide(const InstanceHeader& header, const Facts& f
   if (decision.reason.empty() && rule.tasks.empty()) decision.reason = "rule " + rule.name + " has no tasks";
   if (!decision.reason.empty()) return decision;
   for (const std::string& task : rule.tasks) {
-    const auto scope = config.scopes.find(task);
-    const std::string outside =
-        scope == config.scopes.end() ? std::string() : why_out_of_scope(task, scope->second, facts);
+    const std::string outside = why_out_of_scope(task, config.scopes, facts);
     if (outside.empty()) {
       decision.tasks.push_back(task);
     } else {

@@ -202,6 +202,33 @@ results: {report_skipped: true}
   EXPECT_EQ(config->delivery.peers.size(), 2u);
 }
 
+TEST_F(NodeConfigTest, ATaskThatWaitsForAnotherIsCheckedAgainstIt) {
+  const auto tasks = [&](const std::string& when_of_a, const std::string& when_of_b,
+                         const std::string& route = "[a, b]") {
+    return read(
+        "storage: {directory: s}\nmodels: {m: {path: p}}\ntasks:\n  a: {model: m, output: sigmoid, labels: [A, X]" +
+        when_of_a + "}\n  b: {model: m, output: sigmoid, labels: [B]" + when_of_b +
+        "}\n  map: {model: m, output: anomaly_map}\nroutes:\n  - {name: r, match: {}, tasks: " + route + "}\n");
+  };
+  const auto good = tasks("", ", when: {task: a, label: X, at_least: 0.4}");
+  ASSERT_TRUE(good.ok()) << good.status().message();
+  const auto& when = good->inference.tasks[1].when;
+  ASSERT_TRUE(when);
+  EXPECT_EQ(std::tie(when->task, when->label, when->at_least), std::make_tuple("a", "X", 0.4));
+  EXPECT_EQ(good->router.scopes.at("b").waits_for, "a");
+  const auto mistake = [&](auto... words) { return tasks(words...).status().message(); };
+  EXPECT_THAT(mistake("", ", when: {task: c, at_least: 0.5}"),
+              HasSubstr("node.yaml:5: tasks.b.when.task: no task named 'c'"));
+  EXPECT_THAT(mistake("", ", when: {task: map, at_least: 0.5}"), HasSubstr("anomaly_map"));
+  EXPECT_THAT(mistake("", ", when: {task: a, at_least: 0.5}"), HasSubstr("task a has 2 labels"));
+  EXPECT_THAT(mistake("", ", when: {task: a, label: B, at_least: 0.5}"), HasSubstr("no label 'B'"));
+  EXPECT_THAT(mistake(", when: {task: b, at_least: 0.5}", ", when: {task: a, label: A, at_least: 0.5}"),
+              HasSubstr("is a circle"));
+  EXPECT_THAT(mistake("", ", when: {task: a, label: A, at_least: 0.5}", "[b]"),
+              HasSubstr("a route that asks for the one asks for the other"));
+  EXPECT_THAT(mistake("", ", when: {task: a, label: A}"), HasSubstr("tasks.b.when.at_least: is missing"));
+}
+
 TEST_F(NodeConfigTest, TakesPathsRelativeToItsOwnFolder) {
   const auto config = read(kBase + "http: {token_file: secrets/token}\n");
   ASSERT_TRUE(config.ok()) << config.status().message();

@@ -365,6 +365,78 @@ TEST_F(EngineOnTinyModels, LogitsThatAreNoNumbersFailTheirRequestAlone) {
   EXPECT_EQ(predictor->stats().failures, 1U);
 }
 
+// "tumour", then "malignant" on another backbone, then "subtype" on the first: each only where the one before says so.
+TEST_F(EngineOnTinyModels, ATaskIsAskedOnlyWhereAnotherReachesItsValue) {
+  config_.tasks = {task("tumour", "first"), task("malignant", "other"),
+                   task("subtype", "second", config::OutputKind::kSoftmax)};
+  config_.tasks[0].labels = {"Tumour", "Other"};
+  config_.tasks[1].labels = {"Malignant", "Other"};
+  for (const auto& [at_least, asked] : {std::pair{0.0, true}, {1.0, false}}) {
+    config_.tasks[1].when = {{"tumour", "Tumour", at_least}};
+    config_.tasks[2].when = {{"malignant", "Malignant", 0.0}};
+    const auto predictor = open();
+    const Answer answer = submit(*predictor, request({"subtype", "malignant", "tumour"})).get();
+    ASSERT_TRUE(answer.ok()) << answer.status().message();
+    EXPECT_EQ((*answer)[2].scores.size(), 2U);
+    EXPECT_EQ((*answer)[1].not_asked.empty(), asked);
+    EXPECT_EQ((*answer)[0].not_asked.empty(), asked);
+    EXPECT_EQ((*answer)[0].scores.empty(), !asked) << "though its numbers came with the pass of `tumour`";
+    EXPECT_EQ(predictor->stats().backbone_passes, asked ? 2U : 1U) << "the other backbone is not run in vain";
+    if (asked) continue;
+    EXPECT_THAT((*answer)[1].not_asked, AllOf(HasSubstr("tumour Tumour 0."), HasSubstr("below 1")));
+    EXPECT_EQ((*answer)[0].not_asked, "malignant was not asked");
+    EXPECT_EQ((*answer)[1].model, "other");
+  }
+}
+
+TEST_F(EngineOnTinyModels, ATaskMayWaitForWhatIsKnownOfAnEarlierRequest) {
+  config_.tasks = {task("tumour", "first"), task("malignant", "other")};
+  config_.tasks[1].when = {{"tumour", "label-0", 0.5}};
+  const auto predictor = open();
+  EXPECT_EQ(submit(*predictor, request({"malignant"})).get().status().code(), StatusCode::kInvalidArgument);
+  for (const double value : {0.49, 0.5}) {
+    AnalysisRequest second = request({"malignant"});
+    Prediction& tumour = second.known.emplace_back();
+    tumour.task = "tumour";
+    tumour.scores = {{"label-0", value, "1"}, {"label-1", 0.9, "1"}};
+    const Answer answer = submit(*predictor, std::move(second)).get();
+    ASSERT_TRUE(answer.ok()) << answer.status().message();
+    ASSERT_EQ(answer->size(), 1U);
+    EXPECT_EQ((*answer)[0].not_asked, value < 0.5 ? "tumour label-0 0.49 below 0.5" : "");
+  }
+}
+
+TEST_F(EngineOnTinyModels, ConditionsThatCanNeverBeMetAreRefusedAtOpening) {
+  config_.tasks = {task("a", "first"), task("b", "other"), task("map", "maps", config::OutputKind::kAnomalyMap)};
+  const auto refusal = [&](const config::TaskCondition& of_a, std::optional<config::TaskCondition> of_b = {}) {
+    config_.tasks[0].when = of_a;
+    config_.tasks[1].when = std::move(of_b);
+    return refused().message();
+  };
+  EXPECT_THAT(refusal({"c", "", 0.5}), HasSubstr("no task named c"));
+  EXPECT_THAT(refusal({"map", "", 0.5}), HasSubstr("anomaly map"));
+  EXPECT_THAT(refusal({"b", "", 0.5}), HasSubstr("b has 2 labels"));
+  EXPECT_THAT(refusal({"b", "x", 0.5}), HasSubstr("b has no label 'x'"));
+  EXPECT_THAT(refusal({"b", "label-0", 0.5}, {{"a", "label-0", 0.5}}), HasSubstr("circle"));
+}
+
+TEST_F(EngineOnTinyModels, AStopAsksTheRestOfACascade) {
+  config_.tasks = {task("a", "first"), task("c", "other"), task("map", "maps", config::OutputKind::kAnomalyMap)};
+  config_.tasks[1].when = {{"a", "label-0", 0.0}};
+  config_.tasks[2].when = {{"c", "label-0", 0.0}};
+  config_.batch_delay = std::chrono::seconds(60);  // Of a clock that stands still.
+  auto predictor = open();
+  std::vector<std::future<Answer>> answers;
+  for (unsigned seed = 0; seed < 10; ++seed) answers.push_back(submit(*predictor, request({"map", "c", "a"}, seed)));
+  predictor.reset();
+  for (auto& answer : answers) {
+    ASSERT_EQ(answer.wait_for(std::chrono::seconds(0)), std::future_status::ready);
+    const Answer got = answer.get();
+    ASSERT_TRUE(got.ok()) << got.status().message();
+    EXPECT_GT((*got)[0].map.size, 0);
+  }
+}
+
 TEST_F(EngineOnTinyModels, ShutdownAnswersEveryone) {
   config_.tasks = {task("a", "first"), task("c", "other"), task("map", "maps", config::OutputKind::kAnomalyMap)};
   config_.batch_rows_max = 4;

@@ -5,6 +5,7 @@ the file's own.
 """
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -19,6 +20,7 @@ from harness import BIN, SOURCE, Pacs, free_port, small_image
 EXAMPLE = SOURCE / "config/node.example.yaml"
 CONFIG = yaml.safe_load(EXAMPLE.read_text())
 TASKS = CONFIG["tasks"]
+WAITING = [name for name, task in TASKS.items() if "when" in task]
 TINY = dict(hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32, patch_size=8)
 DECODER = dict(decoder_hidden_size=8, decoder_num_hidden_layers=1, decoder_num_attention_heads=2,
                decoder_intermediate_size=16)
@@ -42,6 +44,8 @@ def models(tmp_path_factory):
     torch.manual_seed(20261124)
     folder = tmp_path_factory.mktemp("models")
     settings = ["--set", "tasks.anomaly.calibration="]
+    for name in WAITING:  # Asked whatever a stand-in finds.
+        settings += ["--set", f"tasks.{name}.when.at_least=0"]
     for name in CONFIG["models"]:
         if name == "skelex":
             model = transformers.ViTMAEForPreTraining(transformers.ViTMAEConfig(**TINY, **DECODER))
@@ -133,6 +137,22 @@ def test_every_task_of_the_route_is_in_line_and_report_or_said_to_be_out_of_scop
     for task in outside:
         assert f"{task}: " in line["reason"]
         assert any(note.startswith("out of scope: ") and f"{task}: " in note for note in notes)
+
+
+def test_a_task_that_is_not_asked_says_why_in_line_and_report(models, tmp_path):
+    small_image(seed=1).save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    never = [argument.replace("when.at_least=0", "when.at_least=1") for argument in models]
+    done = run("predict", *never, "--out", tmp_path / "out", tmp_path / "a.dcm")
+    assert done.returncode == 0, done.stderr + done.stdout
+    line = json.loads(done.stdout)
+    report = pydicom.dcmread(line["outputs"]["sr"])
+    found = {finding["task"]: finding for finding in line["findings"]}
+    reasons = [item.TextValue for item in items(report.ContentSequence, "SKX-NOTASKED")]
+    assert WAITING
+    for task in WAITING:
+        assert re.fullmatch(r"tumour 0\.[0-9]+ below 1", found[task]["not_asked"]) and "label" not in found[task]
+        assert task not in groups_of(report)
+        assert any(f"{task} was not asked: tumour" in reason for reason in reasons)
 
 
 def test_every_task_of_the_file_is_asked_of_some_image(predicted):

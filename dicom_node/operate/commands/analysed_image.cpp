@@ -56,7 +56,7 @@ PendingAnalysis submit_image(const report::ReportedImage& image, const std::vect
   auto promise = std::make_shared<std::promise<Result<std::vector<object::FindingRecord>>>>();
   PendingAnalysis pending = promise->get_future();
   object::analyse_image(
-      image.file, image.record, tasks, predictor,
+      image.file, image.record, tasks, image.findings, predictor,
       [promise](Result<std::vector<object::FindingRecord>> answer) { promise->set_value(std::move(answer)); });
   return pending;
 }
@@ -69,6 +69,7 @@ Result<std::vector<object::FindingRecord>> settle_image(report::ReportedImage& i
   NODE_ASSIGN_OR_RETURN(object::SettledRoute settled, object::settle_route(route, findings));
   route = std::move(settled.route);
   if (!settled.still_to_ask.empty()) {
+    image.findings = findings;
     NODE_ASSIGN_OR_RETURN(std::vector<object::FindingRecord> later,
                           submit_image(image, settled.still_to_ask, predictor).get());
     for (object::FindingRecord& finding : later) findings.push_back(std::move(finding));

@@ -28,7 +28,8 @@ bool unreadable_is_failure(const InputPath& input);
 std::string reason_and_way_out(const Status& status);
 
 using PendingAnalysis = std::future<Result<std::vector<object::FindingRecord>>>;
-// Loads the image and asks for `tasks`. Errors in the answer: as analyse_image().
+// Loads the image and asks for `tasks`, beside image.findings that it has already. Errors in the answer: as
+// analyse_image().
 PendingAnalysis submit_image(const report::ReportedImage& image, const std::vector<std::string>& tasks,
                              inference::Predictor& predictor);
 

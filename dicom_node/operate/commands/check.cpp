@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "dicom_node/deliver/store_scu.h"
@@ -139,6 +140,17 @@ void check_routes(const config::NodeConfig& config, Findings& findings) {
   }
 }
 
+// Labels that only a checkpoint knows; all else about `when` was checked when the file was read.
+void check_conditions(const std::vector<config::TaskConfig>& tasks,
+                      const std::map<std::string, std::vector<std::string>>& labels, Findings& findings) {
+  for (const config::TaskConfig& task : tasks) {
+    const auto of_gate = task.when ? labels.find(task.when->task) : labels.end();
+    if (of_gate == labels.end()) continue;
+    const std::string problem = config::label_problem(*task.when, of_gate->second);
+    if (!problem.empty()) findings.bad(fmt::format("{}: when.label: {}", task.where(), problem));
+  }
+}
+
 }  // namespace
 
 int check(const config::NodeConfig& config, const PredictorFactory& open_predictor) {
@@ -147,23 +159,27 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
   syntaxes.ok() ? findings.good("configuration") : findings.bad(syntaxes.message());
   check_routes(config, findings);
   check_fonts(config.report, findings);
+  std::map<std::string, std::vector<std::string>> labels;  // By task.
   // One model at a time, so that each that cannot be loaded gets its own line.
   for (const config::ModelConfig& model : config.inference.models) {
     config::InferenceConfig alone = config.inference;
     std::erase_if(alone.models, [&](const auto& other) { return other.name != model.name; });
     std::erase_if(alone.tasks, [&](const auto& task) { return task.model != model.name; });
+    for (config::TaskConfig& task : alone.tasks) task.when.reset();  // Of tasks of other models: all together below.
     auto predictor = open_predictor(alone);
     if (!predictor.ok()) {
       findings.bad(fmt::format("model {}: {}", model.name, predictor.status().message()));
     } else if ((*predictor)->tasks().empty()) {
       findings.note(fmt::format("model {}: no task uses it", model.name));
     } else {
+      for (const inference::TaskInfo& task : (*predictor)->tasks()) labels[task.task] = task.labels;
       const inference::TaskInfo info = (*predictor)->tasks().front();
       findings.good(fmt::format("model {}: {:.1f} M parameters, {} on {}, {}", model.name, info.parameters / 1e6,
                                 info.precision, info.device, info.model_digest));
       if (!info.note.empty()) findings.note(fmt::format("model {} {}", model.name, info.note));
     }
   }
+  check_conditions(config.inference.tasks, labels, findings);
   check_store(config, findings);
   check_peers(config, findings);
   return findings.failed() ? 1 : 0;

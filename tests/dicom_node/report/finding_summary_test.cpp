@@ -38,6 +38,14 @@ TEST(FindingSummary, WordsForAPerson) {
               ElementsAre("Anomaly score 0.0005 (uncalibrated)"));
 }
 
+TEST(FindingSummary, ATaskThatWasNotAskedSaysWhy) {
+  inference::Prediction prediction = made::finding(made::fracture_task(), {0.83f}).prediction;
+  prediction.scores.clear();
+  prediction.not_asked = "tumour 0.12 below 0.5";
+  EXPECT_THAT(words(finding_lines(made::fracture_task(), prediction)),
+              ElementsAre("fracture not asked: tumour 0.12 below 0.5"));
+}
+
 TEST(FindingSummary, OnlyWhatAThresholdJudgesHasALevel) {
   const auto found = finding_lines(made::finds_task(), made::finding(made::finds_task(), {0.2, 0.6}).prediction);
   ASSERT_EQ(found.size(), 2u);

@@ -325,6 +325,26 @@ TEST(StructuredReport, ASecondRevisionNamesItsPredecessor) {
   EXPECT_EQ(std::string(uid.c_str()), first.object.sop_instance_uid.str());
 }
 
+TEST(StructuredReport, ACascadeSaysWhyATaskWasAskedAndWhyOneWasNot) {
+  ResultContext context = made::context();
+  config::TaskConfig later = made::fracture_task();
+  later.name = "later";
+  later.when = {{"fracture", "", 0.5}};
+  context.config.tasks.push_back(later);
+  object::FindingRecord asked = made::finding(later, {0.9});
+  ReportedImage image = made::image(made::kHand, {made::finding(made::fracture_task(), {0.83}), asked});
+  Made chain = make(made::study({image}, context), context);
+  ASSERT_EQ(chain.groups().size(), 2u);
+  EXPECT_THAT(chain.groups().at(1)->values("SKX-NOTE"),
+              testing::Contains("Asked because fracture Fracture 0.8300 is 0.5 or more"));
+
+  image.findings[1].prediction.scores.clear();
+  image.findings[1].prediction.not_asked = "fracture 0.12 below 0.5";
+  Made ended = make(made::study({image}, context), context);
+  EXPECT_EQ(ended.groups().size(), 1u) << "no finding of a task that was not asked";
+  EXPECT_THAT(ended.object.bytes, HasSubstr("later was not asked: fracture 0.12 below 0.5"));
+}
+
 TEST(StructuredReport, SameWorkMakesSameBytes) {
   const ReportedStudy study = made::study(
       {made::image(made::kHand, {made::finding(made::fracture_task(), {0.83}), made::anomaly()})}, made::context());

@@ -347,6 +347,15 @@ TEST_F(RouterTest, ATaskOutOfItsScopeIsLeftOutAndSaid) {
   EXPECT_EQ(route(header).reason, "");
 }
 
+TEST_F(RouterTest, WhatWaitsForATaskOutOfScopeIsOutOfScopeToo) {
+  config_.scopes["knee-oa"] = {{"AP", "PA"}, {}, {}};
+  config_.scopes["anomaly"] = {{}, {}, {}, "knee-oa"};
+  InstanceHeader header = radiograph_of("KNEE");
+  header.view_position = "LL";
+  EXPECT_THAT(route(header).tasks, IsEmpty());
+  EXPECT_EQ(route(header).reason, "out of scope: knee-oa: view is LL, not AP or PA; anomaly: knee-oa is out of scope");
+}
+
 TEST_F(RouterTest, AnUnknownAgeIsOutsideAnyLimit) {
   config_.scopes["knee-oa"] = config_.scopes["anomaly"] = {{}, {}, 18};
   InstanceHeader header = radiograph_of("KNEE");

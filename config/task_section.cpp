@@ -1,0 +1,213 @@
+#include "config/task_section.h"
+
+#include <algorithm>
+#include <limits>
+#include <regex>
+#include <set>
+#include <utility>
+
+#include "config/config_section.h"
+
+namespace node::config {
+namespace {
+
+constexpr double kAnyNumber = std::numeric_limits<double>::max();
+
+// One number, or two. A softmax names its likeliest label whatever its probability, unless told from where on.
+void read_threshold(Section& section, TaskConfig& task) {
+  const bool softmax = task.output == OutputKind::kSoftmax;
+  if (softmax) task.threshold_doubtful = 0;
+  const Value* value = section.get("threshold");
+  if (value == nullptr) return;
+  if (value->kind == Value::Kind::kScalar) {
+    section.number("threshold", task.threshold_certain, 0, 1);
+    if (!softmax) task.threshold_doubtful = task.threshold_certain;
+    return;
+  }
+  Section threshold = section.section("threshold");
+  if (threshold.broken()) return;
+  threshold.require("doubtful", "a probability from 0 to 1");
+  threshold.require("certain", "a probability from 0 to 1");
+  const bool both = threshold.number("doubtful", task.threshold_doubtful, 0, 1) &&
+                    threshold.number("certain", task.threshold_certain, 0, 1);
+  if (both && task.threshold_doubtful > task.threshold_certain) {
+    threshold.wrong("doubtful", "is above certain; a finding becomes doubtful first, certain later");
+  }
+}
+
+// One code for each label, each another: two labels under one code would be one finding to whoever reads the report.
+void read_label_codes(Section& section, TaskConfig& task) {
+  section.codes("label_codes", task.label_codes);
+  if (task.label_codes.empty()) return;
+  if (task.label_codes.size() != task.labels.size()) {
+    return section.wrong("label_codes", "holds " + std::to_string(task.label_codes.size()) + " codes for " +
+                                            std::to_string(task.labels.size()) +
+                                            " labels; one for each label is wanted");
+  }
+  std::set<std::pair<std::string, std::string>> seen;
+  for (const Code& code : task.label_codes) {
+    if (!seen.emplace(code.scheme, code.value).second) {
+      section.wrong("label_codes", "holds " + in_quotes(code.value + "|" + code.scheme) + " for two labels");
+    }
+  }
+}
+
+void read_when(Section when, TaskConfig& task) {
+  TaskCondition condition;
+  if (when.broken()) return;
+  when.require("task", "the name of a task");
+  when.require("at_least", "the score from which on this task is asked");
+  when.text("label", condition.label);
+  const bool both =
+      when.text("task", condition.task) && when.number("at_least", condition.at_least, -kAnyNumber, kAnyNumber);
+  if (both) task.when = condition;
+}
+
+TaskConfig read_task(const std::string& name, Section& section, const Context& context, const Words& models) {
+  TaskConfig task;
+  task.name = name;
+  task.origin = section.origin().text();
+  section.require("model", "the name of one of models");
+  if (section.text("model", task.model) && std::find(models.begin(), models.end(), task.model) == models.end()) {
+    section.wrong("model", "no model named " + in_quotes(task.model) + suggestion(task.model, models));
+  }
+  section.require("output", "sigmoid or softmax or regression or anomaly_map is wanted");
+  section.choice("output", task.output,
+                 {{"sigmoid", OutputKind::kSigmoid},
+                  {"softmax", OutputKind::kSoftmax},
+                  {"regression", OutputKind::kRegression},
+                  {"anomaly_map", OutputKind::kAnomalyMap}});
+  section.code("code", task.code);
+  section.words("views", task.views);
+  for (std::string& view : task.views) view = upper(view);
+  read_age(section.section("age"), task.age_years_min, task.age_years_max);
+  if (section.get("when") != nullptr) read_when(section.section("when"), task);
+
+  const bool anomaly_map = task.output == OutputKind::kAnomalyMap;
+  if (anomaly_map) {
+    for (const char* key : {"labels", "slice"})
+      section.refuse(key, "means nothing for an anomaly_map, which has no logits");
+    section.integer("passes", task.passes, 1, 64);
+    section.choice("mode", task.mode, {{"partition", MaskMode::kPartition}, {"random", MaskMode::kRandom}});
+    if (task.mode == MaskMode::kPartition && task.passes % 4 != 0) {
+      section.wrong("passes",
+                    "is " + std::to_string(task.passes) +
+                        "; a multiple of 4 is wanted for mode partition, which hides every patch equally often");
+    }
+    section.number("map_scale_max", task.map_scale_max, 1e-9, kAnyNumber);
+    if (section.text("calibration", task.calibration)) task.calibration = context.resolve(task.calibration);
+  } else {
+    for (const char* key : {"passes", "mode", "map_scale_max", "calibration"})
+      section.refuse(key, "is for output anomaly_map only");
+    section.words("labels", task.labels, [](const std::string& label) {
+      return characters(label) > 64 ? in_quotes(label) + " has more than 64 characters" : std::string();
+    });
+    Section slice = section.section("slice");
+    slice.integer("first", task.logits_first, 0, 100'000);
+    slice.integer("count", task.logits_count, 1, 100'000);
+    const auto count = static_cast<std::size_t>(task.logits_count);
+    if (count != 0 && !task.labels.empty() && task.labels.size() != count) {
+      slice.wrong("count",
+                  "is " + std::to_string(count) + ", but there are " + std::to_string(task.labels.size()) + " labels");
+    }
+  }
+  if (task.output == OutputKind::kSigmoid || task.output == OutputKind::kSoftmax) {
+    read_threshold(section, task);
+    read_label_codes(section, task);
+  } else {
+    section.refuse("threshold", "is for output sigmoid and softmax only");
+    section.refuse("label_codes", "is for output sigmoid and softmax only; use code");
+  }
+  const Value* const labels = section.get("labels");  // As written: one given twice is another mistake.
+  const bool one_label = labels != nullptr && task.labels.size() == 1 && labels->entries.size() <= 1;
+  if (task.output == OutputKind::kSoftmax && (one_label || task.logits_count == 1)) {
+    section.wrong("output", "is softmax, which is always 1 for one label; sigmoid is wanted");
+  }
+  if (task.output == OutputKind::kRegression) {
+    section.text("unit", task.unit, 16);
+    section.number("scale", task.scale, -kAnyNumber, kAnyNumber);
+    if (task.scale == 0) section.wrong("scale", "is 0, which makes every value the same");
+    section.number("offset", task.offset, -kAnyNumber, kAnyNumber);
+  } else {
+    for (const char* key : {"unit", "scale", "offset"}) section.refuse(key, "is for output regression only");
+  }
+  return task;
+}
+
+// --- when ------------------------------------------------------------------------------------------------------------
+
+const TaskConfig* find(const std::vector<TaskConfig>& tasks, const std::string& name) {
+  const auto found =
+      std::find_if(tasks.begin(), tasks.end(), [&](const TaskConfig& task) { return task.name == name; });
+  return found == tasks.end() ? nullptr : &*found;
+}
+
+// "a after b after a", if the tasks before `task` lead back to it; the walk ends where a name was seen before.
+std::string cycle_of(const std::vector<TaskConfig>& tasks, const TaskConfig& task) {
+  std::string text = task.name;
+  std::set<std::string> seen{task.name};
+  for (const TaskConfig* at = &task; at != nullptr && at->when; at = find(tasks, at->when->task)) {
+    text += " after " + at->when->task;
+    if (at->when->task == task.name) return text;
+    if (!seen.insert(at->when->task).second) return "";
+  }
+  return "";
+}
+
+// What only all tasks together show: that the other exists, has such a label, and does not wait for this one.
+void check_when(Section section, const std::vector<TaskConfig>& tasks, const TaskConfig& task) {
+  Words names;
+  for (const TaskConfig& other : tasks) names.push_back(other.name);
+  const TaskConfig* const other = find(tasks, task.when->task);
+  for (const char* key : {"task", "label", "at_least"}) section.get(key);
+  if (other == nullptr) {
+    return section.wrong("task", "no task named " + in_quotes(task.when->task) + suggestion(task.when->task, names));
+  }
+  if (other->output == OutputKind::kAnomalyMap) {
+    return section.wrong("task", in_quotes(other->name) + " is an anomaly_map, of which no decision is made");
+  }
+  if (const std::string cycle = cycle_of(tasks, task); !cycle.empty()) {
+    return section.wrong("task", "is a circle: " + cycle + "; none of them would ever be asked");
+  }
+  if (other->labels.empty()) return;  // The checkpoint's; the engine knows them.
+  if (const std::string problem = label_problem(*task.when, other->labels); !problem.empty()) {
+    section.wrong("label", problem);
+  }
+}
+
+}  // namespace
+
+std::string device_problem(const std::string& device) {
+  static const std::regex kDevice("auto|cpu|cuda(:[0-9]{1,2})?");
+  return std::regex_match(device, kDevice) ? "" : "is " + in_quotes(device) + "; auto, cpu, cuda or cuda:1 is wanted";
+}
+
+void read_models(Section& root, const Context& context, std::vector<ModelConfig>& models) {
+  root.each("models", [&](const std::string& name, Section& section) {
+    ModelConfig model;
+    model.name = name;
+    section.require("path", "the folder of a HuggingFace checkpoint is wanted");
+    if (section.text("path", model.path)) model.path = context.resolve(model.path);
+    section.choice("precision", model.precision,
+                   {{"auto", Precision::kAuto}, {"float32", Precision::kFloat32}, {"bfloat16", Precision::kBfloat16}});
+    section.words("device", model.devices, device_problem);
+    models.push_back(std::move(model));
+  });
+}
+
+void read_tasks(Section& root, const Context& context, const std::vector<ModelConfig>& models,
+                std::vector<TaskConfig>& tasks) {
+  Words names;
+  for (const ModelConfig& model : models) names.push_back(model.name);
+  root.each("tasks", [&](const std::string& name, Section& section) {
+    tasks.push_back(read_task(name, section, context, names));
+  });
+  const Value* const written = root.get("tasks");
+  for (const TaskConfig& task : tasks) {
+    if (!task.when) continue;
+    const Value& entry = *written->find(task.name);
+    check_when({context.mistakes, entry.find("when"), "tasks." + task.name + ".when", entry.origin}, tasks, task);
+  }
+}
+
+}  // namespace node::config
