@@ -151,7 +151,7 @@ class ReportStudy : public testing::Test {
     for (const storage::NewDelivery& delivery : store_.deliveries) {
       for (const ResultRecord& result : store_.results) {
         if (result.sop_instance_uid != delivery.sop_instance_uid) continue;
-        EXPECT_EQ(delivery.stage, result.kind == "sr" ? DeliveryStage::kReport : DeliveryStage::kImageObject);
+        EXPECT_EQ(delivery.stage, result.kind.starts_with("sr") ? DeliveryStage::kReport : DeliveryStage::kImageObject);
         lines.push_back(result.kind + " -> " + delivery.destination);
       }
     }
@@ -200,6 +200,21 @@ TEST_F(ReportStudy, FormsOfADestinationAreObeyed) {
   config.forms = {{"archive", {"sr"}}, {"viewer", {"sc"}}};
   ASSERT_TRUE(report(ready({a}), config).ok());
   EXPECT_THAT(sent(), UnorderedElementsAre("sc -> pacs", "sr -> pacs", "sr -> archive", "sc -> viewer"));
+}
+
+TEST_F(ReportStudy, EveryFormThatSomebodyTakesIsMadeOnce) {
+  storage::InstanceRecord a = stored("02_1_foot_ap.dcm", {made::anomaly()});
+  storage::InstanceRecord b = stored("02_2_foot_obl.dcm", {made::finding(made::fracture_task(), {0.9})});
+  a.route.results_to = b.route.results_to = {"pacs", "air"};
+  config::ReportConfig config = made::context().config;
+  config.forms = {{"pacs", {"sr-3d", "sc"}}, {"air", {"sr-3d", "sr-per-image"}}};
+  const auto done = report(ready({a, b}), config);
+  ASSERT_TRUE(done.ok()) << done.status().message();
+  EXPECT_THAT(kinds(), testing::ElementsAre("sc", "sr-3d", "sr-per-image", "sr-per-image"));
+  EXPECT_THAT(sent(), UnorderedElementsAre("sc -> pacs", "sr-3d -> pacs", "sr-3d -> air", "sr-per-image -> air",
+                                           "sr-per-image -> air"));
+  EXPECT_EQ(done->overlays, 1);
+  EXPECT_EQ(done->reports, 3);
 }
 
 TEST_F(ReportStudy, AStudyOfWhichNothingWasRoutedIsToldToThoseWhomTheConfigurationNames) {
