@@ -159,7 +159,7 @@ void check_when(Section section, const std::vector<TaskConfig>& tasks, const Tas
   Words names;
   for (const TaskConfig& other : tasks) names.push_back(other.name);
   const TaskConfig* const other = find(tasks, task.when->task);
-  for (const char* key : {"task", "label", "at_least"}) section.get(key);
+  for (const char* key : {"task", "label", "at_least"}) section.get(key);  // Read before: not unknown to this reader.
   if (other == nullptr) {
     return section.wrong("task", "no task named " + in_quotes(task.when->task) + suggestion(task.when->task, names));
   }
