@@ -283,7 +283,8 @@ TEST(Canvas, ScriptsOfTheInstalledFontsAreDrawnAndOthersSaid) {
 
 TEST(Canvas, ChineseJapaneseAndKoreanAreDrawnWhereTheirFontIsInstalled) {
   const std::string all = "\u8a3a\u65ad\u306b \u4ec5\u4f9b\u7814\u7a76 \uc5f0\uad6c\uc6a9";
-  if (missing_characters(all) == all.substr(0, 9) + all.substr(10, 12) + all.substr(23))
+  constexpr std::size_t kSpaces = 2;
+  if (missing_characters(all).size() == all.size() - kSpaces)  // Every one: no such font. Some: a mistake of ours.
     GTEST_SKIP() << "no font of these scripts here (Debian: fonts-wqy-microhei)";
   EXPECT_EQ(missing_characters(all), "");
 }

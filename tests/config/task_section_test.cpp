@@ -1,0 +1,79 @@
+#include "config/task_section.h"
+
+#include <tuple>
+
+#include "tests/config/node_config_fixture.h"
+
+namespace node::config {
+namespace {
+
+using testing::HasSubstr;
+
+TEST_F(NodeConfigTest, ATaskThatWaitsForAnotherIsCheckedAgainstIt) {
+  const auto tasks = [&](const std::string& when_of_a, const std::string& when_of_b,
+                         const std::string& route = "[a, b]") {
+    return read(
+        "storage: {directory: s}\nmodels: {m: {path: p}}\ntasks:\n  a: {model: m, output: sigmoid, labels: [A, X]" +
+        when_of_a + "}\n  b: {model: m, output: sigmoid, labels: [B]" + when_of_b +
+        "}\n  map: {model: m, output: anomaly_map}\nroutes:\n  - {name: r, match: {}, tasks: " + route + "}\n");
+  };
+  const auto good = tasks("", ", when: {task: a, label: X, at_least: 0.4}");
+  ASSERT_TRUE(good.ok()) << good.status().message();
+  const auto& when = good->inference.tasks[1].when;
+  ASSERT_TRUE(when);
+  EXPECT_EQ(std::tie(when->task, when->label, when->at_least), std::make_tuple("a", "X", 0.4));
+  EXPECT_EQ(good->router.scopes.at("b").waits_for, "a");
+  const auto mistake = [&](auto... words) { return tasks(words...).status().message(); };
+  EXPECT_THAT(mistake("", ", when: {task: c, at_least: 0.5}"),
+              HasSubstr("node.yaml:5: tasks.b.when.task: no task named 'c'"));
+  EXPECT_THAT(mistake("", ", when: {task: map, at_least: 0.5}"), HasSubstr("anomaly_map"));
+  EXPECT_THAT(mistake("", ", when: {task: a, at_least: 0.5}"), HasSubstr("task a has 2 labels"));
+  EXPECT_THAT(mistake("", ", when: {task: a, label: B, at_least: 0.5}"), HasSubstr("no label 'B'"));
+  EXPECT_THAT(mistake(", when: {task: b, at_least: 0.5}", ", when: {task: a, label: A, at_least: 0.5}"),
+              HasSubstr("is a circle"));
+  EXPECT_THAT(mistake("", ", when: {task: a, label: A, at_least: 0.5}", "[b]"),
+              HasSubstr("a route that asks for the one asks for the other"));
+  EXPECT_THAT(mistake("", ", when: {task: a, label: A}"), HasSubstr("tasks.b.when.at_least: is missing"));
+}
+
+TEST_F(NodeConfigTest, OneThresholdStandsForBoth) {
+  const auto config = read(kBase, {{"tasks.fracture.threshold", "0.6"}});
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(config->inference.tasks[1].threshold_doubtful, 0.6);
+  EXPECT_EQ(config->inference.tasks[1].threshold_certain, 0.6);
+}
+
+TEST_F(NodeConfigTest, ACalibrationIsAPathFromTheFolderOfTheFile) {
+  const auto config = read(kBase, {{"tasks.anomaly.calibration", "normal.json"}});
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(config->inference.tasks[0].calibration, (folder_ / "normal.json").string());
+  EXPECT_EQ(config->inference.tasks[1].calibration, "");
+  EXPECT_THAT(mistakes(kBase, {{"tasks.fracture.calibration", "normal.json"}}),
+              HasSubstr("tasks.fracture.calibration: is for output anomaly_map only"));
+}
+
+TEST_F(NodeConfigTest, ASoftmaxNamesItsLikeliestLabelUnlessToldFromWhereOn) {
+  const std::string task = kBase + "  grade: {model: skelex, output: softmax, labels: [a, b, c]}\n";
+  const auto config = read(task);
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(config->inference.tasks[2].threshold_doubtful, 0);
+  EXPECT_EQ(config->inference.tasks[2].threshold_certain, 0.5);
+  const auto one = read(task, {{"tasks.grade.threshold", "0.8"}});
+  ASSERT_TRUE(one.ok()) << one.status().message();
+  EXPECT_EQ(one->inference.tasks[2].threshold_doubtful, 0);
+  EXPECT_EQ(one->inference.tasks[2].threshold_certain, 0.8);
+  const auto two = read(task, {{"tasks.grade.threshold", "{doubtful: 0.4, certain: 0.8}"}});
+  ASSERT_TRUE(two.ok()) << two.status().message();
+  EXPECT_EQ(two->inference.tasks[2].threshold_doubtful, 0.4);
+}
+
+TEST_F(NodeConfigTest, ATaskKnowsWhereItStands) {
+  const auto config = read(kBase);
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_THAT(config->inference.tasks[1].where(), testing::EndsWith("node.yaml:9: tasks.fracture"));
+}
+
+// --- Mistakes: one line in the file, what the message must say -------------------------------------------------------
+
+}  // namespace
+}  // namespace node::config

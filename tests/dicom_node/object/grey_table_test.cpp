@@ -1,0 +1,245 @@
+// From stored values to brightness: rescale, LUTs, windows, padding, inversion.
+#include "dicom_node/object/grey_table.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/dicom_node/object/image_loader_fixture.h"
+
+namespace node::object {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::FloatNear;
+using testing::Pointwise;
+
+TEST_F(ImageLoader, WithoutWindowPixelsAreTheStoredValues) {
+  const LoadedImage image = load(TestImage{});
+  EXPECT_EQ(image.radiograph.rows, 2);
+  EXPECT_EQ(image.radiograph.columns, 4);
+  EXPECT_THAT(pixels(image), ElementsAre(0, 100, 200, 300, 400, 1000, 2000, 4095));
+  EXPECT_THAT(image.rendering, ElementsAre("voi=value range"));
+}
+
+TEST_F(ImageLoader, WindowIsApplied) {
+  const LoadedImage image = load(ramp(), [](DcmDataset& d) { window(d, "500.5", "401"); });
+  for (int i = 0; i < 100; ++i) {  // PS3.3 C.11.2.1.2.1, by hand: 300 is the last black, 700 the first white.
+    const double expected = std::clamp((i * 10 - 300) / 400.0, 0.0, 1.0) * 4095;
+    EXPECT_NEAR(pixels(image)[static_cast<std::size_t>(i)], expected, 1e-3) << "stored value " << i * 10;
+  }
+  EXPECT_THAT(image.rendering, ElementsAre("voi=window 1"));
+}
+
+TEST_F(ImageLoader, LinearExactWindowDiffersFromLinear) {
+  const LoadedImage image = load(ramp(), [](DcmDataset& d) { window(d, "500", "400", "LINEAR_EXACT"); });
+  for (int i = 0; i < 100; ++i) {
+    const double expected = std::clamp((i * 10 - 500) / 400.0 + 0.5, 0.0, 1.0) * 4095;
+    EXPECT_NEAR(pixels(image)[static_cast<std::size_t>(i)], expected, 1e-3) << "stored value " << i * 10;
+  }
+  EXPECT_THAT(image.rendering, ElementsAre("voi=window 1 linear exact"));
+}
+
+TEST_F(ImageLoader, SigmoidWindowIsASigmoid) {
+  const LoadedImage image = load(ramp(), [](DcmDataset& d) { window(d, "500", "400", "SIGMOID"); });
+  for (int i = 0; i < 100; ++i) {
+    const double expected = 4095 / (1 + std::exp(-4 * (i * 10 - 500) / 400.0));
+    EXPECT_NEAR(pixels(image)[static_cast<std::size_t>(i)], expected, 1e-3) << "stored value " << i * 10;
+  }
+  EXPECT_THAT(image.rendering, ElementsAre("voi=window 1 sigmoid"));
+}
+
+TEST_F(ImageLoader, WindowOfWidthOneIsAThreshold) {
+  const LoadedImage image = load(ramp(), [](DcmDataset& d) { window(d, "500", "1"); });
+  EXPECT_EQ(pixels(image)[49], 0);
+  EXPECT_EQ(pixels(image)[50], 4095);
+}
+
+TEST_F(ImageLoader, FirstReadableWindowOfSeveralIsUsed) {
+  const LoadedImage image = load(ramp(), [](DcmDataset& d) { window(d, "NaN\\500.5\\10", "-1e999\\401\\20"); });
+  EXPECT_THAT(image.rendering, ElementsAre("voi=window 2"));
+  EXPECT_NEAR(pixels(image)[50], 2047.5, 1e-3);
+}
+
+TEST_F(ImageLoader, WindowThatMissesTheDataGivesWayToTheNext) {
+  const LoadedImage image = load(ramp(), [](DcmDataset& d) { window(d, "60000\\500.5", "100\\401"); });
+  EXPECT_THAT(image.rendering, ElementsAre("voi=window 2"));
+  EXPECT_NEAR(pixels(image)[50], 2047.5, 1e-3);
+}
+
+TEST_F(ImageLoader, VoiLutThatShowsNothingGivesWayToTheNextAndThenToTheWindow) {
+  const LoadedImage second = load(ramp(), [](DcmDataset& d) {
+    lut(d, DCM_VOILUTSequence, {2, 5000, 12}, {7, 9});
+    lut(d, DCM_VOILUTSequence, {1000, 0, 12}, std::vector<Uint16>(1000, 0), 1);
+    window(d, "500.5", "401");
+  });
+  EXPECT_THAT(second.rendering, ElementsAre("voi=window 1"));
+}
+
+TEST_F(ImageLoader, GreyIsTheModelsLevelOfEachPixel) {
+  for (const char* photometric : {"MONOCHROME1", "MONOCHROME2"}) {
+    TestImage made = ramp();
+    made.photometric = photometric;
+    DcmFileFormat file = make_image(made);
+    window(*file.getDataset(), "430", "377.7", "SIGMOID");
+    const auto path = write(folder_, file);
+    const auto kept = load_image(path, {.keep_pixels = true}), grey = load_image(path);
+    ASSERT_TRUE(kept.ok() && grey.ok());
+    EXPECT_TRUE(kept->radiograph.grey.empty());
+    EXPECT_TRUE(grey->radiograph.pixels.empty());
+    const std::vector<float>& values = kept->radiograph.pixels;
+    const auto [least, greatest] = std::minmax_element(values.begin(), values.end());
+    ASSERT_EQ(grey->radiograph.grey.size(), values.size());
+    for (std::size_t i = 0; i < values.size(); ++i)
+      EXPECT_EQ(grey->radiograph.grey[i], inference::grey_level(values[i], *least, *greatest - *least)) << i;
+    EXPECT_EQ(make_preview(*kept, 100).pixels, make_preview(*grey, 100).pixels);
+  }
+}
+
+TEST_F(ImageLoader, WindowsThatShowNothingGiveWayToTheValueRange) {
+  for (const auto& [center, width] :
+       {std::pair("60000", "100"), {"-5000", "100"}, {"500", "0"}, {"500", "-3"}, {"1,5", "100"}, {"500", ""}}) {
+    const LoadedImage image = load(ramp(), [&](DcmDataset& d) { window(d, center, width); });
+    EXPECT_THAT(image.rendering, ElementsAre("voi=fallback")) << center << " " << width;
+    EXPECT_EQ(pixels(image), pixels(load(ramp()))) << center << " " << width;
+  }
+}
+
+TEST_F(ImageLoader, Monochrome1IsInvertedOnce) {
+  TestImage image = ramp();
+  image.photometric = "MONOCHROME1";
+  const LoadedImage inverted = load(image, [](DcmDataset& d) { window(d, "500.5", "401"); });
+  const LoadedImage upright = load(ramp(), [](DcmDataset& d) { window(d, "500.5", "401"); });
+  ASSERT_EQ(pixels(inverted).size(), pixels(upright).size());
+  for (std::size_t i = 0; i < 100; ++i) EXPECT_NEAR(pixels(inverted)[i], 4095 - pixels(upright)[i], 1e-3);
+  EXPECT_THAT(inverted.rendering, ElementsAre("voi=window 1", "inverted"));
+  EXPECT_GT(pixels(inverted).front(), pixels(inverted).back());  // Low stored values are bright.
+}
+
+TEST_F(ImageLoader, Monochrome1WithoutWindowIsInvertedWithinItsRange) {
+  TestImage image;
+  image.photometric = "MONOCHROME1";
+  EXPECT_THAT(pixels(load(image)), ElementsAre(4095, 3995, 3895, 3795, 3695, 3095, 2095, 0));
+}
+
+TEST_F(ImageLoader, PhotometricInterpretationOutranksPresentationLutShape) {
+  TestImage image;
+  image.photometric = "MONOCHROME1";
+  for (const char* shape : {"IDENTITY", "INVERSE"}) {
+    const auto loaded =
+        load(image, [&](DcmDataset& d) { must(d.putAndInsertString(DCM_PresentationLUTShape, shape)); });
+    EXPECT_EQ(pixels(loaded).front(), 4095) << shape;
+  }
+}
+
+TEST_F(ImageLoader, WindowIsInUnitsOfTheRescaledValues) {
+  const LoadedImage image = load(ramp(), [](DcmDataset& d) {
+    must(d.putAndInsertString(DCM_RescaleSlope, "0.25"));
+    must(d.putAndInsertString(DCM_RescaleIntercept, "-100"));
+    window(d, "25.5", "101");  // -25 to 75 of rescaled, 300 to 700 of stored values.
+  });
+  for (int i = 0; i < 100; ++i) {
+    const double expected = std::clamp((i * 10 - 300) / 400.0, 0.0, 1.0) * 4095;
+    EXPECT_NEAR(pixels(image)[static_cast<std::size_t>(i)], expected, 1e-3);
+  }
+  EXPECT_THAT(image.rendering, ElementsAre("rescale=0.25,-100", "voi=window 1"));
+}
+
+TEST_F(ImageLoader, RescaleThatIsNoNumberIsIgnored) {
+  for (const char* slope : {"0", "1e-400", "NaN", "abc"}) {
+    const auto image = load(TestImage{}, [&](DcmDataset& d) { must(d.putAndInsertString(DCM_RescaleSlope, slope)); });
+    EXPECT_THAT(image.rendering, ElementsAre("rescale=ignored", "voi=value range")) << slope;
+    EXPECT_EQ(pixels(image), pixels(load(TestImage{})));
+  }
+}
+
+TEST_F(ImageLoader, ModalityLutComesBeforeTheWindow) {
+  const LoadedImage image = load(TestImage{}, [](DcmDataset& d) {
+    lut(d, DCM_ModalityLUTSequence, {3, 100, 12}, {1000, 2000, 4000});
+    window(d, "2000.5", "4001");
+  });
+  // 0 and 100 give the first entry, 200 and above the last (the LUT ends at 102).
+  EXPECT_THAT(pixels(image),
+              Pointwise(FloatNear(1e-2F), {1023.75F, 1023.75F, 4095.F, 4095.F, 4095.F, 4095.F, 4095.F, 4095.F}));
+  EXPECT_THAT(image.rendering, ElementsAre("modality=lut", "voi=window 1"));
+}
+
+TEST_F(ImageLoader, FirstVoiLutIsUsedAndClampsAtItsEnds) {
+  const LoadedImage image = load(TestImage{}, [](DcmDataset& d) {
+    lut(d, DCM_VOILUTSequence, {301, 100, 16}, [] {
+      std::vector<Uint16> entries;
+      for (int i = 0; i <= 300; ++i) entries.push_back(static_cast<Uint16>(1000 + i * 200));
+      return entries;
+    }());
+    lut(d, DCM_VOILUTSequence, {2, 0, 16}, {0, 65535}, 1);
+    window(d, "1", "2");  // An alternative: not applied.
+  });
+  EXPECT_THAT(pixels(image), ElementsAre(1000, 1000, 21000, 41000, 61000, 61000, 61000, 61000));
+  EXPECT_THAT(image.rendering, ElementsAre("voi=lut 1"));
+}
+
+TEST_F(ImageLoader, VoiLutOfSignedPixelsBeginsBelowZero) {
+  TestImage image;
+  image.is_signed = true;
+  image.values = {-200, -100, 0, 100, -200, -100, 0, 100};
+  const LoadedImage loaded = load(image, [](DcmDataset& d) {
+    lut(d, DCM_VOILUTSequence, {201, static_cast<Uint16>(-100), 12}, [] {
+      std::vector<Uint16> entries;
+      for (int i = 0; i <= 200; ++i) entries.push_back(static_cast<Uint16>(i * 20));
+      return entries;
+    }());
+  });
+  EXPECT_THAT(pixels(loaded), ElementsAre(0, 0, 2000, 4000, 0, 0, 2000, 4000));
+}
+
+TEST_F(ImageLoader, EightBitLutPackedTwoInAWordIsRead) {
+  const LoadedImage image = load(TestImage{}, [](DcmDataset& d) {
+    lut(d, DCM_VOILUTSequence, {4, 0, 8}, {0x4000, 0xFF80});  // 0, 0x40, 0x80, 0xFF: low byte first.
+  });
+  EXPECT_EQ(pixels(image)[0], 0);
+  EXPECT_EQ(pixels(image)[1], 255);
+}
+
+TEST_F(ImageLoader, LutThatLiesAboutItselfIsIgnored) {
+  for (const std::vector<Uint16>& descriptor :
+       {std::vector<Uint16>{0, 0, 16}, {4, 0, 77}, {4, 0, 0}, {4, 0}, {5000, 0, 16}}) {
+    const LoadedImage image = load(TestImage{}, [&](DcmDataset& d) {
+      lut(d, DCM_VOILUTSequence, descriptor, {1, 2, 3, 4});
+    });
+    EXPECT_THAT(image.rendering, ElementsAre("voi=fallback"));
+    EXPECT_EQ(pixels(image), pixels(load(TestImage{})));
+  }
+}
+
+TEST_F(ImageLoader, PaddingIsAsDarkAsTheDarkestPixel) {
+  TestImage image;
+  image.values = {0, 0, 500, 600, 700, 800, 0, 1000};
+  const auto pad = [](DcmDataset& d) { must(d.putAndInsertUint16(DcmTag(DCM_PixelPaddingValue, EVR_US), 0)); };
+  EXPECT_THAT(pixels(load(image, pad)), ElementsAre(500, 500, 500, 600, 700, 800, 500, 1000));
+  image.photometric = "MONOCHROME1";  // Here padding of 0 would be the brightest.
+  EXPECT_THAT(pixels(load(image, pad)), ElementsAre(500, 500, 1000, 900, 800, 700, 500, 500));
+}
+
+TEST_F(ImageLoader, PaddingRangeMayStandInEitherOrder) {
+  TestImage image;
+  image.values = {4090, 4095, 500, 600, 700, 800, 4093, 1000};
+  for (const auto& [value, limit] : {std::pair(4090, 4095), std::pair(4095, 4090)}) {
+    const LoadedImage loaded = load(image, [&](DcmDataset& d) {
+      must(d.putAndInsertUint16(DcmTag(DCM_PixelPaddingValue, EVR_US), static_cast<Uint16>(value)));
+      must(d.putAndInsertUint16(DcmTag(DCM_PixelPaddingRangeLimit, EVR_US), static_cast<Uint16>(limit)));
+    });
+    EXPECT_THAT(pixels(loaded), ElementsAre(500, 500, 500, 600, 700, 800, 500, 1000));
+    EXPECT_THAT(loaded.rendering, ElementsAre("padding=4090..4095", "voi=value range"));
+  }
+}
+
+TEST_F(ImageLoader, PaddingOfTheWholeImageIsIgnored) {
+  TestImage image;
+  image.values.assign(8, 7);
+  const LoadedImage loaded =
+      load(image, [](DcmDataset& d) { must(d.putAndInsertUint16(DcmTag(DCM_PixelPaddingValue, EVR_US), 7)); });
+  EXPECT_THAT(loaded.rendering, Contains("padding=7 ignored"));
+}
+
+}  // namespace
+}  // namespace node::object

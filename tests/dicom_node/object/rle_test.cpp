@@ -1,0 +1,50 @@
+#include "dicom_node/object/rle.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace node::object {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::string rle_stream(const std::vector<std::string>& segments, std::vector<std::uint32_t> offsets = {}) {
+  if (offsets.empty()) {
+    std::uint32_t at = 64;
+    for (const std::string& segment : segments) {
+      offsets.push_back(at);
+      at += static_cast<std::uint32_t>(segment.size());
+    }
+  }
+  std::vector<std::uint32_t> header(16);
+  header[0] = static_cast<std::uint32_t>(segments.size());
+  std::copy(offsets.begin(), offsets.end(), header.begin() + 1);
+  std::string stream(reinterpret_cast<const char*>(header.data()), 64);
+  for (const std::string& segment : segments) stream += segment;
+  return stream;
+}
+
+TEST(Rle, SegmentsAreTheBytesOfTheSamplesMostSignificantFirst) {
+  const std::string high = "\xFE\x01", low = "\x02\x0A\x0B\x0C";  // Three times 1; 10, 11, 12 as they are.
+  EXPECT_THAT(decode_rle(rle_stream({high, low}), 3, 1, 2).value(), ElementsAre(10, 1, 11, 1, 12, 1));
+  EXPECT_THAT(decode_rle(rle_stream({high, low, high}), 3, 3, 1).value(), ElementsAre(1, 10, 1, 1, 11, 1, 1, 12, 1));
+  EXPECT_TRUE(decode_rle(rle_stream({high, low + std::string(1, '\0')}), 3, 1, 2).ok()) << "padded to an even length";
+}
+
+TEST(Rle, WhatIsShortOrPointsOutsideIsRefused) {
+  const std::string high = "\xFE\x01", low = "\x02\x0A\x0B\x0C";
+  EXPECT_THAT(decode_rle("RLE", 3, 1, 2).status().message(), HasSubstr("shorter than its header"));
+  EXPECT_THAT(decode_rle(rle_stream({high}), 3, 1, 2).status().message(), HasSubstr("number of segments"));
+  EXPECT_THAT(decode_rle(rle_stream({high, "\x01\x0A\x0B"}), 3, 1, 2).status().message(), HasSubstr("too early"));
+  EXPECT_THAT(decode_rle(rle_stream({high, low}), 4, 1, 2).status().message(), HasSubstr("too early"));
+  for (const std::vector<std::uint32_t>& wild : {std::vector<std::uint32_t>{64, 4000}, {70, 66}, {0, 66}})
+    EXPECT_THAT(decode_rle(rle_stream({high, low}, wild), 3, 1, 2).status().message(), HasSubstr("outside"));
+}
+
+}  // namespace
+}  // namespace node::object
