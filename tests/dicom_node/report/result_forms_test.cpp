@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "config/result_forms.h"
@@ -60,6 +61,17 @@ TEST(ResultForms, EveryWordOfTheConfigurationIsMadeAndNoOther) {
 TEST(ResultForms, StandInTheOrderInWhichTheyAreDelivered) {
   EXPECT_TRUE(
       std::is_sorted(forms().begin(), forms().end(), [](const Form& a, const Form& b) { return a.stage < b.stage; }));
+}
+
+TEST(ResultForms, EachHasTheClassThatItsWordPromises) {  // PS3.6 table A-1.
+  const std::map<std::string, std::string> promised{{"sc", "1.2.840.10008.5.1.4.1.1.7"},
+                                                    {"sr", "1.2.840.10008.5.1.4.1.1.88.33"},
+                                                    {"sr-3d", "1.2.840.10008.5.1.4.1.1.88.34"},
+                                                    {"sr-enhanced", "1.2.840.10008.5.1.4.1.1.88.22"}};
+  for (const Form& form : forms()) {
+    const std::string word(form.word);
+    EXPECT_EQ(form.sop_class_uid, promised.at(word.substr(0, word.find("-per-image")))) << word;
+  }
 }
 
 TEST(ResultForms, EachIsAnObjectOfItsOwnKindSeriesAndClass) {
