@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -25,7 +26,10 @@ void restart_with_environment(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr && std::getenv("TCP_NODELAY") != nullptr) return;
   setenv("OMP_WAIT_POLICY", "passive", 0);
   setenv("TCP_NODELAY", "1", 0);
-  execv("/proc/self/exe", argv);
+  // By its own path: what is run as /proc/self/exe is called "exe" by ps, pgrep and tools/quickstart.
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error) execv(self.c_str(), argv);
   std::perror("skelex-node: cannot execute itself again");  // It runs all the same, only warmer.
 }
 

@@ -145,6 +145,11 @@ def test_a_second_node_on_one_directory_says_so_and_exits_1(tmp_path):
         assert node.get("/healthz")[0] == 200
 
 
+def test_the_process_bears_its_name(tmp_path):
+    with Node(tmp_path) as node:
+        assert pathlib.Path(f"/proc/{node.process.pid}/comm").read_text().strip() == "skelex-node"
+
+
 def test_sigterm_exits_0(tmp_path):
     node = Node(tmp_path).start()
     assert node.stop() == 0
