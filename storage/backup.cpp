@@ -97,6 +97,10 @@ Result<BackupReport> back_up(const config::StorageConfig& config, const fs::path
       NODE_ASSIGN_OR_RETURN(report.lost, mark_purged(*live, *copy, {report.lost.begin(), report.lost.end()}));
     }
     copy.reset();
+    for (const char* const left : {"-wal", "-shm"}) {  // Empty; our databases keep them when they are closed.
+      const Status removed = file_system.remove(unfinished.string() + left);
+      if (!removed.ok() && removed.code() != StatusCode::kNotFound) return removed;
+    }
     NODE_RETURN_IF_ERROR(file_system.sync_file(unfinished));
     NODE_RETURN_IF_ERROR(file_system.rename(unfinished, database));
     return file_system.sync_directory(to);

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "storage/spool_check.h"
@@ -123,6 +124,14 @@ TEST_F(BackupTest, ALinkedFileOutlivesItsOriginal) {
   bring_to_rest();
   purge_all();
   EXPECT_EQ(restore().store->known_files()->size(), 1u);
+}
+
+TEST_F(BackupTest, HoldsOneDatabaseTheObjectsAndNothingElse) {
+  add(1);
+  ASSERT_TRUE(back_up_now().ok());
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(to_)) names.insert(entry.path().filename());
+  EXPECT_EQ(names, (std::set<std::string>{"objects", "studies.sqlite"}));
 }
 
 TEST_F(BackupTest, AFolderThatIsNotEmptyIsLeftAlone) {
