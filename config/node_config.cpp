@@ -90,6 +90,7 @@ void read_peers(Section& root, std::vector<PeerConfig>& peers) {
     }
     section.duration("study_quiet_period", peer.study_quiet_period, milliseconds(100), hours(24));
     section.boolean("whole_study_per_association", peer.whole_study_per_association);
+    section.boolean("transcode", peer.transcode);
     section.integer("associations_max", peer.associations_max, 1, 1000);
     peers.push_back(std::move(peer));
   });

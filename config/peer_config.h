@@ -15,6 +15,7 @@ struct PeerConfig {
   std::uint16_t port = 0;                                  // 0: it only sends to us.
   std::chrono::milliseconds study_quiet_period{10'000};    // A study of its is closed after so long without an image.
   bool whole_study_per_association = false;
+  bool transcode = true;                                   // What it does not take as stored is sent uncompressed.
   int associations_max = 0;                                // At once; 0: as many as its host may have.
 };
 

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 
 #include "dicom_node/object/part10.h"
 
@@ -14,6 +16,31 @@ namespace node::deliver {
 namespace {
 
 constexpr std::uint32_t kPduBytesMax = ASC_MAXIMUMPDUSIZE;
+
+// A stored data set as DIMSE_storeUser takes one, but written as the bytes that it is in its file.
+class StoredDataSet : public DcmDataset {
+ public:
+  StoredDataSet(const std::filesystem::path& file, std::uint64_t offset) : stream_(file, std::ios::binary) {
+    stream_.seekg(static_cast<std::streamoff>(offset));
+  }
+
+  OFBool isEmpty(const OFBool) override { return OFFalse; }
+  OFBool canWriteXfer(const E_TransferSyntax, const E_TransferSyntax) override { return OFTrue; }
+  OFCondition write(DcmOutputStream& out, const E_TransferSyntax, const E_EncodingType, DcmWriteCache*,
+                    const E_GrpLenEncoding, const E_PaddingEncoding, const Uint32, const Uint32, Uint32) override {
+    while (out.avail() > 0) {
+      stream_.read(buffer_.data(), std::min<std::streamsize>(std::ssize(buffer_), out.avail()));
+      if (stream_.bad()) return EC_InvalidStream;
+      out.write(buffer_.data(), stream_.gcount());
+      if (stream_.eof()) return EC_Normal;
+    }
+    return EC_StreamNotifyClient;
+  }
+
+ private:
+  std::ifstream stream_;
+  std::vector<char> buffer_ = std::vector<char>(64 * 1024);
+};
 
 bool is_uncompressed(const std::string& transfer_syntax_uid) {
   return transfer_syntax_uid == UID_LittleEndianImplicitTransferSyntax ||
@@ -67,6 +94,7 @@ class DcmtkStoreScu : public StoreScu {
   T_ASC_Network* network = nullptr;
   T_ASC_Association* association = nullptr;
   int dimse_timeout_s = 60;
+  bool transcode = true;
   bool broken = false;
 };
 
@@ -75,6 +103,7 @@ class DcmtkStoreScu : public StoreScu {
 Result<std::unique_ptr<StoreScu>> StoreScu::open(const config::DeliveryConfig& config, const config::PeerConfig& peer,
                                                  const std::vector<ObjectKind>& kinds) {
   auto scu = std::make_unique<DcmtkStoreScu>();
+  scu->transcode = peer.transcode;
   scu->dimse_timeout_s = static_cast<int>(config.dimse_timeout.count());
   const std::string address = fmt::format("{}:{}", peer.host, peer.port);
   const std::string where = fmt::format("associate with {} at {}", peer.ae_title, address);
@@ -90,8 +119,8 @@ Result<std::unique_ptr<StoreScu>> StoreScu::open(const config::DeliveryConfig& c
   ASC_setAPTitles(parameters, config.ae_title.c_str(), peer.ae_title.c_str(), nullptr);
   ASC_setPresentationAddresses(parameters, OFStandard::getHostName().c_str(), address.c_str());
 
-  // One context each for Verification, for every transfer syntax as stored, and for uncompressed beside it: a context
-  // has one answer, so alternatives that must not win over the stored syntax stand in a context of their own.
+  // A context has one answer, so the stored syntax stands in a context of its own: what else the peer takes must not
+  // win over it. Beside it, once a class, the uncompressed ones.
   const char* uncompressed[] = {UID_LittleEndianExplicitTransferSyntax, UID_LittleEndianImplicitTransferSyntax};
   T_ASC_PresentationContextID id = 1;
   ASC_addPresentationContext(parameters, id, UID_VerificationSOPClass, &uncompressed[1], 1);
@@ -100,13 +129,9 @@ Result<std::unique_ptr<StoreScu>> StoreScu::open(const config::DeliveryConfig& c
   for (const ObjectKind& kind : kinds) {
     if (std::find(seen.begin(), seen.end(), kind) != seen.end() || seen.size() == kKindsMax) continue;
     seen.push_back(kind);
-    const bool plain = kind.transfer_syntax_uid == UID_LittleEndianExplicitTransferSyntax ||
-                       kind.transfer_syntax_uid == UID_LittleEndianImplicitTransferSyntax;
-    if (!plain) {
-      const char* stored = kind.transfer_syntax_uid.c_str();
-      ASC_addPresentationContext(parameters, id += 2, kind.sop_class_uid.c_str(), &stored, 1);
-    }
-    if (std::find(classes.begin(), classes.end(), kind.sop_class_uid) == classes.end()) {
+    const char* stored = kind.transfer_syntax_uid.c_str();
+    ASC_addPresentationContext(parameters, id += 2, kind.sop_class_uid.c_str(), &stored, 1);
+    if (peer.transcode && std::find(classes.begin(), classes.end(), kind.sop_class_uid) == classes.end()) {
       classes.push_back(kind.sop_class_uid);
       ASC_addPresentationContext(parameters, id += 2, kind.sop_class_uid.c_str(), uncompressed, 2);
     }
@@ -131,24 +156,35 @@ Result<std::unique_ptr<StoreScu>> StoreScu::open(const config::DeliveryConfig& c
 Result<StoreAnswer> DcmtkStoreScu::store(const std::filesystem::path& file, const ObjectKind& kind,
                                          const std::string& sop_instance_uid) {
   const std::string what = "send " + sop_instance_uid;
-  DcmFileFormat object;
-  NODE_RETURN_IF_ERROR(object::load_dataset(file, object, object::Extent::kWithPixelData).within(what));
-
-  T_ASC_PresentationContextID context =
+  // DCMTK prefers the context with that syntax, else any of the class.
+  const T_ASC_PresentationContextID context =
       ASC_findAcceptedPresentationContextID(association, kind.sop_class_uid.c_str(), kind.transfer_syntax_uid.c_str());
-  if (context == 0) context = ASC_findAcceptedPresentationContextID(association, kind.sop_class_uid.c_str());
+  const DcmXfer stored_syntax(kind.transfer_syntax_uid.c_str());
+  T_ASC_PresentationContext accepted{};
+  if (context != 0) ASC_findAcceptedPresentationContext(association->params, context, &accepted);
+  const bool as_it_is = context != 0 && kind.transfer_syntax_uid == accepted.acceptedTransferSyntax;
+  if (!as_it_is && !transcode) {
+    return unsupported(fmt::format("{}: the peer does not take SOP class {} in {}, and transcode is false for it", what,
+                                   kind.sop_class_uid, stored_syntax.getXferName()));
+  }
   if (context == 0) {
     return unsupported(
         fmt::format("{}: the peer accepted no presentation context for SOP class {}", what, kind.sop_class_uid));
   }
-  T_ASC_PresentationContext accepted{};
-  ASC_findAcceptedPresentationContext(association->params, context, &accepted);
-  const DcmXfer target(accepted.acceptedTransferSyntax);
-  if (kind.transfer_syntax_uid != accepted.acceptedTransferSyntax && !is_uncompressed(kind.transfer_syntax_uid)) {
-    if (object.getDataset()->chooseRepresentation(target.getXfer(), nullptr).bad() ||
-        !object.getDataset()->canWriteXfer(target.getXfer())) {
+  DcmFileFormat decoded;                     // Of what the peer does not take as it is.
+  std::unique_ptr<StoredDataSet> unchanged;  // Of what it does.
+  if (as_it_is) {
+    const auto offset = object::data_set_offset(file);
+    if (!offset.ok()) return offset.status().within(what);
+    unchanged = std::make_unique<StoredDataSet>(file, *offset);
+  } else {
+    NODE_RETURN_IF_ERROR(object::load_dataset(file, decoded, object::Extent::kWithPixelData).within(what));
+    const DcmXfer target(accepted.acceptedTransferSyntax);
+    if (!is_uncompressed(kind.transfer_syntax_uid) &&
+        (decoded.getDataset()->chooseRepresentation(target.getXfer(), nullptr).bad() ||
+         !decoded.getDataset()->canWriteXfer(target.getXfer()))) {
       return unsupported(fmt::format("{}: the peer takes {} only and the image cannot be decoded from {}", what,
-                                     target.getXferName(), DcmXfer(kind.transfer_syntax_uid.c_str()).getXferName()));
+                                     target.getXferName(), stored_syntax.getXferName()));
     }
   }
 
@@ -160,8 +196,9 @@ Result<StoreAnswer> DcmtkStoreScu::store(const std::filesystem::path& file, cons
   request.Priority = DIMSE_PRIORITY_MEDIUM;
   T_DIMSE_C_StoreRSP response{};
   DcmDataset* detail = nullptr;
-  const OFCondition condition = DIMSE_storeUser(association, context, &request, nullptr, object.getDataset(), nullptr,
-                                                nullptr, DIMSE_NONBLOCKING, dimse_timeout_s, &response, &detail);
+  const OFCondition condition =
+      DIMSE_storeUser(association, context, &request, nullptr, unchanged ? unchanged.get() : decoded.getDataset(),
+                      nullptr, nullptr, DIMSE_NONBLOCKING, dimse_timeout_s, &response, &detail);
   const std::unique_ptr<DcmDataset> owned_detail(detail);
   if (condition.bad()) {
     broken = true;

@@ -1,8 +1,9 @@
 // StoreScu: one association to one peer, over which many stored objects are sent by C-STORE.
 //
 // Guarantee: never waits without end: connecting, the association request, every answer and the release have a
-// deadline. Threads:   one thread per object; several objects may be used at the same time. Source:    PS3.4 Annex B
-// (Storage Service Class), PS3.7 9.1.1 (C-STORE), PS3.8 (association).
+//            deadline.
+// Threads:   one thread per object; several objects may be used at the same time.
+// Source:    PS3.4 Annex B (Storage Service Class), PS3.7 9.1.1 (C-STORE), PS3.8 (association).
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@ namespace node::deliver {
 
 struct ObjectKind {  // What is negotiated for one object.
   std::string sop_class_uid;
-  std::string transfer_syntax_uid;  // As stored; an uncompressed alternative is always proposed beside it.
+  std::string transfer_syntax_uid;  // As stored.
   friend bool operator==(const ObjectKind&, const ObjectKind&) = default;
 };
 
@@ -29,8 +30,8 @@ struct StoreAnswer {
 
 class StoreScu {
  public:
-  static constexpr std::size_t kKindsMax =
-      63;  // Two presentation contexts each and one for C-ECHO, of 128: PS3.8 9.3.2.2.
+  // Two presentation contexts each and one for C-ECHO, of 128: PS3.8 9.3.2.2.
+  static constexpr std::size_t kKindsMax = 63;
 
   // Associates, proposing presentation contexts for each of `kinds` (at most kKindsMax).
   // Errors: kUnavailable: no connection, refused or rejected; the message says which and in whose words.
@@ -38,7 +39,8 @@ class StoreScu {
                                                 const std::vector<ObjectKind>& kinds);
   virtual ~StoreScu() = default;  // Releases the association.
 
-  // Sends the file, in its own transfer syntax where the peer took it, else uncompressed.
+  // Sends the file: where the peer took its transfer syntax, the bytes of its data set as they are; else, unless
+  // PeerConfig::transcode is off, its elements uncompressed.
   // Errors: kUnsupported: the peer took no presentation context that fits; kInvalidArgument: the file cannot be read
   //         or decoded; kUnavailable: the association broke, nothing is known of this object.
   virtual Result<StoreAnswer> store(const std::filesystem::path& file, const ObjectKind& kind,

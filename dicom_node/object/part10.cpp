@@ -5,6 +5,9 @@
 #include <dcmtk/dcmdata/dcmetinf.h>
 #include <dcmtk/dcmdata/dcostrmb.h>
 
+#include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <vector>
 
 #include "dicom_node/object/dataset_text.h"
@@ -84,6 +87,21 @@ std::string encode_meta_header(std::string_view sop_class_uid, std::string_view 
   bytes += "DICM";
   append_meta_element(bytes, 0x0000, "UL", length);
   return bytes += group;
+}
+
+Result<std::uint64_t> data_set_offset(const std::filesystem::path& file) {
+  constexpr std::size_t kPrefix = 132;  // Preamble and DICM.
+  unsigned char head[kPrefix + 12];     // And (0002,0000) UL, the length of what follows of the group: PS3.10 7.1.
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) return not_found("the file cannot be opened");
+  stream.read(reinterpret_cast<char*>(head), sizeof head);
+  constexpr unsigned char kGroupLength[] = {'D', 'I', 'C', 'M', 2, 0, 0, 0, 'U', 'L', 4, 0};
+  if (!stream || !std::equal(std::begin(kGroupLength), std::end(kGroupLength), head + 128)) {
+    return invalid_argument("no meta group with its length at the beginning of the file");
+  }
+  std::uint64_t length = 0;
+  for (int i = 0; i < 4; ++i) length |= static_cast<std::uint64_t>(head[kPrefix + 8 + i]) << (8 * i);
+  return sizeof head + length;
 }
 
 Result<std::string> encode_part10(DcmFileFormat& file) {

@@ -6,6 +6,7 @@
 // Source:    PS3.10 7.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -33,6 +34,9 @@ Status load_dataset(const std::filesystem::path& file, DcmFileFormat& into, Exte
 // What stands before a data set that is kept as it came: preamble and meta group. Values as given, but padded.
 std::string encode_meta_header(std::string_view sop_class_uid, std::string_view sop_instance_uid,
                                std::string_view transfer_syntax_uid, std::string_view source_ae_title);
+
+// Where the data set of a file begins: behind its meta group. Errors: kNotFound; kInvalidArgument (no group length).
+Result<std::uint64_t> data_set_offset(const std::filesystem::path& file);
 
 // The bytes of a Part 10 file: Explicit VR Little Endian, our implementation in its meta group. `file` needs its SOP
 // Class and Instance UID. Errors: kInvalidArgument (an element that cannot be written).
