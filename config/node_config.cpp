@@ -195,6 +195,7 @@ NodeConfig read_root(Section& root, const Context& context) {
   Names names;
   for (const TaskConfig& task : config.inference.tasks) {
     names.tasks.push_back(task.name);
+    names.task_configs.push_back(task);
     if (task.when) names.waits_for[task.name] = task.when->task;
   }
   for (const PeerConfig& peer : config.receive.peers) {

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "config/task_config.h"
+
 namespace node::config {
 
 struct RouteMatch {  // Every list that is not empty must hold the image's value; what is unknown is in no list.
@@ -39,11 +41,13 @@ struct RouteRule {
   bool shadow = false;               // mode: shadow
   ForProcessing for_processing = ForProcessing::kSkip;
   Frames frames = Frames::kSkip;
+  std::vector<TaskCondition> urgent_when;  // A finding that meets one makes the study urgent.
 };
 
 struct ForwardRule {
   RouteMatch match;
   std::vector<std::string> send_to;
+  bool after_results = false;  // Else at once. when: after_results
 };
 
 struct BodyPartTable {

@@ -116,6 +116,33 @@ RouteMatch read_match(Section match, const Names& names) {
   return config;
 }
 
+// What is urgent is said of the route's own tasks; a label where the task has several.
+void read_urgent_when(Section& route, const Names& names, RouteRule& rule) {
+  route.each_item("urgent_when", [&](Section& section) {
+    TaskCondition condition;
+    section.require("task", "the name of a task of this route");
+    section.require("at_least", "the score from which on the study is urgent");
+    section.text("label", condition.label);
+    const bool scored = section.number("at_least", condition.at_least, -1e9, 1e9);
+    if (!section.text("task", condition.task)) return;
+    const auto task = std::find_if(names.task_configs.begin(), names.task_configs.end(),
+                                   [&](const TaskConfig& one) { return one.name == condition.task; });
+    if (task == names.task_configs.end()) return section.wrong("task", names.task_problem(condition.task));
+    if (std::find(rule.tasks.begin(), rule.tasks.end(), condition.task) == rule.tasks.end()) {
+      return section.wrong("task", in_quotes(condition.task) + " is none of this route's tasks");
+    }
+    if (task->output == OutputKind::kAnomalyMap) {
+      return section.wrong("task", in_quotes(condition.task) + " is an anomaly_map, of which no decision is made");
+    }
+    if (!task->labels.empty()) {
+      if (const std::string problem = label_problem(condition, task->labels); !problem.empty()) {
+        return section.wrong("label", problem);
+      }
+    }
+    if (scored) rule.urgent_when.push_back(condition);
+  });
+}
+
 }  // namespace
 
 std::string uid_problem(const std::string& text) {
@@ -169,6 +196,7 @@ void read_routes(Section& root, const Names& names, RouterConfig& config) {
     }
     section.integer("priority", rule.priority, -1000, 1000);
     section.words("send_to", rule.send_to, destination);
+    read_urgent_when(section, names, rule);
     section.choice("mode", rule.shadow, {{"live", false}, {"shadow", true}});
     section.choice("for_processing", rule.for_processing,
                    {{"skip", ForProcessing::kSkip}, {"render", ForProcessing::kRender}});
@@ -180,6 +208,7 @@ void read_routes(Section& root, const Names& names, RouterConfig& config) {
     rule.match = read_match(section.section("match"), names);
     section.require("send_to", "the names of peers");
     section.words("send_to", rule.send_to, destination);
+    section.choice("when", rule.after_results, {{"at_once", false}, {"after_results", true}});
     config.forward.push_back(std::move(rule));
   });
 }

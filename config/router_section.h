@@ -30,6 +30,7 @@ struct Context {  // Of one reading of a file.
 // What a route may name, and what is wrong with a name, or nothing.
 struct Names {
   Words tasks, peers, destinations, body_parts;
+  std::vector<TaskConfig> task_configs;
   std::map<std::string, std::string> waits_for;  // Task -> the task of its `when`.
 
   std::string task_problem(const std::string& name) const {

@@ -135,6 +135,7 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
   analysis.load_workers = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   analysis.in_flight_max =
       config.inference.in_flight_max > 0 ? config.inference.in_flight_max : 2 * config.inference.batch_rows_max;
+  for (const config::RouteRule& rule : config.router.routes) analysis.urgent_when[rule.name] = rule.urgent_when;
   impl->analysis = analyze::AnalysisWorker::start(analysis, *impl->spool, *impl->store, predictor);
   NODE_ASSIGN_OR_RETURN(impl->scp, receive::StoreScp::open(config.receive, *impl->spool, *impl->store, *impl->router));
   return std::unique_ptr<Node>(new Node(std::move(impl)));

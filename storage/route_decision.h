@@ -19,8 +19,10 @@ struct RouteDecision {
   std::vector<std::string> results_to;  // Names of the destinations of the results.
   bool shadow = false;                  // Analysed, nothing sent.
   std::vector<std::string> forward_to;  // Names of the destinations of the original.
-  std::string pending;                  // What the pixels decide, in the words of
-                                        // dicom_node/object/pending_route.h; empty: the header decided all.
+  std::vector<std::string> forward_after_results;  // Of them, those that get it after the results of its study; the
+                                                   // store keeps it as the stage of the delivery.
+  std::string pending;                             // What the pixels decide, in the words of
+                                                   // dicom_node/object/pending_route.h; empty: the header decided all.
 };
 
 }  // namespace node::storage

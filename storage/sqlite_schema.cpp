@@ -12,7 +12,7 @@ namespace {
 // Numbers of states are those of the enums in study_store.h. Each partial index holds only what one kind of claim looks
 // for, in the order in which it is handed out, so that claiming costs the same with a thousand rows and with a million.
 // `waits`, `blocked` and `delayed` say what would otherwise be a search: each is kept by one function of the store.
-constexpr std::array<const char*, 5> kMigrations = {R"sql(
+constexpr std::array<const char*, 6> kMigrations = {R"sql(
 CREATE TABLE study(
   id INTEGER PRIMARY KEY,
   uid TEXT NOT NULL UNIQUE,
@@ -157,6 +157,9 @@ ALTER TABLE result ADD COLUMN series_instance_uid TEXT NOT NULL DEFAULT '';  -- 
 )sql",
                                                     R"sql(
 ALTER TABLE instance ADD COLUMN pending_route TEXT NOT NULL DEFAULT '';  -- What the pixels decide; '': nothing.
+)sql",
+                                                    R"sql(
+ALTER TABLE study ADD COLUMN urgent TEXT NOT NULL DEFAULT '';  -- Which finding made it so; '': none.
 )sql"};
 
 constexpr std::int64_t kKnownVersion = kMigrations.size();

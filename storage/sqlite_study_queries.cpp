@@ -140,7 +140,7 @@ Status load_predictions(Database& database, InstanceRecord& record) {
 
 const std::string kSelectStudy =
     "SELECT id, uid, accession_number, state, reason, revision, opened_at, "
-    "last_instance_at, closed_at, finished_at FROM study ";
+    "last_instance_at, closed_at, finished_at, urgent FROM study ";
 
 Result<StudySummary> read_study(Database& database, Query& row) {
   const std::int64_t id = row.integer();
@@ -154,6 +154,7 @@ Result<StudySummary> read_study(Database& database, Query& row) {
   study.last_instance_at = from_ms(row.integer());
   study.closed_at = optional_time(row.integer_or_null());
   study.finished_at = optional_time(row.integer_or_null());
+  study.urgent = row.text();
 
   // Superseded versions are no images of the study any more; conflicts are counted apart.
   Query instances(

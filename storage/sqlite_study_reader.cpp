@@ -78,7 +78,9 @@ class ReadOnlyStudyStore : public SqliteStudyReader {
   Status end_association(std::uint64_t, bool) override { return refused(); }
   Result<std::vector<ClaimedInstance>> claim_instances(int, std::chrono::milliseconds) override { return refused(); }
   Status settle_route(ClaimToken, const RouteDecision&) override { return refused(); }
-  Status finish_instance(ClaimToken, const std::vector<StoredPrediction>&) override { return refused(); }
+  Status finish_instance(ClaimToken, const std::vector<StoredPrediction>&, const std::string&) override {
+    return refused();
+  }
   Status end_instance(ClaimToken, InstanceState, const std::string&) override { return refused(); }
   Status release_instance(ClaimToken) override { return refused(); }
   Result<std::optional<ReadyStudy>> claim_ready_study(std::chrono::milliseconds) override { return refused(); }

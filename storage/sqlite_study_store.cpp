@@ -115,6 +115,7 @@ Result<AddResult> SqliteStudyStore::add_instance(const NewInstance& instance, Ar
       NODE_RETURN_IF_ERROR(open_study(transaction, study, instance.study_quiet_period.count()));
     }
     NODE_RETURN_IF_ERROR(refresh_waits(transaction, study));
+    NODE_RETURN_IF_ERROR(refresh_late_originals(transaction, study));
     NODE_RETURN_IF_ERROR(refresh_rest(transaction, study));
     signal_on_commit(transaction, kStudies);
     return ok_status();
@@ -132,6 +133,9 @@ Status SqliteStudyStore::insert_instance(Transaction& transaction, const NewInst
                               : route.tasks.empty() ? InstanceState::kSkipped
                                                     : InstanceState::kReceived;
   const std::string reason = conflict ? "other pixels under a known UID" : route.tasks.empty() ? route.reason : "";
+  Query urgent(database, "SELECT urgent != '' FROM study WHERE id = ?", study);
+  if (!urgent.next()) return urgent.status();
+  const int priority = urgent.boolean() ? kUrgentPriority : route.priority;
   NODE_RETURN_IF_ERROR(
       Query(database,
             "INSERT INTO instance(study_id, sop_instance_uid, version, current, series_instance_uid, sop_class_uid, "
@@ -143,16 +147,19 @@ Status SqliteStudyStore::insert_instance(Transaction& transaction, const NewInst
             instance.sop_class_uid, instance.transfer_syntax_uid, instance.modality, instance.accession_number,
             instance.peer, instance.header_digest, instance.file.key, instance.file.size_bytes,
             instance.file.sha256_hex, route.rule, route.body_part, route.body_part_evidence, join_lines(route.tasks),
-            route.reason, route.priority, join_lines(route.results_to), route.shadow, join_lines(route.forward_to),
+            route.reason, priority, join_lines(route.results_to), route.shadow, join_lines(route.forward_to),
             route.pending, instance.reportable, static_cast<int>(state), reason, now())
           .run());
   if (conflict) return ok_status();
   const std::int64_t row = database.last_insert_id();
+  const std::vector<std::string>& late = route.forward_after_results;
   for (const std::string& destination : route.forward_to) {
+    const bool waits = std::find(late.begin(), late.end(), destination) != late.end();
+    const auto stage = waits ? DeliveryStage::kLateOriginal : DeliveryStage::kOriginal;
     NODE_RETURN_IF_ERROR(Query(database,
                                "INSERT OR IGNORE INTO delivery(study_id, destination, stage, instance_id, priority, "
-                               "created_at, due_at) VALUES (?, ?, 0, ?, ?, ?, ?)",
-                               study, destination, row, route.priority, now(), due_now())
+                               "created_at, due_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                               study, destination, static_cast<int>(stage), row, priority, now(), due_now())
                              .run());
     signal_on_commit(transaction, deliveries_at(destination));
   }
@@ -397,7 +404,22 @@ Status SqliteStudyStore::settle_route(ClaimToken token, const RouteDecision& rou
   });
 }
 
-Status SqliteStudyStore::finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions) {
+// What waits of it is moved up: images, reports, deliveries; what comes later is added so.
+Status SqliteStudyStore::make_urgent(Transaction& transaction, std::int64_t study, const std::string& why) {
+  Database& database = transaction.database;
+  NODE_RETURN_IF_ERROR(Query(database, "UPDATE study SET urgent = ?2, priority = ?3 WHERE id = ?1 AND urgent = ''",
+                             study, why, kUrgentPriority)
+                           .run());
+  if (database.changes() == 0) return ok_status();
+  NODE_RETURN_IF_ERROR(
+      Query(database, "UPDATE instance SET priority = ?2 WHERE study_id = ?1 AND state = 0", study, kUrgentPriority)
+          .run());
+  return Query(database, "UPDATE delivery SET priority = ?2 WHERE study_id = ?1 AND state = 0", study, kUrgentPriority)
+      .run();
+}
+
+Status SqliteStudyStore::finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions,
+                                         const std::string& urgent) {
   return writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
     const auto row = instance_claims_.find(token);
     if (!row) return no_longer_held("finish instance");
@@ -409,7 +431,11 @@ Status SqliteStudyStore::finish_instance(ClaimToken token, const std::vector<Sto
                                .run()
                                .within("finish instance"));
     }
-    NODE_RETURN_IF_ERROR(Query(database, "UPDATE instance SET predicted_at = ? WHERE id = ?", now(), *row).run());
+    Query study(database, "UPDATE instance SET predicted_at = ? WHERE id = ? RETURNING study_id", now(), *row);
+    if (!study.next()) return study.status().ok() ? not_found("finish instance: no such row") : study.status();
+    const std::int64_t study_row = study.integer();
+    NODE_RETURN_IF_ERROR(study.run());
+    if (!urgent.empty()) NODE_RETURN_IF_ERROR(make_urgent(transaction, study_row, urgent));
     return end_claimed_instance(transaction, *row, InstanceState::kAnalysed, "");
   });
 }
@@ -463,6 +489,7 @@ Status SqliteStudyStore::retry_study(const Uid& study_instance_uid) {
                     study);
     while (instances.next()) drop_instance_claim(transaction, instances.integer());
     NODE_RETURN_IF_ERROR(instances.status());
+    NODE_RETURN_IF_ERROR(Query(database, "UPDATE study SET urgent = '' WHERE id = ?", study).run());
     NODE_RETURN_IF_ERROR(open_study(transaction, study, 0));  // Nothing more is expected: it closes at once.
     NODE_RETURN_IF_ERROR(refresh_waits(transaction, study));
     signal_on_commit(transaction, kInstances);

@@ -46,7 +46,8 @@ class SqliteStudyStore : public SqliteStudyReader {
   Status end_association(std::uint64_t association, bool whole_study) override;
   Result<std::vector<ClaimedInstance>> claim_instances(int max, std::chrono::milliseconds wait_max) override;
   Status settle_route(ClaimToken token, const RouteDecision& route) override;
-  Status finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions) override;
+  Status finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions,
+                         const std::string& urgent) override;
   Status end_instance(ClaimToken token, InstanceState state, const std::string& reason) override;
   Status release_instance(ClaimToken token) override;
   Result<std::optional<ReadyStudy>> claim_ready_study(std::chrono::milliseconds wait_max) override;
@@ -112,6 +113,8 @@ class SqliteStudyStore : public SqliteStudyReader {
   Result<std::map<std::string, int>> park_elsewhere(Transaction& transaction, std::optional<std::int64_t> study);
   Status release_parked_elsewhere(Transaction& transaction);
   Status refresh_blocked(Transaction& transaction, std::int64_t study, const std::string& destination);
+  Status refresh_late_originals(Transaction& transaction, std::int64_t study);
+  Status make_urgent(Transaction& transaction, std::int64_t study, const std::string& why);
   Result<Look> look_for_instances(Transaction& transaction, int max, std::vector<ClaimedInstance>& claimed);
   Result<Look> look_for_study(Transaction& transaction, std::optional<ReadyStudy>& ready);
   Result<Look> look_for_deliveries(Transaction& transaction, const std::string& destination, int max,

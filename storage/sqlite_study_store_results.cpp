@@ -36,7 +36,10 @@ Result<Look> SqliteStudyStore::look_for_study(Transaction& transaction, std::opt
     }
     NODE_RETURN_IF_ERROR(closed.status());
   }
-  for (const std::int64_t row : not_routed) NODE_RETURN_IF_ERROR(refresh_rest(transaction, row));
+  for (const std::int64_t row : not_routed) {
+    NODE_RETURN_IF_ERROR(refresh_late_originals(transaction, row));
+    NODE_RETURN_IF_ERROR(refresh_rest(transaction, row));
+  }
   std::int64_t study = 0;
   {
     Query rows(database,
@@ -65,13 +68,14 @@ Result<Look> SqliteStudyStore::look_for_study(Transaction& transaction, std::opt
     return look;
   }
 
-  Query row(database, "SELECT uid, revision, closed_at, priority FROM study WHERE id = ?", study);
+  Query row(database, "SELECT uid, revision, closed_at, priority, urgent FROM study WHERE id = ?", study);
   if (!row.next()) return row.status();
   NODE_ASSIGN_OR_RETURN(Uid uid, Uid::parse(row.text()));
   ready.emplace(ReadyStudy{.study_instance_uid = std::move(uid)});
   ready->revision = row.small();
   ready->closed_at = from_ms(row.integer());
   ready->priority = row.small();
+  ready->urgent = row.text();
   NODE_ASSIGN_OR_RETURN(ready->instances, queries::list_instances(database, ready->study_instance_uid, true));
   NODE_ASSIGN_OR_RETURN(ready->earlier_results, queries::list_results(database, study));
   ready->token = study_claims_.take(transaction, study);
@@ -115,12 +119,13 @@ Status SqliteStudyStore::finish_study(ClaimToken token, const std::vector<Result
               .within("finish study"));
       signal_on_commit(transaction, deliveries_at(delivery.destination));
     }
-    for (const NewDelivery& delivery : deliveries) {
-      NODE_RETURN_IF_ERROR(refresh_blocked(transaction, *study, delivery.destination));
-    }
     NODE_RETURN_IF_ERROR(
         Query(database, "UPDATE study SET state = 2, finished_at = ?2, results = 1 WHERE id = ?1", *study, now())
             .run());
+    for (const NewDelivery& delivery : deliveries) {
+      NODE_RETURN_IF_ERROR(refresh_blocked(transaction, *study, delivery.destination));
+    }
+    NODE_RETURN_IF_ERROR(refresh_late_originals(transaction, *study));
     // An image that was routed by an older configuration may name a destination that is gone.
     NODE_RETURN_IF_ERROR(park_elsewhere(transaction, *study).status());
     study_claims_.drop(transaction, *study);
@@ -134,6 +139,7 @@ Status SqliteStudyStore::fail_study(ClaimToken token, const std::string& reason)
     if (!study) return no_longer_held("fail study");
     NODE_RETURN_IF_ERROR(
         Query(transaction.database, "UPDATE study SET state = 4, reason = ?2 WHERE id = ?1", *study, reason).run());
+    NODE_RETURN_IF_ERROR(refresh_late_originals(transaction, *study));
     study_claims_.drop(transaction, *study);
     return refresh_rest(transaction, *study);
   });
@@ -152,18 +158,34 @@ Status SqliteStudyStore::release_study(ClaimToken token, milliseconds retry_in) 
 
 // --- deliver ----------------------------------------------------------------------------------------------------
 
-// Keeps delivery.blocked: whether an object of an earlier stage of the study is PENDING at this destination. Originals
-// (stage 0) neither wait nor are waited for.
+// Keeps delivery.blocked: whether an object of an earlier stage of the study is PENDING at this destination, or, of a
+// late original (stage 4), the study has not ended. Originals (stage 0) neither wait nor are waited for.
 Status SqliteStudyStore::refresh_blocked(Transaction& transaction, std::int64_t study, const std::string& destination) {
   Database& database = transaction.database;
   NODE_RETURN_IF_ERROR(Query(database,
                              "UPDATE delivery SET blocked = 1 - blocked WHERE study_id = ?1 AND destination = ?2 "
-                             "AND state = 0 AND stage > 1 AND blocked != EXISTS (SELECT 1 FROM delivery e "
+                             "AND state = 0 AND stage > 1 AND blocked != (EXISTS (SELECT 1 FROM delivery e "
                              "WHERE e.study_id = ?1 AND e.destination = ?2 AND e.state = 0 AND e.stage > 0 "
-                             "AND e.stage < delivery.stage)",
+                             "AND e.stage < delivery.stage) OR (stage = 4 AND EXISTS (SELECT 1 FROM study s "
+                             "WHERE s.id = ?1 AND s.state IN (0, 1))))",
                              study, destination)
                            .run());
   if (database.changes() > 0) signal_on_commit(transaction, deliveries_at(destination));
+  return ok_status();
+}
+
+// Wherever late originals of the study wait: it has opened or ended.
+Status SqliteStudyStore::refresh_late_originals(Transaction& transaction, std::int64_t study) {
+  std::vector<std::string> destinations;
+  {
+    Query rows(transaction.database,
+               "SELECT DISTINCT destination FROM delivery WHERE study_id = ? AND state = 0 AND stage = 4", study);
+    while (rows.next()) destinations.push_back(rows.text());
+    NODE_RETURN_IF_ERROR(rows.status());
+  }
+  for (const std::string& destination : destinations) {
+    NODE_RETURN_IF_ERROR(refresh_blocked(transaction, study, destination));
+  }
   return ok_status();
 }
 

@@ -38,9 +38,20 @@ std::string_view to_string(InstanceState state);  // "received", "analysed", ...
 enum class StudyState { kOpen, kClosed, kFinished, kNotRouted, kFailed };
 std::string_view to_string(StudyState state);
 
-// In the order in which one destination gets the objects of one study: a report waits until the image objects of its
-// study were delivered to that destination or parked, a key object for both. Originals wait for nothing.
-enum class DeliveryStage { kOriginal = 0, kImageObject = 1, kReport = 2, kKeyObject = 3 };
+// In the order in which one destination gets the objects of one study: each waits until those of earlier stages of its
+// study were delivered to that destination or parked. Originals wait for nothing and nothing waits for them; late ones
+// wait for the study to end, too.
+enum class DeliveryStage {
+  kOriginal = 0,
+  kImageObject = 1,
+  kReport = 2,
+  kKeyObject = 3,
+  kLateOriginal = 4,
+  kMessage = 5
+};
+
+// Of what belongs to a study that a finding has made urgent, at every stage; above all that a route may name.
+inline constexpr int kUrgentPriority = 2000;
 enum class DeliveryState { kPending, kDelivered, kParked };
 std::string_view to_string(DeliveryState state);
 
@@ -137,6 +148,7 @@ struct ReadyStudy {
   int revision = 1;
   WallTime closed_at{};
   int priority = 0;
+  std::string urgent{};                         // Which finding made it urgent; empty: none.
   std::vector<InstanceRecord> instances{};      // Newest versions in order of arrival, ended, with their predictions.
   std::vector<ResultRecord> earlier_results{};  // Of earlier revisions, oldest first: what need not be made again.
 };
@@ -177,6 +189,7 @@ struct StudySummary {
   std::string study_instance_uid{}, accession_number{};
   StudyState state = StudyState::kOpen;
   std::string reason{};
+  std::string urgent{};        // Which finding made it urgent; empty: none.
   std::string not_analysed{};  // Why images of it were skipped or failed: up to five reasons, "; " between.
   int revision = 0;
   int instances = 0, analysed = 0, skipped = 0, failed = 0, conflicts = 0, waiting = 0;
@@ -234,7 +247,10 @@ class StudyStore {
   // What the pixels decided of a pending route: takes the place of the instance's route until a retry asks them again;
   // forward_to and pending stay. A crash before finish_instance() asks them again, too.
   virtual Status settle_route(ClaimToken token, const RouteDecision& route) = 0;
-  virtual Status finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions) = 0;  // [synced]
+  // `urgent`, unless empty, says which finding makes the study urgent: its first stands until retry_study(), and what
+  // of the study waits at any stage, now or later, goes before all else. [synced]
+  virtual Status finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions,
+                                 const std::string& urgent = {}) = 0;
   // SKIPPED or FAILED with a reason. [synced]
   virtual Status end_instance(ClaimToken token, InstanceState state, const std::string& reason) = 0;
   // Gives the claim back and takes the attempt off again: stopping, or a device that is out of memory for now.

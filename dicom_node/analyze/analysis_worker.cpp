@@ -151,7 +151,7 @@ struct AnalysisWorker::Impl {
     if (settle(answer)) return;
     const storage::InstanceRecord& instance = answer.claim.instance;
     InstanceState end = InstanceState::kAnalysed;
-    std::string reason;
+    std::string reason, urgent;
     Status stored;
     if (answer.findings.ok() && instance.route.tasks.empty()) {  // The pixels decided so.
       reason = instance.route.reason;
@@ -160,8 +160,9 @@ struct AnalysisWorker::Impl {
     } else if (answer.findings.ok()) {
       std::vector<storage::StoredPrediction> findings;
       for (const object::FindingRecord& finding : *answer.findings) findings.push_back(object::encode_finding(finding));
+      urgent = why_urgent(options.urgent_when, instance.route.rule, *answer.findings);
       object::crash_point("predicted");
-      stored = record([&] { return store.finish_instance(answer.claim.token, findings); });
+      stored = record([&] { return store.finish_instance(answer.claim.token, findings, urgent); });
       object::crash_point("analysed");
     } else if (not_now(answer.findings.status())) {
       reason = answer.findings.status().message();
@@ -173,9 +174,11 @@ struct AnalysisWorker::Impl {
                                                                         : InstanceState::kFailed;
       stored = record([&] { return store.end_instance(answer.claim.token, end, reason); });
     }
-    spdlog::info("event=analysis state={} study_instance_uid={} sop_instance_uid={} attempt={} reason=\"{}\"",
-                 storage::to_string(end), instance.study_instance_uid.str(), instance.sop_instance_uid.str(),
-                 instance.attempts, reason);
+    spdlog::info(
+        "event=analysis state={} study_instance_uid={} sop_instance_uid={} attempt={} urgent=\"{}\" "
+        "reason=\"{}\"",
+        storage::to_string(end), instance.study_instance_uid.str(), instance.sop_instance_uid.str(), instance.attempts,
+        urgent, reason);
     if (!stored.ok()) {
       spdlog::error("event=analysis_not_recorded sop_instance_uid={} reason=\"{}\"", instance.sop_instance_uid.str(),
                     stored.message());

@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "config/base/status.h"
+#include "dicom_node/analyze/urgency.h"
 #include "inference/predictor.h"
 #include "storage/spool.h"
 #include "storage/study_store.h"
@@ -23,6 +24,7 @@ namespace node::analyze {
 struct AnalysisOptions {
   int load_workers = 1;    // One a core.
   int in_flight_max = 32;  // Requests that the predictor has not answered; twice the largest batch.
+  UrgentWhen urgent_when = {};
 };
 
 struct AnalysisStats {

@@ -24,6 +24,7 @@ std::string study_json(const storage::StudySummary& study) {
   return dump({{"study_instance_uid", study.study_instance_uid},
                {"state", storage::to_string(study.state)},
                {"reason", study.reason},
+               {"urgent", study.urgent},
                {"not_analysed", study.not_analysed},
                {"revision", study.revision},
                {"instances", study.instances},

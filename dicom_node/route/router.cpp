@@ -64,11 +64,11 @@ std::string why_out_of_scope(const std::string& task, const std::map<std::string
 struct Router::Rules {
   config::RouterConfig config;
   BodyParts body_parts;
-  std::vector<Match> routes, forward;  // Of config.routes and config.forward.
+  std::vector<Match> routes, forwards;  // Of config.routes and config.forward.
 
   Facts facts_of(const InstanceHeader& header, std::string_view from) const;
   std::string why_not(std::size_t rule, const Facts& facts) const;
-  std::vector<std::string> forward_to(const Facts& facts) const;
+  void forward(const Facts& facts, RouteDecision& decision) const;
   // By the rules, of an image whose body part is settled. `unreadable`: why_unreadable().
   RouteDecision decide(const InstanceHeader& header, const Facts& facts, const std::string& unreadable) const;
   // What the region head's answers would decide; nothing if they would make no difference.
@@ -105,15 +105,16 @@ std::string Router::Rules::why_not(std::size_t rule, const Facts& facts) const {
   return reason;
 }
 
-std::vector<std::string> Router::Rules::forward_to(const Facts& facts) const {
-  std::vector<std::string> peers;
-  for (std::size_t i = 0; i < forward.size(); ++i) {
-    if (!forward[i].why_not(facts).empty()) continue;
+// The first rule that names a destination says when.
+void Router::Rules::forward(const Facts& facts, RouteDecision& decision) const {
+  for (std::size_t i = 0; i < forwards.size(); ++i) {
+    if (!forwards[i].why_not(facts).empty()) continue;
     for (const std::string& peer : config.forward[i].send_to) {
-      if (peer != facts.from && !contains(peers, peer)) peers.push_back(peer);
+      if (peer == facts.from || contains(decision.forward_to, peer)) continue;
+      decision.forward_to.push_back(peer);
+      if (config.forward[i].after_results) decision.forward_after_results.push_back(peer);
     }
   }
-  return peers;
 }
 
 RouteDecision Router::Rules::decide(const InstanceHeader& header, const Facts& facts,
@@ -201,7 +202,7 @@ Result<Router> Router::create(const config::RouterConfig& config, const std::vec
   }
   for (const config::ForwardRule& rule : config.forward) {
     NODE_ASSIGN_OR_RETURN(Match match, Match::create(rule.match, rules->body_parts));
-    rules->forward.push_back(std::move(match));
+    rules->forwards.push_back(std::move(match));
   }
   const std::string& head = config.region_head.task;
   if (!head.empty() && !contains(known_tasks, head)) return invalid_argument("region_head: no task named " + head);
@@ -215,7 +216,7 @@ RouteDecision Router::route(const InstanceHeader& header, std::string_view from)
   if (unreadable.empty() && facts.part.unknown() && !rules_->config.region_head.task.empty()) {
     decision.pending = rules_->foresee(header, facts, decision);
   }
-  decision.forward_to = rules_->forward_to(facts);
+  rules_->forward(facts, decision);
   return decision;
 }
 

@@ -111,5 +111,29 @@ TEST_F(NodeConfigTest, ARouteMayNameABodyPartOfItsOwn) {
   EXPECT_EQ(mistakes(kBase + route + "body_parts: {RACHIAL: {groups: [spine]}}\n"), "");
 }
 
+TEST_F(NodeConfigTest, WhatIsUrgentIsSaidOfTheRoutesOwnTasks) {
+  const std::string base = kBase + R"(  knee-oa: {model: skelex, output: softmax, labels: [KL 0, KL 4]}
+routes:
+  - {name: all, tasks: [knee-oa], urgent_when: [)";
+  const auto config = read(base + "{task: knee-oa, label: KL 4, at_least: 0.9}]}\n");
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  ASSERT_EQ(config->router.routes[0].urgent_when.size(), 1u);
+  EXPECT_EQ(config->router.routes[0].urgent_when[0].label, "KL 4");
+  EXPECT_EQ(config->router.routes[0].urgent_when[0].at_least, 0.9);
+  EXPECT_THAT(mistakes(base + "{task: knee-oa, at_least: 0.9}]}\n"), HasSubstr("urgent_when[0].label: is wanted"));
+  EXPECT_THAT(mistakes(base + "{task: knee-oa, label: KL 4}]}\n"), HasSubstr("urgent_when[0].at_least: is missing"));
+  EXPECT_THAT(mistakes(base + "{task: anomaly, at_least: 0.9}]}\n"),
+              HasSubstr("urgent_when[0].task: 'anomaly' is none of this route's tasks"));
+}
+
+TEST_F(NodeConfigTest, OriginalsLeaveAtOnceOrAfterTheResults) {
+  const auto config = read(kBase + "forward:\n  - {send_to: [pacs]}\n  - {send_to: [pacs], when: after_results}\n");
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_FALSE(config->router.forward[0].after_results);
+  EXPECT_TRUE(config->router.forward[1].after_results);
+  EXPECT_THAT(mistakes(kBase + "forward: [{send_to: [pacs], when: later}]\n"),
+              HasSubstr("at_once or after_results is wanted"));
+}
+
 }  // namespace
 }  // namespace node::config

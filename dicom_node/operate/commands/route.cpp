@@ -24,6 +24,7 @@ void print_json(const std::string& path, const object::InstanceHeader& header, c
                {"send_to", decision.results_to},
                {"shadow", decision.shadow},
                {"forward_to", decision.forward_to},
+               {"forward_after_results", decision.forward_after_results},
                {"pixels_decide", !decision.pending.empty()},
                {"sources", Json::array()},
                {"rules", Json::array()}};

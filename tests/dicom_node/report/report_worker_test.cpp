@@ -70,7 +70,10 @@ class ScriptedStore : public storage::StudyStore {
     return none();
   }
   Status settle_route(storage::ClaimToken, const storage::RouteDecision&) override { return none(); }
-  Status finish_instance(storage::ClaimToken, const std::vector<storage::StoredPrediction>&) override { return none(); }
+  Status finish_instance(storage::ClaimToken, const std::vector<storage::StoredPrediction>&,
+                         const std::string&) override {
+    return none();
+  }
   Status end_instance(storage::ClaimToken, storage::InstanceState, const std::string&) override { return none(); }
   Status release_instance(storage::ClaimToken) override { return none(); }
   Result<std::vector<storage::ClaimedDelivery>> claim_due_deliveries(const std::string&, int,

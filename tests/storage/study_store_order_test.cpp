@@ -1,0 +1,99 @@
+// The contract of study_store.h: what a finding makes urgent goes first, and in which order one destination gets a study.
+#include "tests/storage/study_store_contract.h"
+
+namespace node::storage {
+namespace {
+
+// --- urgent -------------------------------------------------------------------------------------------------------
+
+TEST_P(StudyStoreContract, AnUrgentFindingMovesUpTheRestOfItsStudyAtEveryStage) {
+  for (int study = 1; study <= 2; ++study) {
+    for (int number = 1; number <= 2; ++number) {
+      NewInstance given = image(study, number, /*priority=*/study == 1 ? 1000 : 0);
+      given.route.forward_to = {"archive"};
+      add(given);
+      clock_.advance(seconds(1));
+    }
+  }
+  auto first = claim_instances(4);  // 1.2.1.1, 1.2.1.2, 1.2.2.1, 1.2.2.2
+  ASSERT_THAT(first, SizeIs(4));
+  for (std::size_t i : {0u, 1u, 3u}) ASSERT_TRUE(store_->release_instance(first[i].token).ok());
+  ASSERT_TRUE(store_->finish_instance(first[2].token, predictions(), "fracture 0.91").ok());
+  EXPECT_EQ(summary(2).urgent, "fracture 0.91");
+  EXPECT_EQ(summary(1).urgent, "");
+  EXPECT_THAT(uids(claim_deliveries("archive")), ElementsAre("1.2.2.1", "1.2.2.2", "1.2.1.1", "1.2.1.2"));
+  add(image(2, 3));
+  restart();
+  const auto claimed = claim_instances();
+  ASSERT_THAT(claimed, SizeIs(4));
+  EXPECT_EQ(claimed[0].instance.sop_instance_uid.str(), "1.2.2.2");
+  EXPECT_EQ(claimed[1].instance.sop_instance_uid.str(), "1.2.2.3") << "what comes later, too";
+  for (const auto& claim : claimed) ASSERT_TRUE(store_->finish_instance(claim.token, predictions(), "").ok());
+  const auto ready = close_and_claim();
+  ASSERT_TRUE(ready);
+  EXPECT_EQ(ready->study_instance_uid.str(), "1.2.2") << "reported before a study that is older and of a higher route";
+  EXPECT_EQ(ready->urgent, "fracture 0.91");
+  const auto other = claim_study();
+  report(*other);
+  report(*ready);
+  EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.9.2.1", "1.2.9.1.1"));
+}
+
+TEST_P(StudyStoreContract, TheFirstUrgentFindingStandsUntilTheStudyIsRunAgain) {
+  add(image(1, 1));
+  add(image(1, 2));
+  const auto claimed = claim_instances();
+  ASSERT_TRUE(store_->finish_instance(claimed[0].token, predictions(), "first").ok());
+  ASSERT_TRUE(store_->finish_instance(claimed[1].token, predictions(), "second").ok());
+  EXPECT_EQ(summary(1).urgent, "first");
+  report(*close_and_claim());
+  ASSERT_TRUE(store_->retry_study(uid("1.2.1")).ok());
+  EXPECT_EQ(summary(1).urgent, "");
+}
+
+// --- order at one destination -------------------------------------------------------------------------------------
+
+TEST_P(StudyStoreContract, LateOriginalsComeAfterTheResultsAndAMessageLast) {
+  NewInstance given = image(1, 1);
+  given.route.forward_to = {"archive", "pacs"};
+  given.route.forward_after_results = {"pacs"};
+  add(given);
+  EXPECT_THAT(uids(claim_deliveries("archive")), ElementsAre("1.2.1.1")) << "at once";
+  EXPECT_THAT(claim_deliveries(), IsEmpty()) << "the study is open";
+  analyse_all();
+  const auto ready = close_and_claim();
+  EXPECT_THAT(claim_deliveries(), IsEmpty()) << "it is closed, not reported";
+  ASSERT_TRUE(store_
+                  ->finish_study(ready->token,
+                                 {result("1.2.7.1", "oru", *ready), result("1.2.7.2", "sr", *ready),
+                                  result("1.2.7.3", "sc", *ready)},
+                                 {{"pacs", uid("1.2.7.1"), DeliveryStage::kMessage},
+                                  {"pacs", uid("1.2.7.2"), DeliveryStage::kReport},
+                                  {"pacs", uid("1.2.7.3"), DeliveryStage::kImageObject}})
+                  .ok());
+  for (const char* expected : {"1.2.7.3", "1.2.7.2", "1.2.1.1", "1.2.7.1"}) {
+    const auto due = claim_deliveries();
+    ASSERT_THAT(uids(due), ElementsAre(expected));
+    ASSERT_TRUE(store_->finish_delivery(due[0].token, {}).ok());
+  }
+}
+
+TEST_P(StudyStoreContract, LateOriginalsOfAStudyWithoutResultsGoWhenItEnds) {
+  NewInstance sr = unrouted(1, 1);
+  sr.route.forward_to = sr.route.forward_after_results = {"pacs"};
+  add(sr);
+  EXPECT_THAT(claim_deliveries(), IsEmpty());
+  EXPECT_FALSE(close_and_claim());
+  EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.1.1")) << "nothing of it is routed";
+
+  NewInstance failing = image(2, 1);
+  failing.route.forward_to = failing.route.forward_after_results = {"pacs"};
+  add(failing);
+  analyse_all();
+  const auto ready = close_and_claim();
+  ASSERT_TRUE(store_->fail_study(ready->token, "no font").ok());
+  EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.2.1")) << "its report failed";
+}
+
+}  // namespace
+}  // namespace node::storage
