@@ -12,6 +12,7 @@
 
 #include "config/config_section.h"
 #include "config/config_tree.h"
+#include "config/message_section.h"
 #include "config/result_forms.h"
 #include "config/router_section.h"
 #include "config/task_section.h"
@@ -129,7 +130,7 @@ void read_results(Section results, const Names& names, ReportConfig& config) {
   results.text("disclaimer", config.disclaimer, 128);
   results.boolean("report_skipped", config.report_skipped);
   results.words("skipped_to", config.skipped_to,
-                [&](const std::string& name) { return names.destination_problem(name); });
+                [&](const std::string& name) { return names.results_problem(name); });
   const Value* forms = results.get("forms");
   if (forms == nullptr) return;
   Section peers = results.section("forms");
@@ -203,6 +204,7 @@ NodeConfig read_root(Section& root, const Context& context) {
     config.router.ae_titles[peer.name] = peer.ae_title;
     if (!peer.host.empty() && peer.port != 0) names.destinations.push_back(peer.name);
   }
+  read_messages(root, context, names, config.messages);
   for (const auto& [alias, term] : config.router.body_parts.terms) names.body_parts.push_back(alias);
   read_routes(root, names, config.router);
   read_region_head(root.section("region_head"), config.inference.tasks, config.router.body_parts,
@@ -223,6 +225,7 @@ NodeConfig read_root(Section& root, const Context& context) {
   config.delivery.ae_title = config.report.ae_title = config.receive.ae_title;
   config.delivery.peers = config.receive.peers;
   config.report.tasks = config.inference.tasks;
+  config.report.messages = config.messages;
   config.report.region_head = config.router.region_head;
   for (const TaskConfig& task : config.inference.tasks) {
     config.router.scopes[task.name] = {task.views, task.age_years_min, task.age_years_max,

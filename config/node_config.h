@@ -11,6 +11,7 @@
 
 #include "config/base/status.h"
 #include "config/inference_config.h"
+#include "config/message_config.h"
 #include "config/operate_config.h"
 #include "config/peer_config.h"
 #include "config/report_config.h"
@@ -26,6 +27,7 @@ struct NodeConfig {
   InferenceConfig inference;
   RouterConfig router;
   ReportConfig report;
+  std::vector<MessageConfig> messages;
   HttpConfig http;
   LogConfig log;
 };

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "config/message_config.h"
 #include "config/router_config.h"
 #include "config/task_config.h"
 
@@ -17,6 +18,7 @@ struct ReportConfig {
   bool report_skipped = false;          // Also a study of which nothing was routed gets a report.
   std::vector<std::string> skipped_to;  // Where that goes if no route of its images names a destination.
   std::map<std::string, std::vector<std::string>> forms;  // Peer -> words of kResultForms; else the default ones.
+  std::vector<MessageConfig> messages;  // Destinations that get one message a study in place of objects.
   std::vector<TaskConfig> tasks;
   RegionHead region_head;  // Held against what the header says of the body part.
 };

@@ -195,7 +195,7 @@ void read_routes(Section& root, const Names& names, RouterConfig& config) {
                                  "; a route that asks for the one asks for the other");
     }
     section.integer("priority", rule.priority, -1000, 1000);
-    section.words("send_to", rule.send_to, destination);
+    section.words("send_to", rule.send_to, [&](const std::string& name) { return names.results_problem(name); });
     read_urgent_when(section, names, rule);
     section.choice("mode", rule.shadow, {{"live", false}, {"shadow", true}});
     section.choice("for_processing", rule.for_processing,

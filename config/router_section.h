@@ -30,6 +30,7 @@ struct Context {  // Of one reading of a file.
 // What a route may name, and what is wrong with a name, or nothing.
 struct Names {
   Words tasks, peers, destinations, body_parts;
+  Words messages;  // Destinations of results alone.
   std::vector<TaskConfig> task_configs;
   std::map<std::string, std::string> waits_for;  // Task -> the task of its `when`.
 
@@ -42,10 +43,17 @@ struct Names {
     return "no peer named " + in_quotes(name) + suggestion(name, peers);
   }
   std::string destination_problem(const std::string& name) const {
+    if (std::find(messages.begin(), messages.end(), name) != messages.end()) {
+      return in_quotes(name) + " is one of messages: it gets no objects";
+    }
     const std::string unknown = peer_problem(name);
     if (!unknown.empty()) return unknown;
     if (std::find(destinations.begin(), destinations.end(), name) != destinations.end()) return "";
     return "peer " + in_quotes(name) + " has no host and port, so nothing can be sent to it";
+  }
+  std::string results_problem(const std::string& name) const {
+    if (std::find(messages.begin(), messages.end(), name) != messages.end()) return "";
+    return destination_problem(name);
   }
   std::string body_part_problem(const std::string& name) const {
     if (std::binary_search(body_parts.begin(), body_parts.end(), upper(name))) return "";

@@ -8,6 +8,7 @@
 
 #include "dicom_node/analyze/analysis_worker.h"
 #include "dicom_node/deliver/delivery_worker.h"
+#include "dicom_node/deliver/message_sender.h"
 #include "dicom_node/operate/http_server.h"
 #include "dicom_node/operate/listing_json.h"
 #include "dicom_node/operate/retention_worker.h"
@@ -71,6 +72,7 @@ Status Node::Impl::set_destinations() {
   for (const config::PeerConfig& peer : config.delivery.peers) {
     if (peer.port != 0) names.push_back(peer.name);
   }
+  for (const config::MessageConfig& message : config.messages) names.push_back(message.name);
   NODE_ASSIGN_OR_RETURN(const auto parked, store->set_destinations(names));
   for (const auto& [destination, deliveries] : parked) {
     spdlog::warn("event=deliveries_parked destination={} deliveries={} reason=\"{}\"", destination, deliveries,
@@ -129,6 +131,10 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
   for (const config::PeerConfig& peer : config.delivery.peers) {
     if (peer.port == 0) continue;  // It only sends to us.
     impl->deliveries.push_back(deliver::DeliveryWorker::start(config.delivery, peer, *impl->spool, *impl->store));
+  }
+  for (const config::MessageConfig& message : config.messages) {
+    impl->deliveries.push_back(deliver::DeliveryWorker::start(
+        config.delivery, message.name, deliver::message_sender(config.delivery, message), *impl->spool, *impl->store));
   }
   impl->reports = report::ReportWorker::start(config.report, *impl->spool, *impl->store);
   analyze::AnalysisOptions analysis;

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "config/base/mutex.h"
+#include "dicom_node/deliver/store_scu.h"
 #include "dicom_node/object/crash_point.h"
 
 namespace node::deliver {
@@ -61,7 +62,7 @@ milliseconds backoff(const config::DeliveryConfig& config, int failures, double 
 }
 
 struct DeliveryWorker::Impl {
-  Impl(config::DeliveryConfig config_in, std::string destination_in, OpenStoreScu open_in, storage::Spool& spool_in,
+  Impl(config::DeliveryConfig config_in, std::string destination_in, OpenSender open_in, storage::Spool& spool_in,
        storage::StudyStore& store_in)
       : config(std::move(config_in)),
         destination(std::move(destination_in)),
@@ -71,7 +72,7 @@ struct DeliveryWorker::Impl {
 
   const config::DeliveryConfig config;
   const std::string destination;
-  const OpenStoreScu open;
+  const OpenSender open;
   storage::Spool& spool;
   storage::StudyStore& store;
   mutable Mutex mutex;
@@ -82,7 +83,7 @@ struct DeliveryWorker::Impl {
   // The thread's own.
   std::minstd_rand random{std::random_device{}()};
   std::vector<ObjectKind> kinds;  // Proposed in every association, the newest first: so that one carries a whole study.
-  std::unique_ptr<StoreScu> scu;  // Kept while something is due.
+  std::unique_ptr<Sender> scu;    // Kept while something is due.
   int room = 0;                   // Objects that it may still carry.
   bool progress = false;          // It has ended an object, either way.
   int failures = 0;               // Associations in a row that could not be made or ended no object.
@@ -182,7 +183,7 @@ struct DeliveryWorker::Impl {
   }
 
   // kUnavailable: the association broke; kDataLoss: there is nothing to send.
-  Result<StoreAnswer> send(const ClaimedDelivery& claim) {
+  Result<Answer> send(const ClaimedDelivery& claim) {
     if (Status intact = spool.verify(claim.file); !intact.ok()) {
       spdlog::error("event=data_loss sop_instance_uid={} reason=\"{}\"", claim.sop_instance_uid.str(),
                     intact.message());
@@ -190,16 +191,17 @@ struct DeliveryWorker::Impl {
       return data_loss(intact.message());
     }
     object::crash_point("sending");
-    return scu->store(spool.path(claim.file.key), kind_of(claim), claim.sop_instance_uid.str());
+    return scu->send(spool.path(claim.file.key), kind_of(claim), claim.sop_instance_uid.str());
   }
 
   // What an answer, or that there is none, comes to.
-  DeliveryOutcome judged(const ClaimedDelivery& claim, const Result<StoreAnswer>& answer) {
+  DeliveryOutcome judged(const ClaimedDelivery& claim, const Result<Answer>& answer) {
     DeliveryOutcome outcome;
     if (answer.ok()) {
-      outcome.state = judge(answer->status);
-      outcome.peer_status = answer->status;
-      outcome.text = answer->error_comment;
+      outcome.state = answer->state ? *answer->state : judge(answer->status);
+      if (!answer->state) outcome.peer_status = answer->status;
+      outcome.text = answer->words;
+      if (answer->offers_max > 0 && claim.attempts + 1 >= answer->offers_max) outcome.state = DeliveryState::kParked;
     } else {
       const StatusCode code = answer.status().code();
       const bool later = code == StatusCode::kUnavailable || code == StatusCode::kResourceExhausted;
@@ -338,14 +340,17 @@ DeliveryWorker::DeliveryWorker(std::unique_ptr<Impl> impl) : impl_(std::move(imp
 std::unique_ptr<DeliveryWorker> DeliveryWorker::start(config::DeliveryConfig config, config::PeerConfig destination,
                                                       storage::Spool& spool, storage::StudyStore& store) {
   const std::string name = destination.name;
-  OpenStoreScu open = [config, destination = std::move(destination)](const std::vector<ObjectKind>& kinds) {
-    return StoreScu::open(config, destination, kinds);
+  OpenSender open = [config, destination = std::move(destination)](
+                        const std::vector<ObjectKind>& kinds) -> Result<std::unique_ptr<Sender>> {
+    auto scu = StoreScu::open(config, destination, kinds);
+    if (!scu.ok()) return scu.status();
+    return std::unique_ptr<Sender>(*std::move(scu));
   };
   return start(std::move(config), name, std::move(open), spool, store);
 }
 
 std::unique_ptr<DeliveryWorker> DeliveryWorker::start(config::DeliveryConfig config, std::string destination,
-                                                      OpenStoreScu open, storage::Spool& spool,
+                                                      OpenSender open, storage::Spool& spool,
                                                       storage::StudyStore& store) {
   auto impl = std::make_unique<Impl>(std::move(config), std::move(destination), std::move(open), spool, store);
   Impl* self = impl.get();

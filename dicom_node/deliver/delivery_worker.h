@@ -13,14 +13,13 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "config/base/status.h"
 #include "config/peer_config.h"
-#include "dicom_node/deliver/store_scu.h"
+#include "dicom_node/deliver/sender.h"
 #include "storage/spool.h"
 #include "storage/study_store.h"
 
@@ -33,15 +32,13 @@ struct DeliveryStats {
   bool reachable = true;           // Not down: see README.md.
 };
 
-// Associates with the worker's destination: StoreScu::open, or what a test puts in its place.
-using OpenStoreScu = std::function<Result<std::unique_ptr<StoreScu>>(const std::vector<ObjectKind>& kinds)>;
-
 class DeliveryWorker {
  public:
   static std::unique_ptr<DeliveryWorker> start(config::DeliveryConfig config, config::PeerConfig destination,
                                                storage::Spool& spool, storage::StudyStore& store);
-  static std::unique_ptr<DeliveryWorker> start(config::DeliveryConfig config, std::string destination,
-                                               OpenStoreScu open, storage::Spool& spool, storage::StudyStore& store);
+  // Over what `open` connects: another way out, or what a test puts in its place.
+  static std::unique_ptr<DeliveryWorker> start(config::DeliveryConfig config, std::string destination, OpenSender open,
+                                               storage::Spool& spool, storage::StudyStore& store);
   ~DeliveryWorker();  // As stop().
 
   // Finishes the object in flight, releases the association, joins. May be called twice. StudyStore::stop() comes

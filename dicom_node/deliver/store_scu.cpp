@@ -66,13 +66,6 @@ std::string rejection_words(T_ASC_Association* association) {
   return line;
 }
 
-// A peer's text goes into lists on terminals and pages: one line, no control characters, no code page to guess.
-std::string printable(const OFString& text) {
-  std::string line;
-  for (char c : text.substr(0, 64)) line += c >= 0x20 && c < 0x7F ? c : '?';
-  return line;
-}
-
 class DcmtkStoreScu : public StoreScu {
  public:
   ~DcmtkStoreScu() override {
@@ -87,8 +80,8 @@ class DcmtkStoreScu : public StoreScu {
     if (network != nullptr) ASC_dropNetwork(&network);
   }
 
-  Result<StoreAnswer> store(const std::filesystem::path& file, const ObjectKind& kind,
-                            const std::string& sop_instance_uid) override;
+  Result<Answer> send(const std::filesystem::path& file, const ObjectKind& kind,
+                      const std::string& sop_instance_uid) override;
   Status echo() override;
 
   T_ASC_Network* network = nullptr;
@@ -153,8 +146,8 @@ Result<std::unique_ptr<StoreScu>> StoreScu::open(const config::DeliveryConfig& c
   return std::unique_ptr<StoreScu>(std::move(scu));
 }
 
-Result<StoreAnswer> DcmtkStoreScu::store(const std::filesystem::path& file, const ObjectKind& kind,
-                                         const std::string& sop_instance_uid) {
+Result<Answer> DcmtkStoreScu::send(const std::filesystem::path& file, const ObjectKind& kind,
+                                   const std::string& sop_instance_uid) {
   const std::string what = "send " + sop_instance_uid;
   // DCMTK prefers the context with that syntax, else any of the class.
   const T_ASC_PresentationContextID context =
@@ -204,11 +197,11 @@ Result<StoreAnswer> DcmtkStoreScu::store(const std::filesystem::path& file, cons
     broken = true;
     return unavailable(what + ": " + words(condition));
   }
-  StoreAnswer answer;
+  Answer answer;
   answer.status = response.DimseStatus;
   OFString comment;
   if (detail != nullptr && detail->findAndGetOFString(DCM_ErrorComment, comment).good()) {
-    answer.error_comment = printable(comment);
+    answer.words = printable({comment.c_str(), comment.size()});
   }
   return answer;
 }

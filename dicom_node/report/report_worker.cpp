@@ -18,6 +18,7 @@
 #include "dicom_node/object/crash_point.h"
 #include "dicom_node/object/finding_record.h"
 #include "dicom_node/object/instance_header.h"
+#include "dicom_node/report/messages.h"
 #include "dicom_node/report/study_objects.h"
 #include "storage/until_recorded.h"
 
@@ -116,8 +117,8 @@ class SpooledResults {
   Status add(const ResultObject& object) {
     NODE_ASSIGN_OR_RETURN(storage::StoredFile file, spool_.store(object.bytes, object.sop_instance_uid));
     results_.push_back({object.sop_instance_uid, object.kind, object.source_uid, object.task, object.revision,
-                        object.series_instance_uid.str(), object.sop_class_uid, UID_LittleEndianExplicitTransferSyntax,
-                        std::move(file)});
+                        object.series_instance_uid.str(), object.sop_class_uid,
+                        object.sop_class_uid.empty() ? "" : UID_LittleEndianExplicitTransferSyntax, std::move(file)});
     return ok_status();
   }
   void deliver(const storage::Uid& uid, const std::set<std::string>& destinations, DeliveryStage stage) {
@@ -177,7 +178,13 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
       spooled.deliver(object.sop_instance_uid, recipients[{reference.form, reference.source_uid}], form.stage);
     return ok_status();
   };
-  NODE_RETURN_IF_ERROR(build_study_objects(std::move(study), wanted, made_before, context, take));
+  NODE_RETURN_IF_ERROR(build_study_objects(study, wanted, made_before, context, take));
+  for (const config::MessageConfig& message : config.messages) {
+    if (shadow || !all_destinations.contains(message.name)) continue;
+    NODE_ASSIGN_OR_RETURN(const ResultObject object, make_message(study, ready.urgent, message, context));
+    NODE_RETURN_IF_ERROR(spooled.add(object));
+    spooled.deliver(object.sop_instance_uid, {message.name}, DeliveryStage::kMessage);
+  }
 
   // Whatever it answers, the files stay: after an unknown outcome rows may name them.
   spooled.keep();

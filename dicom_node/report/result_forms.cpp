@@ -65,6 +65,8 @@ bool is_default(std::string_view word) {
 }
 
 bool takes(const config::ReportConfig& config, const std::string& destination, std::string_view word) {
+  for (const config::MessageConfig& message : config.messages)
+    if (message.name == destination) return false;  // It gets a message in place of objects.
   const auto named = config.forms.find(destination);
   if (named == config.forms.end() || named->second.empty()) return is_default(word);
   return std::find(named->second.begin(), named->second.end(), word) != named->second.end();

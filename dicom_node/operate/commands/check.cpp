@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "dicom_node/deliver/message_sender.h"
 #include "dicom_node/deliver/store_scu.h"
 #include "dicom_node/node.h"
 #include "dicom_node/operate/commands/commands.h"
@@ -108,6 +109,18 @@ void check_peers(const config::NodeConfig& config, Findings& findings) {
   }
 }
 
+void check_messages(const config::NodeConfig& config, Findings& findings) {
+  for (const config::MessageConfig& message : config.messages) {
+    const auto sender = deliver::message_sender(config.delivery, message)({});
+    if (sender.ok()) {
+      findings.good(fmt::format("messages {}: {}:{} takes connections{}", message.name, message.host, message.port,
+                                message.tls.on ? ", with TLS" : ""));
+    } else {
+      findings.bad(fmt::format("messages {}: {}", message.name, sender.status().message()));
+    }
+  }
+}
+
 // What is drawn has to be in some font of this machine.
 void check_fonts(const config::ReportConfig& report, Findings& findings) {
   const auto look = [&](const std::string& what, const std::string& text) {
@@ -182,6 +195,7 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
   check_conditions(config.inference.tasks, labels, findings);
   check_store(config, findings);
   check_peers(config, findings);
+  check_messages(config, findings);
   return findings.failed() ? 1 : 0;
 }
 

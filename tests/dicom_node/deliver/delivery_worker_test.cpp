@@ -8,6 +8,7 @@
 #include <future>
 #include <sstream>
 
+#include "dicom_node/deliver/store_scu.h"
 #include "tests/fakes/temporary_store.h"
 
 namespace node::deliver {
@@ -51,27 +52,27 @@ TEST(Backoff, DoublesUpToTheMaximumWithJitterBelowIt) {
 // A destination that does what the test says, in place of a network. Everything under its mutex.
 class FakePeer {
  public:
-  using Answer = std::function<Result<StoreAnswer>(const std::string& sop_instance_uid)>;
+  using Answering = std::function<Result<Answer>(const std::string& sop_instance_uid)>;
 
-  OpenStoreScu open() {
-    return [this](const std::vector<ObjectKind>& kinds) -> Result<std::unique_ptr<StoreScu>> {
+  OpenSender open() {
+    return [this](const std::vector<ObjectKind>& kinds) -> Result<std::unique_ptr<Sender>> {
       MutexLock lock(mutex_);
       ++associations_;
       kinds_.push_back(kinds.size());
       if (!reachable_.ok()) return reachable_;
-      return std::unique_ptr<StoreScu>(std::make_unique<Association>(*this));
+      return std::unique_ptr<Sender>(std::make_unique<Association>(*this));
     };
   }
   void is(Status reachable) {
     MutexLock lock(mutex_);
     reachable_ = std::move(reachable);
   }
-  void answers(Answer answer) {
+  void answers(Answering answer) {
     MutexLock lock(mutex_);
     answer_ = std::move(answer);
   }
   void answers(std::uint16_t status, std::string comment = "") {
-    answers([=](const std::string&) { return StoreAnswer{status, comment}; });
+    answers([=](const std::string&) { return Answer{status, comment}; });
   }
   std::vector<std::string> sent() {
     MutexLock lock(mutex_);
@@ -87,11 +88,11 @@ class FakePeer {
   }
 
  private:
-  class Association : public StoreScu {
+  class Association : public Sender {
    public:
     explicit Association(FakePeer& peer) : peer_(peer) {}
-    Result<StoreAnswer> store(const std::filesystem::path&, const ObjectKind&, const std::string& uid) override {
-      Answer answer;
+    Result<Answer> send(const std::filesystem::path&, const ObjectKind&, const std::string& uid) override {
+      Answering answer;
       {
         MutexLock lock(peer_.mutex_);
         peer_.sent_.push_back(uid);
@@ -99,7 +100,6 @@ class FakePeer {
       }
       return answer(uid);
     }
-    Status echo() override { return ok_status(); }
 
    private:
     FakePeer& peer_;
@@ -107,7 +107,7 @@ class FakePeer {
 
   Mutex mutex_;
   Status reachable_ GUARDED_BY(mutex_);
-  Answer answer_ GUARDED_BY(mutex_) = [](const std::string&) { return StoreAnswer{}; };
+  Answering answer_ GUARDED_BY(mutex_) = [](const std::string&) { return Answer{}; };
   std::vector<std::string> sent_ GUARDED_BY(mutex_);
   std::vector<std::size_t> kinds_ GUARDED_BY(mutex_);
   int associations_ GUARDED_BY(mutex_) = 0;
@@ -181,11 +181,11 @@ TEST_F(DeliveryWorkerTest, AWarningCountsAsDeliveredAndIsRecorded) {
 
 TEST_F(DeliveryWorkerTest, ARefusalThatCannotSucceedIsParkedAtOnceInThePeersWordsAndHoldsUpNoOther) {
   for (int number = 1; number <= 4; ++number) add(number);
-  peer_.answers([](const std::string& uid) -> Result<StoreAnswer> {
-    if (uid == "1.2.3.1") return StoreAnswer{0xC000, "no such patient: Doe"};
-    if (uid == "1.2.3.2") return StoreAnswer{0x0122, ""};
+  peer_.answers([](const std::string& uid) -> Result<Answer> {
+    if (uid == "1.2.3.1") return Answer{0xC000, "no such patient: Doe"};
+    if (uid == "1.2.3.2") return Answer{0x0122, ""};
     if (uid == "1.2.3.3") return unsupported("the peer accepted no presentation context");
-    return StoreAnswer{};
+    return Answer{};
   });
   start();
   settle();
@@ -334,9 +334,9 @@ TEST_F(DeliveryWorkerTest, ADestinationThatComesUpAfterTheNodeGetsWhatBothSleptO
 
 TEST_F(DeliveryWorkerTest, AnObjectThatBreaksTheAssociationIsRetriedAndHoldsUpNoOther) {
   for (int number = 1; number <= 20; ++number) add(number);
-  peer_.answers([](const std::string& uid) -> Result<StoreAnswer> {
+  peer_.answers([](const std::string& uid) -> Result<Answer> {
     if (uid == "1.2.3.1" || uid == "1.2.3.2" || uid == "1.2.3.9") return unavailable("the peer aborted");
-    return StoreAnswer{};
+    return Answer{};
   });
   start();
   settle();
@@ -351,7 +351,7 @@ TEST_F(DeliveryWorkerTest, AnObjectThatBreaksTheAssociationIsRetriedAndHoldsUpNo
 
 TEST_F(DeliveryWorkerTest, ADestinationThatBreaksEveryAssociationIsNotHammeredOnceAnObject) {
   for (int number = 1; number <= 40; ++number) add(number);
-  peer_.answers([](const std::string&) -> Result<StoreAnswer> { return unavailable("the peer aborted"); });
+  peer_.answers([](const std::string&) -> Result<Answer> { return unavailable("the peer aborted"); });
   start();
   settle();
   EXPECT_EQ(peer_.associations(), 3);
@@ -383,7 +383,7 @@ TEST_F(DeliveryWorkerTest, AFullDestinationIsSentThreeObjectsAndThenLeftAloneFor
 TEST_F(DeliveryWorkerTest, ThreeObjectsThatAreAlwaysRefusedForNowHoldUpNoOther) {
   for (int number = 1; number <= 10; ++number) add(number);
   peer_.answers([](const std::string& uid) {
-    return StoreAnswer{static_cast<std::uint16_t>(uid <= "1.2.3.3" && uid != "1.2.3.10" ? 0x0110 : 0), ""};
+    return Answer{static_cast<std::uint16_t>(uid <= "1.2.3.3" && uid != "1.2.3.10" ? 0x0110 : 0), ""};
   });
   start();
   pass(minutes(1), milliseconds(500));
@@ -395,7 +395,7 @@ TEST_F(DeliveryWorkerTest, OneAssociationCarriesManyObjectsAlsoThoseThatBecomeDu
   for (int number = 1; number <= 25; ++number) add(number);
   peer_.answers([this](const std::string& uid) {
     if (uid == "1.2.3.25") add(26);
-    return StoreAnswer{};
+    return Answer{};
   });
   start();
   settle();
@@ -429,7 +429,7 @@ TEST_F(DeliveryWorkerTest, AStuckDestinationDelaysNoOther) {
   stuck.answers([&](const std::string&) {
     hangs.set_value();
     unblock.get_future().wait();
-    return StoreAnswer{};
+    return Answer{};
   });
   auto other = DeliveryWorker::start(config_, "stuck", stuck.open(), here_.spool(), here_.store());
   hangs.get_future().wait();
@@ -448,7 +448,7 @@ TEST_F(DeliveryWorkerTest, AStopGivesBackWhatWasNotSentAndANewWorkerSendsIt) {
   std::promise<void> first, go_on;
   peer_.answers([&](const std::string& uid) {
     if (uid == "1.2.3.1") first.set_value(), go_on.get_future().wait();
-    return StoreAnswer{};
+    return Answer{};
   });
   start();
   first.get_future().wait();

@@ -1,0 +1,135 @@
+#include "config/message_section.h"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <regex>
+
+#include "config/config_tree.h"
+
+namespace node::config {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+std::string field_problem(const std::string& field) {
+  static const std::regex kField("(MSH|PID|PV1|ORC|OBR)-([1-9][0-9]?)([.][1-9])?");
+  std::smatch parts;
+  if (!std::regex_match(field, parts, kField)) {
+    return "is no field; one such as OBR-18 or PID-3.4 of MSH, PID, PV1, ORC or OBR is wanted";
+  }
+  static constexpr std::string_view kOurs[] = {"MSH-1", "MSH-2", "MSH-9", "MSH-10", "MSH-12", "MSH-18"};
+  const std::string whole = parts[1].str() + "-" + parts[2].str();
+  return std::find(std::begin(kOurs), std::end(kOurs), whole) == std::end(kOurs) ? "" : "cannot be set: it is fixed";
+}
+
+std::string source_problem(const std::string& source) {
+  if (source.size() >= 2 && source.front() == '\'' && source.back() == '\'') return "";
+  Words known(kHl7Sources.begin(), kHl7Sources.end());
+  for (const std::string& word : split(source, "|")) {
+    if (std::find(known.begin(), known.end(), trimmed(word)) != known.end()) continue;
+    return in_quotes(trimmed(word)) + " is nothing that a field can be filled with" + suggestion(trimmed(word), known) +
+           "; a text stands in quotes of its own: \"'TEXT'\"; known are " + join(known, ", ");
+  }
+  return "";
+}
+
+void read_tls(Section tls, const Context& context, TlsConfig& config) {
+  for (auto [key, target] : {std::pair{"ca_file", &config.ca_file},
+                             {"certificate_file", &config.certificate_file},
+                             {"key_file", &config.key_file}}) {
+    if (!tls.text(key, *target)) continue;
+    *target = context.resolve(*target);
+    if (!std::filesystem::exists(*target)) tls.wrong(key, "is " + in_quotes(*target) + ", which does not exist");
+    config.on = true;
+  }
+  if (config.certificate_file.empty() != config.key_file.empty()) {
+    tls.wrong("certificate_file", "and key_file belong together; one of them is missing");
+  }
+}
+
+void read_oru(Section& section, MessageConfig& config) {
+  section.require("host", "where the RIS, or the engine before it, listens");
+  section.require("port", "its MLLP port");
+  section.text("host", config.host, 255);
+  section.integer("port", config.port, 1, 65535);
+  section.choice(
+      "characters", config.characters,
+      {{"utf-8", Hl7Characters::kUtf8}, {"latin-1", Hl7Characters::kLatin1}, {"ascii", Hl7Characters::kAscii}});
+  section.choice("study_uid_type", config.study_uid_as_text, {{"HD", false}, {"ST", true}});
+  const Value* fields = section.get("fields");
+  if (fields == nullptr) return;
+  Section mapping = section.section("fields");
+  if (fields->kind != Value::Kind::kMap) return;
+  for (const auto& [field, value] : fields->entries) {
+    if (const std::string problem = field_problem(field); !problem.empty()) mapping.wrong(field, problem);
+    const std::string* source = mapping.scalar(field, "what fills it");
+    if (source == nullptr) continue;
+    if (const std::string problem = source_problem(*source); !problem.empty()) {
+      mapping.wrong(field, problem);
+    } else {
+      config.fields[field] = *source;
+    }
+  }
+}
+
+void read_webhook(Section& section, const Context& context, MessageConfig& config) {
+  section.require("url", "where the JSON is posted: http://host:port/path, or https");
+  std::string url;
+  if (section.text("url", url)) {
+    static const std::regex kUrl("(https?)://([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:]+\\])(:([0-9]{1,5}))?(/[!-~]*)?");
+    std::smatch parts;
+    int port = 0;
+    const bool fits = std::regex_match(url, parts, kUrl);
+    if (fits) {
+      config.tls.on = parts[1] == "https";
+      config.host = parts[2];
+      if (config.host.front() == '[') config.host = config.host.substr(1, config.host.size() - 2);
+      port = parts[4].matched ? std::stoi(parts[4]) : config.tls.on ? 443 : 80;
+      if (parts[5].matched) config.path = parts[5];
+    }
+    if (port < 1 || port > 65535) {
+      section.wrong("url", "is " + in_quotes(url) + "; http://host:port/path, or https, is wanted, without spaces");
+    }
+    config.port = static_cast<std::uint16_t>(port);
+  }
+  std::string file;
+  if (!section.text("secret_file", file)) return;
+  const auto secret = read_text_file(context.resolve(file));
+  if (!secret.ok()) return section.wrong("secret_file", secret.status().message());
+  config.secret = secret->substr(0, secret->find_last_not_of(" \t\r\n") + 1);
+  if (config.secret.size() < 16) section.wrong("secret_file", "holds fewer than 16 characters; a key of 32 is good");
+}
+
+}  // namespace
+
+void read_messages(Section& root, const Context& context, Names& names, std::vector<MessageConfig>& messages) {
+  root.each("messages", [&](const std::string& name, Section& section) {
+    MessageConfig config;
+    config.name = name;
+    if (!names.peer_problem(name).empty()) {
+      names.messages.push_back(name);
+    } else {
+      section.wrong("", "has the name of a peer; both are destinations, so each wants its own");
+    }
+    section.require("kind", "oru or webhook");
+    section.choice("kind", config.kind, {{"oru", MessageKind::kOru}, {"webhook", MessageKind::kWebhook}});
+    section.duration("answer_timeout", config.answer_timeout, seconds(1), minutes(10));
+    if (config.kind == MessageKind::kOru) {
+      read_oru(section, config);
+    } else {
+      read_webhook(section, context, config);
+    }
+    const bool on = config.tls.on;
+    const bool named = section.get("tls") != nullptr;
+    read_tls(section.section("tls"), context, config.tls);
+    if (config.kind == MessageKind::kWebhook && named && !on) {
+      section.wrong("tls", "is given, but the url begins with http:; https: is wanted");
+    }
+    messages.push_back(std::move(config));
+  });
+}
+
+}  // namespace node::config

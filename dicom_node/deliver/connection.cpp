@@ -1,0 +1,148 @@
+#include "dicom_node/deliver/connection.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>  // Before Asio 1.74, whose awaitable.hpp forgets it in C++20.
+// clang-format off
+#include <boost/asio.hpp>
+#include <boost/asio/ssl.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/ssl.hpp>
+// clang-format on
+
+namespace node::deliver {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace ssl = asio::ssl;
+using asio::ip::tcp;
+using std::chrono::milliseconds;
+
+struct Connection::Impl {
+  asio::io_context io;
+  ssl::context context{ssl::context::tls_client};
+  std::unique_ptr<beast::ssl_stream<beast::tcp_stream>> secure;  // One of the two.
+  std::unique_ptr<beast::tcp_stream> plain;
+  std::array<char, 16 * 1024> buffer{};
+
+  beast::tcp_stream& lowest() { return secure ? secure->next_layer() : *plain; }
+
+  // One operation on the socket, from its start to its end or to its deadline.
+  template <typename Start>
+  beast::error_code within(milliseconds timeout, Start start) {
+    beast::error_code result = asio::error::would_block;
+    lowest().expires_after(timeout);
+    start([&result](beast::error_code error, auto&&...) { result = error; });
+    io.restart();
+    io.run();
+    return result;
+  }
+};
+
+namespace {
+
+std::string words(const beast::error_code& error) {
+  if (error == beast::error::timeout || error == asio::error::would_block) return "no answer in time";
+  if (error == asio::error::eof || error == ssl::error::stream_truncated) return "it has closed the connection";
+  return error.message();
+}
+
+Status prepare(ssl::context& context, const config::TlsConfig& tls) {
+  beast::error_code error;
+  context.set_options(ssl::context::default_workarounds | ssl::context::no_sslv2 | ssl::context::no_sslv3 |
+                      ssl::context::no_tlsv1 | ssl::context::no_tlsv1_1);
+  context.set_verify_mode(ssl::verify_peer);
+  if (tls.ca_file.empty()) {
+    context.set_default_verify_paths(error);
+  } else {
+    context.load_verify_file(tls.ca_file, error);
+  }
+  if (error) return invalid_argument("tls.ca_file " + tls.ca_file + ": " + error.message());
+  if (tls.certificate_file.empty()) return ok_status();
+  context.use_certificate_chain_file(tls.certificate_file, error);
+  if (error) return invalid_argument("tls.certificate_file " + tls.certificate_file + ": " + error.message());
+  context.use_private_key_file(tls.key_file, ssl::context::pem, error);
+  if (error) return invalid_argument("tls.key_file " + tls.key_file + ": " + error.message());
+  return ok_status();
+}
+
+}  // namespace
+
+Connection::Connection(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Connection::~Connection() {
+  beast::error_code ignored;
+  impl_->lowest().socket().shutdown(tcp::socket::shutdown_both, ignored);
+}
+
+Result<std::unique_ptr<Connection>> Connection::open(const std::string& host, std::uint16_t port,
+                                                     const config::TlsConfig& tls, milliseconds timeout) {
+  const std::string where = fmt::format("connect to {}:{}", host, port);
+  auto impl = std::make_unique<Impl>();
+  if (tls.on) {
+    NODE_RETURN_IF_ERROR(prepare(impl->context, tls).within(where));
+    impl->secure = std::make_unique<beast::ssl_stream<beast::tcp_stream>>(impl->io, impl->context);
+    impl->secure->set_verify_callback(ssl::host_name_verification(host));
+    if (SSL_set_tlsext_host_name(impl->secure->native_handle(), host.c_str()) != 1) return internal_error(where);
+  } else {
+    impl->plain = std::make_unique<beast::tcp_stream>(impl->io);
+  }
+
+  tcp::resolver resolver(impl->io);
+  tcp::resolver::results_type addresses;
+  beast::error_code error = asio::error::would_block;
+  resolver.async_resolve(host, std::to_string(port), [&](beast::error_code resolved, auto found) {
+    error = resolved;
+    addresses = found;
+  });
+  impl->io.run_for(timeout);
+  if (error) {
+    resolver.cancel();
+    impl->io.restart();
+    impl->io.run();
+    return unavailable(where + ": " + words(error));
+  }
+  error = impl->within(timeout, [&](auto done) { impl->lowest().async_connect(addresses, done); });
+  if (error) return unavailable(where + ": " + words(error));
+  beast::error_code ignored;
+  impl->lowest().socket().set_option(tcp::no_delay(true), ignored);
+  if (tls.on) {
+    error = impl->within(timeout, [&](auto done) { impl->secure->async_handshake(ssl::stream_base::client, done); });
+    if (error) return unavailable(where + ": TLS: " + words(error));
+  }
+  return std::unique_ptr<Connection>(new Connection(std::move(impl)));
+}
+
+Status Connection::write(std::string_view bytes, milliseconds timeout) {
+  Impl& impl = *impl_;
+  const auto buffer = asio::buffer(bytes.data(), bytes.size());
+  const auto error = impl.within(timeout, [&](auto done) {
+    if (impl.secure) {
+      asio::async_write(*impl.secure, buffer, done);
+    } else {
+      asio::async_write(*impl.plain, buffer, done);
+    }
+  });
+  return error ? unavailable(words(error)) : ok_status();
+}
+
+Result<std::string> Connection::read(milliseconds timeout) {
+  Impl& impl = *impl_;
+  std::size_t size = 0;
+  const auto error = impl.within(timeout, [&](auto done) {
+    const auto counted = [&size, done](beast::error_code ended, std::size_t read) {
+      size = read;
+      done(ended);
+    };
+    if (impl.secure) {
+      impl.secure->async_read_some(asio::buffer(impl.buffer), counted);
+    } else {
+      impl.plain->async_read_some(asio::buffer(impl.buffer), counted);
+    }
+  });
+  if (error) return unavailable(words(error));
+  return std::string(impl.buffer.data(), size);
+}
+
+}  // namespace node::deliver

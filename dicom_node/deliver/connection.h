@@ -1,0 +1,36 @@
+// Connection: a TCP connection to a peer that is no DICOM peer, with TLS where it is configured.
+//
+// Guarantee: connecting, each write and each read end within their time.
+// Threads:   one thread per object.
+// Source:    RFC 8446 (TLS 1.3), RFC 5246 (1.2, the least that is accepted); the peer's name is checked (RFC 6125).
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "config/base/status.h"
+#include "config/message_config.h"
+
+namespace node::deliver {
+
+class Connection {
+ public:
+  // Errors: kUnavailable: no such host, no connection, no agreement on TLS; kInvalidArgument: a certificate or key that
+  //         cannot be read.
+  static Result<std::unique_ptr<Connection>> open(const std::string& host, std::uint16_t port,
+                                                  const config::TlsConfig& tls, std::chrono::milliseconds timeout);
+  ~Connection();
+
+  Status write(std::string_view bytes, std::chrono::milliseconds timeout);  // Errors: kUnavailable.
+  // What there is, at least one byte. Errors: kUnavailable: nothing came in time, or the peer has closed.
+  Result<std::string> read(std::chrono::milliseconds timeout);
+
+ private:
+  struct Impl;
+  explicit Connection(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace node::deliver
