@@ -8,8 +8,9 @@
 
 namespace node::config {
 
-inline constexpr std::array<std::string_view, 7> kResultForms{
-    "sc", "sr", "sr-3d", "sr-enhanced", "sr-per-image", "sr-3d-per-image", "sr-enhanced-per-image"};
+inline constexpr std::array<std::string_view, 11> kResultForms{
+    "sc",      "summary", "sr", "sr-3d", "sr-enhanced", "sr-per-image", "sr-3d-per-image", "sr-enhanced-per-image",
+    "sr-text", "gsps",    "kos"};
 
 // Of a destination that the configuration gives no forms.
 inline constexpr std::array<std::string_view, 2> kDefaultResultForms{"sc", "sr"};

@@ -50,6 +50,7 @@ struct TaskConfig {
   std::vector<std::string> labels;   // One per logit (of the slice); empty: the checkpoint's id2label.
   Code code;                         // What is looked for; empty: (name, 99SKELEX, name).
   std::vector<Code> label_codes;     // One per label, or empty: private codes are made.
+  std::vector<std::string> negative_labels;  // Of a softmax: those that say that nothing was found. Empty: it classifies.
   double threshold_doubtful = 0.5;   // Probability from which a label counts as "doubtful"; node.yaml's default for a
                                      // softmax is 0: it always names its likeliest label. 0 to 1.
   double threshold_certain = 0.5;    // From here on "certain".

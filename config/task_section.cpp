@@ -63,6 +63,15 @@ void read_when(Section when, TaskConfig& task) {
   if (both) task.when = condition;
 }
 
+// A label that is none of the task's would never be seen; those of the checkpoint are not known here.
+void read_negative_labels(Section& section, TaskConfig& task) {
+  section.words("negative_labels", task.negative_labels, [&](const std::string& label) {
+    if (task.labels.empty() || std::find(task.labels.begin(), task.labels.end(), label) != task.labels.end())
+      return std::string();
+    return "no label " + in_quotes(label) + suggestion(label, task.labels);
+  });
+}
+
 TaskConfig read_task(const std::string& name, Section& section, const Context& context, const Words& models) {
   TaskConfig task;
   task.name = name;
@@ -117,6 +126,11 @@ TaskConfig read_task(const std::string& name, Section& section, const Context& c
   } else {
     section.refuse("threshold", "is for output sigmoid and softmax only");
     section.refuse("label_codes", "is for output sigmoid and softmax only; use code");
+  }
+  if (task.output == OutputKind::kSoftmax) {
+    read_negative_labels(section, task);
+  } else {
+    section.refuse("negative_labels", "is for output softmax only; a sigmoid is negative below its threshold");
   }
   const Value* const labels = section.get("labels");  // As written: one given twice is another mistake.
   const bool one_label = labels != nullptr && task.labels.size() == 1 && labels->entries.size() <= 1;

@@ -98,6 +98,21 @@ const Code kSourceOfMeasurement{"121112", "DCM", "Source of Measurement"};
 const Code kBestIllustration{"121080", "DCM", "Best illustration of finding"};
 const Code kComment{"121106", "DCM", "Comment"};
 const Code kNotANumber{"114000", "DCM", "Not a number"};
+const Code kLanguage{"121049", "DCM", "Language of Content Item and Descendants"};
+const Code kObserverType{"121005", "DCM", "Observer Type"};
+const Code kDevice{"121007", "DCM", "Device"};
+const Code kDeviceObserverUid{"121012", "DCM", "Device Observer UID"};
+const Code kDeviceObserverName{"121013", "DCM", "Device Observer Name"};
+const Code kDeviceObserverManufacturer{"121014", "DCM", "Device Observer Manufacturer"};
+const Code kDeviceObserverModel{"121015", "DCM", "Device Observer Model Name"};
+const Code kOfInterest{"113000", "DCM", "Of Interest"};
+const Code kKeyObjectDescription{"113012", "DCM", "Key Object Description"};
+const Code kDiagnosticImagingReport{"18748-4", "LN", "Diagnostic Imaging Report"};
+const Code kProcedureDescription{"121064", "DCM", "Current Procedure Descriptions"};
+const Code kProcedureReported{"121058", "DCM", "Procedure reported"};
+const Code kFindings{"121070", "DCM", "Findings"};
+const Code kImpressions{"121072", "DCM", "Impressions"};
+const Code kImpression{"121073", "DCM", "Impression"};
 const Code kPresent{"52101004", "SCT", "Present"};
 const Code kAbsent{"272519000", "SCT", "Absent"};
 const Code kUndetermined{"373068000", "SCT", "Undetermined"};
@@ -112,6 +127,66 @@ const Code kDoubtful{"SKX-DOUBTFUL", kPrivateScheme, "Doubtful"};
 const Code kQualityNote{"SKX-NOTE", kPrivateScheme, "Quality note"};
 const Code kNotAnalysed{"SKX-SKIPPED", kPrivateScheme, "Image not analysed"};
 const Code kNotAsked{"SKX-NOTASKED", kPrivateScheme, "Task not asked"};
+const Code kPeakError{"SKX-ANOM-PEAK", kPrivateScheme, "Highest patch error"};
+const Code kOverallResult{"SKX-OVERALL", kPrivateScheme, "Overall result"};
+const Code kFindingsPresent{"SKX-FOUND", kPrivateScheme, "Findings present"};
+const Code kNothingFound{"SKX-NOTHING", kPrivateScheme, "Nothing found"};
+
+std::vector<Code> codes_in_results() {
+  std::vector<Code> codes{kLanguageEnglish,
+                          kProcedureUnspecified,
+                          kImagingMeasurements,
+                          kMeasurementGroup,
+                          kTrackingIdentifier,
+                          kTrackingUniqueIdentifier,
+                          kFinding,
+                          kFindingSite,
+                          kLaterality,
+                          kAlgorithmName,
+                          kAlgorithmVersion,
+                          kAlgorithmParameters,
+                          kAlgorithmFamily,
+                          kArtificialIntelligence,
+                          kSourceOfMeasurement,
+                          kBestIllustration,
+                          kComment,
+                          kNotANumber,
+                          kPresent,
+                          kAbsent,
+                          kUndetermined,
+                          kLanguage,
+                          kObserverType,
+                          kDevice,
+                          kDeviceObserverUid,
+                          kDeviceObserverName,
+                          kDeviceObserverModel,
+                          kDeviceObserverManufacturer,
+                          kOfInterest,
+                          kKeyObjectDescription,
+                          kDiagnosticImagingReport,
+                          kFindings,
+                          kImpressions,
+                          kImpression,
+                          kProcedureDescription,
+                          kProcedureReported,
+                          kProcessingEquipment,
+                          kSourceImage,
+                          kProbability,
+                          kAnomalyScore,
+                          kAnomalyPercentile,
+                          kCertainty,
+                          kCertain,
+                          kDoubtful,
+                          kQualityNote,
+                          kNotAnalysed,
+                          kNotAsked,
+                          kPeakError,
+                          kOverallResult,
+                          kFindingsPresent,
+                          kNothingFound};
+  for (const auto& [term, code] : regions()) codes.push_back(code);
+  return codes;
+}
 
 std::optional<Code> region_code(std::string_view body_part) {
   const auto found = regions().find(body_part);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "config/task_config.h"
 
@@ -24,11 +25,20 @@ extern const Code kTrackingIdentifier, kTrackingUniqueIdentifier, kFinding, kFin
 extern const Code kAlgorithmName, kAlgorithmVersion, kAlgorithmParameters, kAlgorithmFamily, kArtificialIntelligence;
 extern const Code kSourceOfMeasurement, kBestIllustration, kComment, kNotANumber;
 extern const Code kPresent, kAbsent, kUndetermined;
+// Observer of a document without a template of DCMTK's own.
+extern const Code kLanguage, kObserverType, kDevice, kDeviceObserverUid, kDeviceObserverName, kDeviceObserverModel,
+    kDeviceObserverManufacturer;
+// Key objects and plain text.
+extern const Code kOfInterest, kKeyObjectDescription, kDiagnosticImagingReport, kFindings, kImpressions, kImpression,
+    kProcedureDescription, kProcedureReported;
 // Equipment and references of image objects.
 extern const Code kProcessingEquipment, kSourceImage;
 // Private.
 extern const Code kProbability, kAnomalyScore, kAnomalyPercentile, kCertainty, kCertain, kDoubtful, kQualityNote,
-    kNotAnalysed, kNotAsked;
+    kNotAnalysed, kNotAsked, kPeakError, kOverallResult, kFindingsPresent, kNothingFound;
+
+// All of the above and the regions below, for the documentation; those of tasks and labels come with the configuration.
+std::vector<Code> codes_in_results();
 
 // The anatomic region of a term of Body Part Examined (PS3.16 Annex L); none: a term outside the limbs, or unknown.
 std::optional<Code> region_code(std::string_view body_part);

@@ -80,6 +80,32 @@ int leading_label(const inference::Prediction& prediction) {
   return static_cast<int>(highest - scores.begin());
 }
 
+Outcome outcome_of(const config::TaskConfig& task, const inference::Prediction& prediction) {
+  const int leading = leading_label(prediction);
+  if (leading < 0) return Outcome::kNeither;
+  const auto named = [&](const std::vector<std::string>& labels) {
+    return std::find(labels.begin(), labels.end(), prediction.scores[static_cast<std::size_t>(leading)].label) !=
+           labels.end();
+  };
+  const bool negative = level_of(task, prediction) == Level::kNegative;
+  switch (task.output) {
+    case OutputKind::kSigmoid: return negative ? Outcome::kNothingFound : Outcome::kFound;
+    case OutputKind::kSoftmax:
+      if (task.negative_labels.empty() || negative) return Outcome::kNeither;
+      return named(task.negative_labels) ? Outcome::kNothingFound : Outcome::kFound;
+    case OutputKind::kRegression:
+    case OutputKind::kAnomalyMap: break;
+  }
+  return Outcome::kNeither;
+}
+
+Outcome outcome_of(const std::vector<config::TaskConfig>& tasks, const std::vector<object::FindingRecord>& findings) {
+  Outcome outcome = Outcome::kNeither;
+  for (const object::FindingRecord& finding : findings)
+    outcome = std::max(outcome, outcome_of(find_task(tasks, finding.prediction), finding.prediction));
+  return outcome;
+}
+
 std::vector<FindingLine> finding_lines(const config::TaskConfig& task, const inference::Prediction& prediction) {
   std::vector<FindingLine> lines;
   if (!prediction.not_asked.empty()) {

@@ -28,6 +28,13 @@ Level level_of(const config::TaskConfig& task, const inference::Prediction& pred
 // The label with the highest value; the first of equal ones. Errors: -1 if there are no scores.
 int leading_label(const inference::Prediction& prediction);
 
+// Whether the task found what it looks for, doubtful or certain; of one that only classifies, measures or draws:
+// neither.
+enum class Outcome { kNeither, kNothingFound, kFound };
+Outcome outcome_of(const config::TaskConfig& task, const inference::Prediction& prediction);
+// Of several findings: something if any has, else nothing if any looked.
+Outcome outcome_of(const std::vector<config::TaskConfig>& tasks, const std::vector<object::FindingRecord>& findings);
+
 struct FindingLine {
   std::string text;
   std::optional<Level> level;  // None: a score or a quantity, which no threshold judges.

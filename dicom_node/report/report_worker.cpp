@@ -173,7 +173,7 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
   counts.shadow = shadow;
   const auto take = [&](const Form& form, const ResultReference& reference, const ResultObject& object) -> Status {
     NODE_RETURN_IF_ERROR(spooled.add(object));
-    ++(form.stage == DeliveryStage::kImageObject ? counts.overlays : counts.reports);
+    ++(form.illustrates ? counts.overlays : counts.reports);
     if (!shadow)
       spooled.deliver(object.sop_instance_uid, recipients[{reference.form, reference.source_uid}], form.stage);
     return ok_status();

@@ -8,8 +8,12 @@
 #include <utility>
 
 #include "config/result_forms.h"
+#include "dicom_node/report/key_objects.h"
+#include "dicom_node/report/presentation_state.h"
 #include "dicom_node/report/secondary_capture.h"
 #include "dicom_node/report/structured_report.h"
+#include "dicom_node/report/summary_page.h"
+#include "dicom_node/report/text_report.h"
 
 namespace node::report {
 
@@ -39,8 +43,21 @@ References reports(const Form& form, const ReportedStudy& study, const ResultCon
   return report_references(form.word, form.sop_class_uid, form.of == FormOf::kImage, study, context);
 }
 
-Form report(std::string_view word, std::string_view sop_class_uid, FormOf of) {
-  return {word, sop_class_uid, DeliveryStage::kReport, of, /*illustrates=*/false, reports, make_structured_report};
+Form report(std::string_view word, std::string_view sop_class_uid, FormOf of,
+            decltype(Form::make) make = make_structured_report) {
+  return {word, sop_class_uid, DeliveryStage::kReport, of, /*illustrates=*/false, reports, make};
+}
+
+References presentation_states(const Form& form, const ReportedStudy& study, const ResultContext& context) {
+  return presentation_references(form.word, study, context);
+}
+
+References summaries(const Form& form, const ReportedStudy& study, const ResultContext& context) {
+  return summary_references(form.word, study, context);
+}
+
+References key_objects(const Form& form, const ReportedStudy& study, const ResultContext& context) {
+  return key_object_references(form.word, study, context);
 }
 
 }  // namespace
@@ -49,12 +66,19 @@ const std::vector<Form>& forms() {
   static const std::vector<Form> table{
       {"sc", UID_SecondaryCaptureImageStorage, DeliveryStage::kImageObject, FormOf::kImage, /*illustrates=*/true,
        overlays, make_secondary_capture},
+      {"summary", UID_SecondaryCaptureImageStorage, DeliveryStage::kImageObject, FormOf::kStudy, /*illustrates=*/false,
+       summaries, make_summary_page},
       report("sr", UID_ComprehensiveSRStorage, FormOf::kStudy),
       report("sr-3d", UID_Comprehensive3DSRStorage, FormOf::kStudy),
       report("sr-enhanced", UID_EnhancedSRStorage, FormOf::kStudy),
       report("sr-per-image", UID_ComprehensiveSRStorage, FormOf::kImage),
       report("sr-3d-per-image", UID_Comprehensive3DSRStorage, FormOf::kImage),
       report("sr-enhanced-per-image", UID_EnhancedSRStorage, FormOf::kImage),
+      report("sr-text", UID_BasicTextSRStorage, FormOf::kStudy, make_text_report),
+      {"gsps", UID_GrayscaleSoftcopyPresentationStateStorage, DeliveryStage::kKeyObject, FormOf::kImage,
+       /*illustrates=*/false, presentation_states, make_presentation_state},
+      {"kos", UID_KeyObjectSelectionDocumentStorage, DeliveryStage::kKeyObject, FormOf::kStudy, /*illustrates=*/false,
+       key_objects, make_key_objects},
   };
   return table;
 }

@@ -14,9 +14,6 @@
 namespace node::report {
 namespace {
 
-constexpr const char* kManufacturer = "SKELEX project";
-constexpr const char* kModelName = "SKELEX node";
-
 // Texts of VR LO and SH end at 64 and 16 characters; cut between characters, not inside one.
 std::string cut(const std::string& utf8, std::size_t characters_max) {
   std::size_t characters = 0;

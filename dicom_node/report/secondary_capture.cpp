@@ -14,12 +14,13 @@
 #include "dicom_node/object/sha256.h"
 #include "dicom_node/report/codes.h"
 #include "dicom_node/report/finding_summary.h"
+#include "dicom_node/report/image_object.h"
 
 namespace node::report {
 namespace {
 
-constexpr const char* kSeriesNumber = "9002";
-constexpr const char* kSeriesDescription = "SKELEX anomaly map - NOT FOR DIAGNOSIS";
+// Modality not the source's: no acquisition, and our own router takes none.
+constexpr SeriesText kSeries{"OT", "9002", "SKELEX anomaly map - NOT FOR DIAGNOSIS"};
 
 // The map's model version, and a digest of all else that changes the pixels.
 std::string overlay_version(const ReportedImage& image, const object::FindingRecord& of, const ResultContext& context) {
@@ -63,70 +64,19 @@ std::string scale_in_words(const inference::AnomalyMap& map, const config::TaskC
                      map.reference.images, map.reference.body_part, map.reference.digest);
 }
 
-void put_code(DcmItem& item, const DcmTagKey& sequence, const Code& code) {
-  DcmItem* inner = nullptr;
-  item.findOrCreateSequenceItem(sequence, inner, -2);
-  if (inner == nullptr) return;
-  inner->putAndInsertString(DCM_CodeValue, code.value.c_str());
-  inner->putAndInsertString(DCM_CodingSchemeDesignator, code.scheme.c_str());
-  inner->putAndInsertString(DCM_CodeMeaning, code.meaning.c_str());
-}
-
-void copy(DcmItem& source, DcmItem& result, const DcmTagKey& tag) {
-  if (source.tagExists(tag)) source.findAndInsertCopyOfElement(tag, &result);
-}
-
-// General Series and General Image: what lets a viewer hang the overlay beside its source.
-void put_series_and_image(DcmItem& source, DcmItem& result) {
-  result.putAndInsertString(DCM_Modality, "OT");  // Not the source's: no acquisition, and our own router takes none.
-  result.putAndInsertString(DCM_SeriesNumber, kSeriesNumber);
-  result.putAndInsertString(DCM_SeriesDescription, kSeriesDescription);
-  result.putAndInsertString(DCM_InstanceNumber, "1");
-  copy(source, result, DCM_PatientOrientation);
+// General Image: what lets a viewer hang the overlay beside its source.
+void put_general_image(DcmItem& source, DcmItem& result) {
+  copy_element(source, result, DCM_PatientOrientation);
   if (!result.tagExists(DCM_PatientOrientation)) result.putAndInsertString(DCM_PatientOrientation, "");
-  copy(source, result, DCM_BodyPartExamined);
-  copy(source, result, DCM_AnatomicRegionSequence);
-  if (!is_unpaired(object::text_of(source, DCM_BodyPartExamined))) {
-    std::string side = object::text_of(source, DCM_ImageLaterality);
-    if (side.empty()) side = object::text_of(source, DCM_Laterality);
-    result.putAndInsertString(DCM_Laterality, side == "R" || side == "L" ? side.c_str() : "");  // Empty: not known.
-  }
+  copy_element(source, result, DCM_AnatomicRegionSequence);
   result.putAndInsertString(DCM_ImageType, "DERIVED\\SECONDARY\\\\ANOMALY_MAP");
-  result.putAndInsertString(DCM_BurnedInAnnotation, "YES");  // Our own text, never identity.
-  const bool visible = object::text_of(source, DCM_RecognizableVisualFeatures) == "YES";
-  result.putAndInsertString(DCM_RecognizableVisualFeatures, visible ? "YES" : "NO");
-}
-
-// An image made from a lossy one is lossy for ever (PS3.3 C.7.6.1.1.5).
-void put_lossy_history(DcmItem& source, DcmItem& result, bool lossy) {
-  result.putAndInsertString(DCM_LossyImageCompression, lossy ? "01" : "00");
-  if (!lossy) return;
-  copy(source, result, DCM_LossyImageCompressionRatio);
-  copy(source, result, DCM_LossyImageCompressionMethod);
 }
 
 void put_source_image(const ReportedImage& image, int frame, DcmItem& result, bool unscaled) {
-  DcmItem* item = nullptr;
-  result.findOrCreateSequenceItem(DCM_SourceImageSequence, item, -2);
+  DcmItem* item = put_image_reference(result, DCM_SourceImageSequence, image, frame);
   if (item == nullptr) return;
-  item->putAndInsertString(DCM_ReferencedSOPClassUID, image.record.sop_class_uid.c_str());
-  item->putAndInsertString(DCM_ReferencedSOPInstanceUID, image.record.sop_instance_uid.str().c_str());
-  if (frame > 0) item->putAndInsertString(DCM_ReferencedFrameNumber, std::to_string(frame).c_str());
   put_code(*item, DCM_PurposeOfReferenceCodeSequence, kSourceImage);
   item->putAndInsertString(DCM_SpatialLocationsPreserved, unscaled ? "YES" : "NO");
-}
-
-void put_pixels(DcmItem& result, const RgbImage& image) {
-  result.putAndInsertUint16(DCM_SamplesPerPixel, 3);
-  result.putAndInsertString(DCM_PhotometricInterpretation, "RGB");
-  result.putAndInsertUint16(DCM_PlanarConfiguration, 0);
-  result.putAndInsertUint16(DCM_Rows, static_cast<Uint16>(image.rows));
-  result.putAndInsertUint16(DCM_Columns, static_cast<Uint16>(image.columns));
-  result.putAndInsertUint16(DCM_BitsAllocated, 8);
-  result.putAndInsertUint16(DCM_BitsStored, 8);
-  result.putAndInsertUint16(DCM_HighBit, 7);
-  result.putAndInsertUint16(DCM_PixelRepresentation, 0);
-  result.putAndInsertUint8Array(DCM_PixelData, image.pixels.data(), image.pixels.size());
 }
 
 }  // namespace
@@ -182,26 +132,13 @@ Result<Overlay> make_overlay(const ReportedImage& whole, const ResultReference& 
   const WallTime time = image_time(image, context);
   put_common(result, source, context, time, models, text);
 
-  result.putAndInsertString(DCM_SOPClassUID, reference.sop_class_uid.c_str());
-  result.putAndInsertString(DCM_SOPInstanceUID, reference.sop_instance_uid.str().c_str());
-  result.putAndInsertString(DCM_SeriesInstanceUID, reference.series_instance_uid.str().c_str());
-  put_series_and_image(source, result);
+  put_series(source, result, reference, kSeries);
+  put_general_image(source, result);
   put_lossy_history(source, result, lossy);
   const bool unscaled = radiograph.rows == rows && radiograph.columns == columns;
   put_source_image(image, reference.frame, result, unscaled);
 
-  // SC Equipment.
-  result.putAndInsertString(DCM_ConversionType, "WSD");
-  const object::DicomDateTime moment = object::to_dicom_time(time, source);
-  result.putAndInsertString(DCM_DateOfSecondaryCapture, moment.date.c_str());
-  result.putAndInsertString(DCM_TimeOfSecondaryCapture, moment.time.c_str());
-  OFString own;
-  for (const auto& [from, to] : {std::pair{DCM_Manufacturer, DCM_SecondaryCaptureDeviceManufacturer},
-                                 std::pair{DCM_ManufacturerModelName, DCM_SecondaryCaptureDeviceManufacturerModelName},
-                                 std::pair{DCM_SoftwareVersions, DCM_SecondaryCaptureDeviceSoftwareVersions}}) {
-    result.findAndGetOFString(from, own);
-    result.putAndInsertOFStringArray(to, own);
-  }
+  put_secondary_capture(result, object::to_dicom_time(time, source));
 
   const std::string derivation = fmt::format(
       "Masked reconstruction error (squared, mean of channels) of {}, {} mode, {} passes, mask ratio {:.4g}, seed {}; "
@@ -212,7 +149,7 @@ Result<Overlay> make_overlay(const ReportedImage& whole, const ResultReference& 
       unscaled ? std::string("as in the source") : fmt::format("scaled from {} columns and {} rows", columns, rows),
       reference.frame > 0 ? fmt::format("; frame {} of the source", reference.frame) : "");
   result.putAndInsertString(DCM_DerivationDescription, text(derivation).c_str());
-  put_pixels(result, picture.image);
+  put_pixels(result, picture.image, object::text_of(source, DCM_RecognizableVisualFeatures) == "YES");
 
   NODE_ASSIGN_OR_RETURN(std::string bytes, object::encode_part10(file));
   return Overlay{

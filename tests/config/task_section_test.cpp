@@ -36,6 +36,17 @@ TEST_F(NodeConfigTest, ATaskThatWaitsForAnotherIsCheckedAgainstIt) {
   EXPECT_THAT(mistake("", ", when: {task: a, label: A}"), HasSubstr("tasks.b.when.at_least: is missing"));
 }
 
+TEST_F(NodeConfigTest, NegativeLabelsAreLabelsOfASoftmax) {
+  const std::string task = kBase + "  grade: {model: skelex, output: softmax, labels: [a, b, c]}\n";
+  const auto config = read(task, {{"tasks.grade.negative_labels", "[a, c]"}});
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_THAT(config->inference.tasks[2].negative_labels, testing::ElementsAre("a", "c"));
+  EXPECT_THAT(mistakes(task, {{"tasks.grade.negative_labels", "[d]"}}),
+              HasSubstr("tasks.grade.negative_labels: no label 'd'"));
+  EXPECT_THAT(mistakes(kBase, {{"tasks.fracture.negative_labels", "[Fracture]"}}),
+              HasSubstr("tasks.fracture.negative_labels: is for output softmax only"));
+}
+
 TEST_F(NodeConfigTest, OneThresholdStandsForBoth) {
   const auto config = read(kBase, {{"tasks.fracture.threshold", "0.6"}});
   ASSERT_TRUE(config.ok()) << config.status().message();

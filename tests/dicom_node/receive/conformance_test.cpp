@@ -5,8 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 #include <string>
 
 #include "config/peer_config.h"
@@ -16,29 +14,15 @@
 #include "dicom_node/receive/presentation_contexts.h"
 #include "dicom_node/receive/rejection.h"
 #include "dicom_node/receive/store_scp.h"
+#include "tests/dicom_node/conformance_tables.h"
 
 namespace node::receive {
 namespace {
 
+using conformance::statement;
+using conformance::table_of;
+
 constexpr std::string_view kHtj2k = "1.2.840.10008.1.2.4.20";  // And 1, 2 or 3.
-
-std::string statement() {
-  std::ifstream file(NODE_SOURCE_DIR "/dicom_node/CONFORMANCE.md");
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-// The rows of a table, without its head.
-std::string table_of(const std::string& name) {
-  const std::string text = statement(), mark = "<!-- table: " + name + " -->\n";
-  const auto at = text.find(mark);
-  if (at == std::string::npos) return "no table: " + name;
-  std::istringstream lines(text.substr(at + mark.size()));
-  std::string line, rows;
-  for (int number = 0; std::getline(lines, line) && line.starts_with("|"); ++number) {
-    if (number >= 2) rows += line + "\n";
-  }
-  return rows;
-}
 
 TEST(Conformance, ListsTheStorageClasses) {
   std::string rows;

@@ -29,6 +29,29 @@ TEST(FindingSummary, ThresholdsDecideTheLevel) {
   EXPECT_EQ(level_of(task, 0.7), Level::kCertain);
 }
 
+TEST(FindingSummary, OutcomeIsWhetherSomethingWasFoundByATaskThatLooked) {
+  const auto outcome = [](const config::TaskConfig& task, std::vector<double> values) {
+    return outcome_of(task, made::finding(task, std::move(values)).prediction);
+  };
+  EXPECT_EQ(outcome(made::fracture_task(), {0.31}), Outcome::kFound);  // Doubtful is found.
+  EXPECT_EQ(outcome(made::fracture_task(), {0.29}), Outcome::kNothingFound);
+  EXPECT_EQ(outcome(made::finds_task(), {0.1, 0.9}), Outcome::kFound);
+  config::TaskConfig knee = made::knee_task();
+  EXPECT_EQ(outcome(knee, {0.1, 0.1, 0.6, 0.1, 0.1}), Outcome::kNeither);  // It only classifies.
+  knee.negative_labels = {"KL 0", "KL 1"};
+  EXPECT_EQ(outcome(knee, {0.1, 0.1, 0.6, 0.1, 0.1}), Outcome::kFound);
+  EXPECT_EQ(outcome(knee, {0.1, 0.6, 0.1, 0.1, 0.1}), Outcome::kNothingFound);
+  EXPECT_EQ(outcome(made::age_task(), {132}), Outcome::kNeither);
+  EXPECT_EQ(outcome_of(made::anomaly_task(), made::anomaly().prediction), Outcome::kNeither);
+  object::FindingRecord not_asked = made::finding(made::fracture_task(), {});
+  not_asked.prediction.not_asked = "tumour 0.1 below 0.5";
+  EXPECT_EQ(outcome_of(made::fracture_task(), not_asked.prediction), Outcome::kNeither);
+  const std::vector<config::TaskConfig> tasks{made::fracture_task(), made::age_task()};
+  EXPECT_EQ(outcome_of(tasks, {made::finding(made::fracture_task(), {0.1}), made::finding(made::age_task(), {9})}),
+            Outcome::kNothingFound);
+  EXPECT_EQ(outcome_of(tasks, {}), Outcome::kNeither);
+}
+
 TEST(FindingSummary, WordsForAPerson) {
   EXPECT_THAT(lines(made::fracture_task(), {0.83f}), ElementsAre("Fracture 0.83 certain"));
   EXPECT_THAT(lines(made::finds_task(), {0.2, 0.6}), ElementsAre("Implant 0.20 negative", "Tumour 0.60 certain"));

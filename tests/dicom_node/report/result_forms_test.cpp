@@ -1,14 +1,20 @@
 #include "dicom_node/report/result_forms.h"
 
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dcuid.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "config/result_forms.h"
+#include "dicom_node/report/codes.h"
 #include "dicom_node/report/study_objects.h"
+#include "tests/dicom_node/conformance_tables.h"
 #include "tests/dicom_node/report/made_study.h"
 #include "tests/dicom_node/report/parsed.h"
 
@@ -65,13 +71,35 @@ TEST(ResultForms, StandInTheOrderInWhichTheyAreDelivered) {
 
 TEST(ResultForms, EachHasTheClassThatItsWordPromises) {  // PS3.6 table A-1.
   const std::map<std::string, std::string> promised{{"sc", "1.2.840.10008.5.1.4.1.1.7"},
+                                                    {"summary", "1.2.840.10008.5.1.4.1.1.7"},
                                                     {"sr", "1.2.840.10008.5.1.4.1.1.88.33"},
                                                     {"sr-3d", "1.2.840.10008.5.1.4.1.1.88.34"},
-                                                    {"sr-enhanced", "1.2.840.10008.5.1.4.1.1.88.22"}};
+                                                    {"sr-enhanced", "1.2.840.10008.5.1.4.1.1.88.22"},
+                                                    {"sr-text", "1.2.840.10008.5.1.4.1.1.88.11"},
+                                                    {"gsps", "1.2.840.10008.5.1.4.1.1.11.1"},
+                                                    {"kos", "1.2.840.10008.5.1.4.1.1.88.59"}};
   for (const Form& form : forms()) {
     const std::string word(form.word);
     EXPECT_EQ(form.sop_class_uid, promised.at(word.substr(0, word.find("-per-image")))) << word;
   }
+}
+
+TEST(ResultForms, TheConformanceStatementListsThem) {
+  std::string rows;
+  for (const Form& form : forms()) {
+    rows +=
+        fmt::format("| `{}` | {} | {} | {} |\n", form.word, dcmFindNameOfUID(std::string(form.sop_class_uid).c_str()),
+                    form.sop_class_uid, form.of == FormOf::kImage ? "image" : "study");
+  }
+  EXPECT_EQ(conformance::table_of("result forms"), rows);
+}
+
+TEST(ResultForms, TheConformanceStatementListsTheirCodes) {
+  std::set<std::tuple<std::string, std::string, std::string>> codes;
+  for (const Code& code : codes_in_results()) codes.emplace(code.scheme, code.value, code.meaning);
+  std::string rows;
+  for (const auto& [scheme, value, meaning] : codes) rows += fmt::format("| {} | {} | {} |\n", value, scheme, meaning);
+  EXPECT_EQ(conformance::table_of("codes"), rows);
 }
 
 TEST(ResultForms, EachIsAnObjectOfItsOwnKindSeriesAndClass) {

@@ -232,6 +232,43 @@ TEST(StructuredReport, ACalibratedAnomalyHasItsPercentileInPercentAndSaysAmongWh
   EXPECT_NE(sr.object.sop_instance_uid, uncalibrated.object.sop_instance_uid) << "other bytes, another UID";
 }
 
+TEST(StructuredReport, SaysWhereAnAnomalyMapIsHighest) {
+  const ReportedImage image = made::image(made::kHand, {made::anomaly()});
+  Made sr = make(made::study({image}, made::context()), made::context());
+  const Item& peak = sr.groups().at(0)->one("SKX-ANOM-PEAK");
+  EXPECT_EQ(peak.value, "0.100000 1");
+  const Item& region = peak.one("121112");
+  EXPECT_EQ(region.type, "SCOORD");
+  EXPECT_EQ(region.relationship, "INFERRED FROM");
+  ASSERT_EQ(region.children.size(), 1u);
+  EXPECT_EQ(region.children[0].relationship, "SELECTED FROM");
+  EXPECT_EQ(region.children[0].value, image.record.sop_instance_uid.str());
+}
+
+TEST(StructuredReport, SaysOfTheWholeStudyWhetherAnythingWasFound) {
+  const auto overall = [](std::vector<object::FindingRecord> findings) {
+    return make_one(std::move(findings)).root.one("C0034375").values("SKX-OVERALL");
+  };
+  EXPECT_THAT(overall({made::finding(made::fracture_task(), {0.1}), made::anomaly()}), ElementsAre("SKX-NOTHING"));
+  EXPECT_THAT(overall({made::finding(made::fracture_task(), {0.31})}), ElementsAre("SKX-FOUND"));
+  EXPECT_THAT(overall({made::anomaly()}), IsEmpty()) << "no task looked for anything";
+}
+
+TEST(StructuredReport, ABoneAgeSaysThatTheModelKnowsNoSex) {
+  const auto of_sex = [](const char* sex) {
+    ReportedImage image = made::image(made::kHand, {made::finding(made::age_task(), {132})});
+    image.file = testing::TempDir() + "/hand_of_sex.dcm";
+    DcmFileFormat file;
+    EXPECT_TRUE(file.loadFile(made::radiograph(made::kHand).c_str()).good());
+    file.getDataset()->putAndInsertString(DCM_PatientSex, sex);
+    EXPECT_TRUE(file.saveFile(image.file.c_str()).good());
+    return make(made::study({image}, made::context()), made::context()).groups().at(0)->values("SKX-NOTE");
+  };
+  const std::string known = "The model does not know the patient's sex; norms for comparison: those of sex ";
+  EXPECT_THAT(of_sex("F"), testing::Contains(known + "F"));
+  EXPECT_THAT(of_sex("O"), testing::Not(testing::Contains(HasSubstr("sex"))));
+}
+
 TEST(StructuredReport, SaysBodyPartAndWhatItWasTakenFrom) {
   const Made sr = make_one({made::finding(made::fracture_task(), {0.1})});
   EXPECT_THAT(sr.groups().at(0)->values("SKX-NOTE"),

@@ -1,0 +1,83 @@
+#include "dicom_node/report/image_object.h"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dctk.h>
+
+#include "dicom_node/object/dataset_text.h"
+
+namespace node::report {
+
+void put_code(DcmItem& item, const DcmTagKey& sequence, const Code& code) {
+  DcmItem* inner = nullptr;
+  item.findOrCreateSequenceItem(sequence, inner, -2);
+  if (inner == nullptr) return;
+  inner->putAndInsertString(DCM_CodeValue, code.value.c_str());
+  inner->putAndInsertString(DCM_CodingSchemeDesignator, code.scheme.c_str());
+  inner->putAndInsertString(DCM_CodeMeaning, code.meaning.c_str());
+}
+
+void copy_element(DcmItem& source, DcmItem& result, const DcmTagKey& tag) {
+  if (source.tagExists(tag)) source.findAndInsertCopyOfElement(tag, &result);
+}
+
+void put_series(DcmItem& source, DcmItem& result, const ResultReference& reference, const SeriesText& text) {
+  result.putAndInsertString(DCM_SOPClassUID, reference.sop_class_uid.c_str());
+  result.putAndInsertString(DCM_SOPInstanceUID, reference.sop_instance_uid.str().c_str());
+  result.putAndInsertString(DCM_SeriesInstanceUID, reference.series_instance_uid.str().c_str());
+  result.putAndInsertString(DCM_Modality, text.modality);
+  result.putAndInsertString(DCM_SeriesNumber, text.number);
+  result.putAndInsertString(DCM_SeriesDescription, text.description);
+  result.putAndInsertString(DCM_InstanceNumber, "1");
+  copy_element(source, result, DCM_BodyPartExamined);
+  if (is_unpaired(object::text_of(source, DCM_BodyPartExamined))) return;
+  std::string side = object::text_of(source, DCM_ImageLaterality);
+  if (side.empty()) side = object::text_of(source, DCM_Laterality);
+  result.putAndInsertString(DCM_Laterality, side == "R" || side == "L" ? side.c_str() : "");  // Empty: not known.
+}
+
+void put_lossy_history(DcmItem& source, DcmItem& result, bool lossy) {
+  result.putAndInsertString(DCM_LossyImageCompression, lossy ? "01" : "00");
+  if (!lossy) return;
+  copy_element(source, result, DCM_LossyImageCompressionRatio);
+  copy_element(source, result, DCM_LossyImageCompressionMethod);
+}
+
+DcmItem* put_image_reference(DcmItem& item, const DcmTagKey& sequence, const ReportedImage& image, int frame) {
+  DcmItem* reference = nullptr;
+  item.findOrCreateSequenceItem(sequence, reference, -2);
+  if (reference == nullptr) return nullptr;
+  reference->putAndInsertString(DCM_ReferencedSOPClassUID, image.record.sop_class_uid.c_str());
+  reference->putAndInsertString(DCM_ReferencedSOPInstanceUID, image.record.sop_instance_uid.str().c_str());
+  if (frame > 0) reference->putAndInsertString(DCM_ReferencedFrameNumber, std::to_string(frame).c_str());
+  return reference;
+}
+
+void put_secondary_capture(DcmItem& result, const object::DicomDateTime& moment) {
+  result.putAndInsertString(DCM_ConversionType, "WSD");
+  result.putAndInsertString(DCM_DateOfSecondaryCapture, moment.date.c_str());
+  result.putAndInsertString(DCM_TimeOfSecondaryCapture, moment.time.c_str());
+  OFString own;
+  for (const auto& [from, to] : {std::pair{DCM_Manufacturer, DCM_SecondaryCaptureDeviceManufacturer},
+                                 std::pair{DCM_ManufacturerModelName, DCM_SecondaryCaptureDeviceManufacturerModelName},
+                                 std::pair{DCM_SoftwareVersions, DCM_SecondaryCaptureDeviceSoftwareVersions}}) {
+    result.findAndGetOFString(from, own);
+    result.putAndInsertOFStringArray(to, own);
+  }
+}
+
+void put_pixels(DcmItem& result, const RgbImage& image, bool recognizable) {
+  result.putAndInsertString(DCM_BurnedInAnnotation, "YES");
+  result.putAndInsertString(DCM_RecognizableVisualFeatures, recognizable ? "YES" : "NO");
+  result.putAndInsertUint16(DCM_SamplesPerPixel, 3);
+  result.putAndInsertString(DCM_PhotometricInterpretation, "RGB");
+  result.putAndInsertUint16(DCM_PlanarConfiguration, 0);
+  result.putAndInsertUint16(DCM_Rows, static_cast<Uint16>(image.rows));
+  result.putAndInsertUint16(DCM_Columns, static_cast<Uint16>(image.columns));
+  result.putAndInsertUint16(DCM_BitsAllocated, 8);
+  result.putAndInsertUint16(DCM_BitsStored, 8);
+  result.putAndInsertUint16(DCM_HighBit, 7);
+  result.putAndInsertUint16(DCM_PixelRepresentation, 0);
+  result.putAndInsertUint8Array(DCM_PixelData, image.pixels.data(), image.pixels.size());
+}
+
+}  // namespace node::report

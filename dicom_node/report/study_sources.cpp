@@ -1,0 +1,115 @@
+#include "dicom_node/report/study_sources.h"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dctk.h>
+#include <fmt/format.h>
+
+#include <set>
+
+#include "dicom_node/object/dataset_text.h"
+#include "dicom_node/object/part10.h"
+#include "dicom_node/object/result_identity.h"
+#include "dicom_node/object/sha256.h"
+
+namespace node::report {
+namespace {
+
+ResultReference reference_to(std::string_view form, std::string_view sop_class_uid, const std::string& source_uid,
+                             const std::string& models, const std::string& revision, const ResultContext& context) {
+  return {std::string(form),
+          source_uid,
+          "",
+          0,
+          object::derive_uid(context.kind(form), source_uid, "", models, revision),
+          object::derive_uid(context.kind(form) + "-series", source_uid, "", models, revision),
+          std::string(sop_class_uid)};
+}
+
+}  // namespace
+
+DcmDataset& Source::dataset() const { return *file->getDataset(); }
+
+std::string Source::text(std::uint32_t tag) const {
+  return object::text_of(dataset(), DcmTagKey(static_cast<Uint16>(tag >> 16), static_cast<Uint16>(tag & 0xFFFF)));
+}
+
+std::string Source::side() const {
+  const std::string side = object::text_of(dataset(), DCM_ImageLaterality);
+  return side.empty() ? object::text_of(dataset(), DCM_Laterality) : side;
+}
+
+Result<std::vector<Source>> open_sources(const ReportedStudy& study) {
+  std::vector<Source> sources;
+  for (const ReportedImage& image : study.images) {
+    Source source{&image, std::make_shared<DcmFileFormat>()};
+    const bool purged = image.record.purged_at.has_value();
+    const Status opened =
+        purged ? not_found("purged") : object::load_dataset(image.file, *source.file, object::Extent::kUpToPixelData);
+    if (!opened.ok()) {
+      if (!purged && !image.findings.empty()) return opened.within("image " + image.record.sop_instance_uid.str());
+      source.file = std::make_shared<DcmFileFormat>();
+      DcmDataset& known = source.dataset();
+      known.putAndInsertString(DCM_SOPClassUID, image.record.sop_class_uid.c_str());
+      known.putAndInsertString(DCM_SOPInstanceUID, image.record.sop_instance_uid.str().c_str());
+    }
+    sources.push_back(std::move(source));
+  }
+  return sources;
+}
+
+Result<const Source*> identity_source(const std::vector<Source>& sources) {
+  for (const Source& source : sources)
+    if (!source.image->findings.empty() && !source.image->record.purged_at) return &source;
+  for (const Source& source : sources)
+    if (!object::text_of(source.dataset(), DCM_StudyInstanceUID).empty()) return &source;
+  return invalid_argument("no image that names its study");
+}
+
+std::vector<inference::Prediction> models_of(const ReportedStudy& study) {
+  std::vector<inference::Prediction> models;
+  std::set<std::string> seen;
+  for (const ReportedImage& image : study.images) {
+    for (const object::FindingRecord& finding : image.findings) {
+      if (!seen.insert(finding.prediction.model_version).second) continue;
+      inference::Prediction& model = models.emplace_back();
+      model.model = finding.prediction.model;
+      model.model_version = finding.prediction.model_version;
+    }
+  }
+  return models;
+}
+
+std::string models_digest(const ReportedStudy& study) {
+  std::set<std::string> lines;
+  for (const ReportedImage& image : study.images)
+    for (const object::FindingRecord& finding : image.findings)
+      lines.insert(finding.prediction.task + "=" + finding.prediction.model_version);
+  const std::string text = fmt::format("{}", fmt::join(lines, "\n"));
+  object::Sha256 digest;
+  digest.update(text);
+  return digest.finish_hex();
+}
+
+ReportedStudy one_image(const ReportedStudy& study, const std::string& sop_instance_uid) {
+  ReportedStudy one{study.study_instance_uid, study.revision, {}, {}, study.predecessors};
+  for (const ReportedImage& image : study.images)
+    if (image.record.sop_instance_uid.str() == sop_instance_uid) one.images.push_back(image);
+  for (const ResultReference& picture : study.illustrations)
+    if (picture.source_uid == sop_instance_uid) one.illustrations.push_back(picture);
+  return one;
+}
+
+ResultReference study_reference(std::string_view form, std::string_view sop_class_uid, const ReportedStudy& study,
+                                const ResultContext& context) {
+  return reference_to(form, sop_class_uid, study.study_instance_uid.str(), models_digest(study),
+                      context.stamp.value_or(context.revision), context);
+}
+
+ResultReference image_reference(std::string_view form, std::string_view sop_class_uid, const ReportedImage& image,
+                                const ReportedStudy& study, const ResultContext& context) {
+  const std::string source_uid = image.record.sop_instance_uid.str();
+  return reference_to(form, sop_class_uid, source_uid, models_digest(one_image(study, source_uid)),
+                      image_revision(image, context), context);
+}
+
+}  // namespace node::report

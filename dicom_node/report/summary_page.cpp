@@ -1,0 +1,132 @@
+#include "dicom_node/report/summary_page.h"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dctk.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "dicom_node/object/image_loader.h"
+#include "dicom_node/object/part10.h"
+#include "dicom_node/object/result_identity.h"
+#include "dicom_node/report/contact_sheet.h"
+#include "dicom_node/report/finding_summary.h"
+#include "dicom_node/report/image_object.h"
+#include "dicom_node/report/overlay_picture.h"
+#include "dicom_node/report/study_sources.h"
+
+namespace node::report {
+namespace {
+
+constexpr SeriesText kSeries{"OT", "9005", "SKELEX summary - NOT FOR DIAGNOSIS"};
+constexpr int kThumbnail = 560;  // Twice what the page shows: its own shrinking smooths text and map alike.
+
+std::size_t number_of(const ReportedImage& image, const ReportedStudy& study) {
+  return static_cast<std::size_t>(&image - study.images.data()) + 1;
+}
+
+// Those with findings first, then in order of arrival, cut to what fits.
+std::vector<const ReportedImage*> shown_images(const ReportedStudy& study, const config::ReportConfig& config) {
+  std::vector<const ReportedImage*> images;
+  for (const ReportedImage& image : study.images) images.push_back(&image);
+  std::stable_partition(images.begin(), images.end(), [&](const ReportedImage* image) {
+    return outcome_of(config.tasks, image->findings) == Outcome::kFound;
+  });
+  if (images.size() > kSummaryImagesMax) images.resize(kSummaryImagesMax);
+  return images;
+}
+
+std::vector<std::string> lines_of(const ReportedImage& image, const config::ReportConfig& config) {
+  std::vector<std::string> lines;
+  for (const object::FindingRecord& finding : image.findings) {
+    const std::string frame = finding.frame == 0 ? "" : fmt::format("frame {}: ", finding.frame);
+    const config::TaskConfig task = find_task(config.tasks, finding.prediction);
+    for (const FindingLine& line : finding_lines(task, finding.prediction)) lines.push_back(frame + line.text);
+  }
+  if (lines.empty())
+    lines.push_back("Not analysed: " + (image.record.reason.empty() ? image.record.route.reason : image.record.reason));
+  return lines;
+}
+
+Result<ContactSheetEntry> entry_of(const ReportedImage& image, std::size_t number, const ResultContext& context) {
+  ContactSheetEntry entry;
+  entry.title = fmt::format("Image {}{}{}", number, image.record.route.body_part.empty() ? "" : ", ",
+                            image.record.route.body_part);
+  entry.lines = lines_of(image, context.config);
+  const auto with_map = std::find_if(image.findings.begin(), image.findings.end(),
+                                     [](const object::FindingRecord& f) { return f.prediction.map.size > 0; });
+  const int frame = with_map == image.findings.end() ? 1 : std::max(with_map->frame, 1);
+  Result<object::LoadedImage> loaded = object::load_frame(image.file, frame, {.render_for_processing = true});
+  if (!loaded.ok() || image.record.purged_at) {
+    entry.radiograph = {1, 1, {0}};
+    if (image.findings.empty()) return entry;  // The reason stands there.
+    entry.lines.push_back("The image cannot be shown" + (loaded.ok() ? "" : ": " + loaded.status().message()));
+    return entry;
+  }
+  entry.radiograph = object::make_preview(*loaded, kThumbnail);
+  if (with_map == image.findings.end()) return entry;
+  const config::TaskConfig task = find_task(context.config.tasks, with_map->prediction);
+  NODE_ASSIGN_OR_RETURN(OverlayPicture overlay,
+                        draw_overlay(entry.radiograph, with_map->prediction.map, task.map_scale_max, {}));
+  entry.overlay = std::move(overlay.image);
+  entry.overlay_picture = overlay.picture;
+  return entry;
+}
+
+}  // namespace
+
+std::vector<ResultReference> summary_references(std::string_view form, const ReportedStudy& study,
+                                                const ResultContext& context) {
+  const bool any = std::any_of(study.images.begin(), study.images.end(), [](const ReportedImage& image) {
+    return !image.findings.empty() && !image.record.purged_at;
+  });
+  if (!any) return {};
+  return {study_reference(form, UID_SecondaryCaptureImageStorage, study, context)};
+}
+
+Result<ResultObject> make_summary_page(const ReportedStudy& study, const ResultReference& reference,
+                                       const ResultContext& context) {
+  NODE_ASSIGN_OR_RETURN(const std::vector<Source> sources, open_sources(study));
+  NODE_ASSIGN_OR_RETURN(const Source* identity, identity_source(sources));
+  const std::vector<const ReportedImage*> shown = shown_images(study, context.config);
+  std::vector<ContactSheetEntry> entries;
+  for (const ReportedImage* image : shown) {
+    Result<ContactSheetEntry> entry = entry_of(*image, number_of(*image, study), context);
+    if (!entry.ok()) return entry.status().within("summary: image " + image->record.sop_instance_uid.str());
+    entries.push_back(std::move(entry).value());
+  }
+  std::string title = fmt::format("AI summary of {} image{}", study.images.size(), study.images.size() == 1 ? "" : "s");
+  if (shown.size() < study.images.size()) title += fmt::format(", {} of them shown", shown.size());
+  NODE_ASSIGN_OR_RETURN(const RgbImage page, draw_contact_sheet(entries, title, context.config.disclaimer));
+
+  DcmDataset& source = identity->dataset();
+  DcmFileFormat file;
+  DcmDataset& result = *file.getDataset();
+  NODE_RETURN_IF_ERROR(object::copy_identity(source, result, /*is_sr=*/false));
+  const OwnText text(result, needs_unicode(context.config, study.images));
+  put_common(result, source, context, context.time, models_of(study), text);
+  put_series(source, result, reference, kSeries);
+  result.putAndInsertString(DCM_PatientOrientation, "");
+  result.putAndInsertString(DCM_ImageType, "DERIVED\\SECONDARY\\\\SUMMARY");
+  bool lossy = false;
+  for (const Source& each : sources) lossy = lossy || each.text(0x00282110) == "01";
+  put_lossy_history(source, result, lossy);
+  for (const ReportedImage* image : shown)
+    if (DcmItem* item = put_image_reference(result, DCM_SourceImageSequence, *image, 0))
+      put_code(*item, DCM_PurposeOfReferenceCodeSequence, kSourceImage);
+  put_secondary_capture(result, object::to_dicom_time(context.time, source));
+  result.putAndInsertString(DCM_DerivationDescription,
+                            "Thumbnails of the study's images, their anomaly maps and findings");
+  put_pixels(result, page, source.tagExists(DCM_RecognizableVisualFeatures) && identity->text(0x00280302) == "YES");
+  NODE_ASSIGN_OR_RETURN(std::string bytes, object::encode_part10(file));
+  return ResultObject{reference.sop_instance_uid,
+                      reference.series_instance_uid,
+                      reference.sop_class_uid,
+                      context.kind(reference.form),
+                      reference.source_uid,
+                      "",
+                      study.revision,
+                      std::move(bytes)};
+}
+
+}  // namespace node::report

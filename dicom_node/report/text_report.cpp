@@ -1,0 +1,119 @@
+#include "dicom_node/report/text_report.h"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dctk.h>
+#include <dcmtk/dcmsr/dsrdoc.h>
+#include <fmt/format.h>
+
+#include "dicom_node/object/image_loader.h"
+#include "dicom_node/object/result_identity.h"
+#include "dicom_node/report/finding_summary.h"
+#include "dicom_node/report/sr_document.h"
+
+namespace node::report {
+namespace {
+
+constexpr const char* kSeriesNumber = "9001";
+constexpr const char* kSeriesDescription = "SKELEX AI findings - NOT FOR DIAGNOSIS";
+
+std::string name_of(const ReportedImage& image, std::size_t number) {
+  std::string name = fmt::format("Image {}", number);
+  if (!image.record.route.body_part.empty()) name += ", " + image.record.route.body_part;
+  return name;
+}
+
+// "Image 2, KNEE, left".
+std::string name_of(const Source& source, std::size_t number) {
+  std::string name = name_of(*source.image, number);
+  if (const std::string side = source.side(); side == "L" || side == "R") name += side == "L" ? ", left" : ", right";
+  return name;
+}
+
+// What was found in the image and with what, or why nothing was looked for; a line each.
+std::vector<std::string> sentences(const Source& source, const ResultContext& context) {
+  const storage::InstanceRecord& record = source.image->record;
+  std::vector<std::string> lines;
+  for (const object::FindingRecord& finding : source.image->findings) {
+    const std::string frame = finding.frame == 0 ? "" : fmt::format("frame {}: ", finding.frame);
+    const config::TaskConfig task = find_task(context.config.tasks, finding.prediction);
+    for (const FindingLine& line : finding_lines(task, finding.prediction)) lines.push_back(frame + line.text);
+    if (finding.prediction.not_asked.empty()) lines.push_back(frame + "by " + model_line(finding.prediction));
+    for (const std::string& note : object::quality_notes(finding.rendering)) lines.push_back(frame + note);
+  }
+  if (lines.empty())
+    lines.push_back(fmt::format("Not analysed: {}: {}", to_string(record.state),
+                                record.reason.empty() ? record.route.reason : record.reason));
+  return lines;
+}
+
+// The lines of what was found, doubtful or certain; nothing else.
+std::vector<std::string> positives(const ReportedImage& image, const config::ReportConfig& config) {
+  std::vector<std::string> found;
+  for (const object::FindingRecord& finding : image.findings) {
+    const config::TaskConfig task = find_task(config.tasks, finding.prediction);
+    if (outcome_of(task, finding.prediction) != Outcome::kFound) continue;
+    for (const FindingLine& line : finding_lines(task, finding.prediction))
+      if (line.level && *line.level != Level::kNegative) found.push_back(line.text);
+  }
+  return found;
+}
+
+}  // namespace
+
+std::string impression(const ReportedStudy& study, const config::ReportConfig& config) {
+  std::string text;
+  std::size_t analysed = 0, negative = 0;
+  for (std::size_t i = 0; i < study.images.size(); ++i) {
+    const ReportedImage& image = study.images[i];
+    analysed += image.findings.empty() ? 0 : 1;
+    switch (outcome_of(config.tasks, image.findings)) {
+      case Outcome::kNeither: break;
+      case Outcome::kNothingFound: ++negative; break;
+      case Outcome::kFound:
+        text += fmt::format("{}: {}.\r\n", name_of(image, i + 1), fmt::join(positives(image, config), "; "));
+    }
+  }
+  const bool any = !text.empty();
+  if (negative > 0)
+    text +=
+        fmt::format("Nothing found in {} {}image{}.\r\n", negative, any ? "further " : "", negative == 1 ? "" : "s");
+  else if (!any)
+    text += "No task that was asked decides whether something is there.\r\n";
+  if (analysed < study.images.size())
+    text += fmt::format("Not analysed: {} of {} images.\r\n", study.images.size() - analysed, study.images.size());
+  return text + config.disclaimer;
+}
+
+Result<ResultObject> make_text_report(const ReportedStudy& study, const ResultReference& reference,
+                                      const ResultContext& context) {
+  NODE_ASSIGN_OR_RETURN(const std::vector<Source> sources, open_sources(study));
+  NODE_ASSIGN_OR_RETURN(const Source* identity, identity_source(sources));
+  DcmDataset copied;
+  NODE_RETURN_IF_ERROR(object::copy_identity(identity->dataset(), copied, /*is_sr=*/true));
+  const OwnText text(copied, needs_unicode(context.config, study.images));
+
+  DSRDocument document;
+  NODE_RETURN_IF_ERROR(to_status(document.createNewDocument(DSRTypes::DT_BasicTextSR), "basic text report"));
+  ContentTree tree(document.getTree(), text);
+  tree.root(kDiagnosticImagingReport, "2000");
+  add_observer(tree, context);
+  tree.container(Relation::kContains, kFindings);
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const storage::InstanceRecord& record = sources[i].image->record;
+    tree.text(Relation::kContains, kFinding,
+              fmt::format("{}\r\n{}", name_of(sources[i], i + 1), fmt::join(sentences(sources[i], context), "\r\n")));
+    tree.image(Relation::kContains, &kSourceOfMeasurement, record.sop_class_uid, record.sop_instance_uid);
+    for (const ResultReference& picture : study.illustrations)
+      if (picture.source_uid == record.sop_instance_uid.str())
+        tree.image(Relation::kContains, &kBestIllustration, picture.sop_class_uid, picture.sop_instance_uid);
+  }
+  tree.close();
+  tree.container(Relation::kContains, kImpressions);
+  tree.text(Relation::kContains, kImpression, impression(study, context.config));
+  tree.close();
+  NODE_RETURN_IF_ERROR(tree.status());
+  return finish_document(
+      document, {study, sources, *identity, reference, context, text, context.time, kSeriesNumber, kSeriesDescription});
+}
+
+}  // namespace node::report
