@@ -1,13 +1,10 @@
-"""SR and SC of made-up findings, judged by others' tools: dciodvfy, dcentvfy, dsrdump, highdicom, pydicom.
+"""Results of made-up findings, in every form, judged by others' tools: dciodvfy, dcentvfy, dsrdump, highdicom, pydicom.
 
 The findings are drawn here (seed printed; NODE_TEST_SEED repeats one), written by report_tool from the radiographs of
 tests/data, and must come back to the same values.
 """
-import csv
-import hashlib
 import json
 import os
-import pathlib
 import random
 import re
 import subprocess
@@ -17,67 +14,11 @@ import numpy as np
 import pydicom
 import pytest
 
-SOURCE = pathlib.Path(os.environ["NODE_SOURCE_DIR"])
-TOOL = pathlib.Path(os.environ["NODE_BIN"]) / "report_tool"
-DATA = SOURCE / "tests" / "data"
+import judges
+from made_study import TASKS, TOOL, make, radiographs_by_study
+
 SEED = int(os.environ.get("NODE_TEST_SEED", random.randrange(1 << 30)))
-FORMS = re.findall(r'"([a-z0-9-]+)"', (SOURCE / "config/result_forms.h").read_text().split("kResultForms{")[1].split("}")[0])
-NODE_UID = "2.25.134532011558794181833216965492102009321"
-
 PRESENT, ABSENT, UNDETERMINED = "52101004", "272519000", "373068000"
-TASKS = [
-    {"name": "fracture", "output": "sigmoid", "labels": ["Fracture"], "code": ["125605004", "SCT", "Fracture of bone"],
-     "doubtful": 0.3, "certain": 0.7},
-    {"name": "finds", "output": "sigmoid", "labels": ["Implant", "Tumour"],
-     "label_codes": [["40388003", "SCT", "Implant"], ["126537000", "SCT", "Neoplasm of bone"]]},
-    {"name": "knee-oa", "output": "softmax", "labels": [f"KL {i}" for i in range(5)],
-     "code": ["SKX-KL", "99SKELEX", "Kellgren-Lawrence grade"]},
-    {"name": "bone-age", "output": "regression", "labels": ["Bone age"], "unit": "mo",
-     "code": ["SKX-BONEAGE", "99SKELEX", "Bone age"]},
-    {"name": "anomaly", "output": "anomaly_map"},
-]
-
-
-def radiographs_by_study():
-    studies = {}
-    with open(DATA / "radiographs.csv", newline="") as table:
-        for row in csv.DictReader(table):
-            studies.setdefault(row["study_uid"], []).append(DATA / row["file"])
-    return list(studies.values())
-
-
-def finding(rng, task):
-    digest = "sha256:" + hashlib.sha256(rng.randbytes(8)).hexdigest()
-    record = {"task": task["name"], "model": "demo-" + task["name"], "digest": digest, "rendering": ["voi=window 1"]}
-    if task["output"] == "anomaly_map":
-        record["map"] = {"mode": "partition", "passes": 8, "seed": rng.randrange(1 << 48), "peak": rng.uniform(0.02, 0.15),
-                         "y": rng.uniform(40, 180), "x": rng.uniform(40, 180), "score": rng.uniform(0.001, 0.05)}
-        if rng.random() < 0.5:
-            record["map"]["reference"] = {"digest": digest, "body_part": "KNEE", "images": 214, "levels": [0, 90, 99.9, 100],
-                                          "patch_error": [0, 0.004, 0.02, 0.2], "image_score": [0, 0.01, 0.04, 0.1]}
-    elif task["output"] == "regression":
-        record["scores"] = [["Bone age", round(rng.uniform(1, 228), 4), "mo"]]
-    else:
-        values = [rng.random() for _ in task["labels"]]
-        if task["output"] == "softmax":
-            values = [v / sum(values) for v in values]
-        record["scores"] = [[label, value, "1"] for label, value in zip(task["labels"], values)]
-    return record
-
-
-def make(folder, files, rng, **more):
-    study = {"node_uid": NODE_UID, "revision": 1, "closed_at_ms": 1793607600123, "tasks": TASKS, "forms": FORMS,
-             "images": [], **more}
-    for index, file in enumerate(files):
-        image = {"file": str(file), "predicted_at_ms": 1793607500000 + index}
-        if index == 2:
-            image["reason"] = "no rule for DX, FOOT"  # One image is not analysed.
-        else:
-            image["findings"] = [finding(rng, task) for task in TASKS]
-        study["images"].append(image)
-    (folder / "study.json").write_text(json.dumps(study))
-    subprocess.run([TOOL, folder / "study.json", folder], check=True)
-    return study
 
 
 @pytest.fixture(scope="module", params=range(len(radiographs_by_study())))
@@ -89,43 +30,61 @@ def made(request, tmp_path_factory):
     return folder, files, study
 
 
-def run(*command):
-    return subprocess.run([str(c) for c in command], capture_output=True, text=True)
+def source_of(result, files):
+    """The image that a result speaks of; of a study's result the one whose patient and study it copies."""
+    uids = {pydicom.dcmread(f, stop_before_pixels=True).SOPInstanceUID: f for f in files}
+    dataset = pydicom.dcmread(result, stop_before_pixels=True)
+    if dataset.Modality == "OT":
+        return files[0] if result.stem == "summary" else uids[dataset.SourceImageSequence[0].ReferencedSOPInstanceUID]
+    if dataset.Modality == "PR":
+        return uids[dataset.ReferencedSeriesSequence[0].ReferencedImageSequence[0].ReferencedSOPInstanceUID]
+    if number := re.search(r"-per-image-([0-9]+)", result.stem):
+        return files[int(number[1]) - 1]
+    if dataset.Modality == "KO":
+        return uids[next(i for i in dataset.ContentSequence if i.ValueType == "IMAGE").ReferencedSOPSequence[0].ReferencedSOPInstanceUID]
+    return files[0]
 
 
-def test_dciodvfy_finds_no_error(made):
-    folder, _, _ = made
-    for file in sorted(folder.glob("*.dcm")):
-        out = run("dciodvfy", "-new", file)
-        errors = [line for line in (out.stdout + out.stderr).splitlines() if line.startswith("Error")]
-        assert not errors and out.returncode == 0, f"{file.name}: {errors}"
-
-
-# Accession Number is asked for at two levels, which the tool calls a difference between them. Patient Identity Removed
-# says how the source was made; a result is not that.
-DCENTVFY_FALSE = ("Different information entities", "Element=<PatientIdentityRemoved>", "Element=<DeidentificationMethod>")
-
-
-def test_dcentvfy_finds_one_patient_and_one_study(made):
+def test_no_judge_complains_about_any_form(made):
     folder, files, _ = made
-    # Pairwise: the images of one study here differ in their own Study Description, and a result has that of its source.
-    sources = {pydicom.dcmread(f, stop_before_pixels=True).SOPInstanceUID: f for f in files}
-    pairs = [(folder / "sr.dcm", files[0])]
-    for file in folder.glob("sc-*.dcm"):
-        overlay = pydicom.dcmread(file, stop_before_pixels=True)
-        pairs.append((file, sources[overlay.SourceImageSequence[0].ReferencedSOPInstanceUID]))
-    for result, source in pairs:
-        out = run("dcentvfy", source, result)
-        complaints = [line for line in (out.stdout + out.stderr).splitlines()
-                      if line.strip() and not any(word in line for word in DCENTVFY_FALSE)]
-        assert out.returncode == 0 and not complaints, complaints
+    for file in sorted(folder.glob("*.dcm")):
+        verdicts = judges.all_of(file, source_of(file, files))
+        assert not any(verdicts.values()), f"{file.name}: {verdicts}"
+
+
+@pytest.fixture(scope="module")
+def foot(tmp_path_factory):
+    """One study of several images, with each form of its results."""
+    files = next(s for s in radiographs_by_study() if len(s) > 2)
+    folder = tmp_path_factory.mktemp("foot")
+    make(folder, files, random.Random(3))
+    return folder, files
+
+
+needs_pixelmed = pytest.mark.skipif(not judges.PIXELMED.exists(), reason="no PixelMed: apt-get install libpixelmed-java")
+
+
+@needs_pixelmed
+@pytest.mark.parametrize("form", ["sr", "sr-text", "kos"])
+def test_pixelmed_accepts_templates_and_codes(foot, form):
+    assert judges.pixelmed(foot[0] / f"{form}.dcm") == []
+
+
+@pytest.mark.parametrize("how, form, breaking, judge", judges.BROKEN, ids=[b[0] for b in judges.BROKEN])
+def test_a_broken_object_is_found(foot, tmp_path, how, form, breaking, judge):
+    folder, files = foot
+    if judge == "PixelMed" and not judges.PIXELMED.exists():
+        pytest.skip("no PixelMed: apt-get install libpixelmed-java")
+    good = folder / f"{form}.dcm"
+    bad = judges.break_one(good, breaking, tmp_path / good.name)
+    assert judges.all_of(bad, source_of(good, files), with_pixelmed=judge == "PixelMed")[judge], how
 
 
 def test_dsrdump_reads_the_report(made):
     folder, _, _ = made
-    out = run("dsrdump", "-q", folder / "sr.dcm")
+    out = judges.run("dsrdump", "-q", folder / "sr.dcm")
     assert out.returncode == 0, out.stderr
-    assert "AI result - not for clinical use" in run("dsrdump", "+Pl", folder / "sr.dcm").stdout
+    assert "AI result - not for clinical use" in judges.run("dsrdump", "+Pl", folder / "sr.dcm").stdout
 
 
 def code_values(items):
@@ -158,6 +117,26 @@ def test_highdicom_reads_back_what_went_in(made):
     assert len(groups) == expected
 
 
+def map_of(planted):
+    """The map that report_tool draws for `planted`."""
+    y, x = np.mgrid[:224, :224]
+    def spot(at_y, at_x, width):
+        return np.exp(-((y - at_y) ** 2 + (x - at_x) ** 2) / (2 * width * width))
+    return 0.004 + planted["peak"] * spot(planted["y"], planted["x"], 12) + 0.3 * planted["peak"] * spot(planted["x"], planted["y"], 8)
+
+
+def check_peak(number, errors, header):
+    """The region from which the highest patch error is inferred is that patch, in pixels of the source."""
+    region, = number.ContentSequence
+    assert (region.ValueType, region.RelationshipType, region.GraphicType) == ("SCOORD", "INFERRED FROM", "POLYLINE")
+    row, column = np.unravel_index(errors.argmax(), errors.shape)
+    left, right = (column * header.Columns / 14, (column + 1) * header.Columns / 14)
+    top, bottom = (row * header.Rows / 14, (row + 1) * header.Rows / 14)
+    assert region.GraphicData == pytest.approx([left, top, right, top, right, bottom, left, bottom, left, top], rel=1e-6)
+    image, = region.ContentSequence
+    assert image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == header.SOPInstanceUID
+
+
 def check_group(group, task, record, header):
     content = list(group[0].ContentSequence)
     version = f"{record['model']}@{record['digest'][:15]}"
@@ -168,14 +147,17 @@ def check_group(group, task, record, header):
             {"KNEE": "72696002", "HAND": "85562004", "FOOT": "56459004"}[header.BodyPartExamined]]
     numbers = [(i.ConceptNameCodeSequence[0].CodeValue, float(i.MeasuredValueSequence[0].NumericValue),
                 i.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue,
-                [c.ConceptCodeSequence[0].CodeMeaning for c in i.get("ContentSequence", [])])
+                [c.ConceptCodeSequence[0].CodeMeaning for c in i.get("ContentSequence", []) if c.ValueType == "CODE"])
                for i in content if i.ValueType == "NUM"]
     if task["output"] == "anomaly_map":
         expected = [("SKX-ANOM", pytest.approx(record["map"]["score"], abs=5e-7), "1", [])]
         if reference := record["map"].get("reference"):
             percentile = np.interp(record["map"]["score"], reference["image_score"], reference["levels"])
             expected.append(("SKX-ANOM-PCT", pytest.approx(percentile, abs=0.051), "%", []))
+        errors = map_of(record["map"]).reshape(14, 16, 14, 16).mean(axis=(1, 3))
+        expected.append(("SKX-ANOM-PEAK", pytest.approx(errors.max(), abs=2e-6), "1", []))
         assert numbers == expected
+        check_peak(named(content, "SKX-ANOM-PEAK")[0], errors, header)
         assert len(named(content, "121080")) == 1
         assert f"seed={record['map']['seed']}" in [i.TextValue for i in named(content, "111002")]
         return
@@ -208,16 +190,6 @@ def test_evidence_holds_everything_the_tree_refers_to(made):
     assert listed == sources | overlays
     skipped = [i.TextValue for c in named(report.ContentSequence, "C0034375") for i in named(c.ContentSequence, "SKX-SKIPPED")]
     assert len(skipped) == max(0, len(files) - 2)
-
-
-def test_patient_and_study_are_the_sources(made):
-    folder, files, _ = made
-    source = pydicom.dcmread(files[0], stop_before_pixels=True)
-    for file in folder.glob("*.dcm"):
-        result = pydicom.dcmread(file, stop_before_pixels=True)
-        for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate",
-                        "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID"):
-            assert str(result.get(keyword, "")) == str(source.get(keyword, "")), keyword
 
 
 def test_overlay_pixels_show_the_peak_where_it_was_planted(made):
@@ -257,4 +229,4 @@ def test_second_run_is_byte_identical_and_a_revision_names_the_first(made, tmp_p
     before = second.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0]
     assert before.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == first.SOPInstanceUID
     assert before.SeriesInstanceUID == first.SeriesInstanceUID
-    assert run("dciodvfy", "-new", again / "sr.dcm").returncode == 0
+    assert judges.run("dciodvfy", "-new", again / "sr.dcm").returncode == 0

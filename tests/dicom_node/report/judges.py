@@ -1,0 +1,212 @@
+"""Other people's tools as judges of the node's objects: each takes a file and returns its complaints, without those
+known to be false. `broken()` makes objects that they must find."""
+import os
+import pathlib
+import subprocess
+import warnings
+
+import highdicom as hd
+import pydicom
+from pydicom import config as pydicom_config
+
+PIXELMED = pathlib.Path("/usr/share/java/pixelmed.jar")
+
+# Accession Number is asked for at two levels, which the tool calls a difference between them. Patient Identity Removed
+# says how the source was made; a result is not that.
+DCENTVFY_FALSE = ("Different information entities", "Element=<PatientIdentityRemoved>", "Element=<DeidentificationMethod>")
+# The 2022 copy of CID 100 in PixelMed knows no LOINC codes.
+PIXELMED_FALSE = ('Code (43468-8,LN,"XR unspecified body region") not found in context group 100',)
+HIGHDICOM_READS = ("1.2.840.10008.5.1.4.1.1.88.22", "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.88.34")
+IDENTITY = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate",
+            "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID")
+
+
+def run(*command):
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, errors="replace")
+
+
+def is_sr(file):
+    return pydicom.dcmread(file, stop_before_pixels=True).Modality in ("SR", "KO")
+
+
+def dciodvfy(file):
+    out = run("dciodvfy", "-new", file)
+    errors = [line for line in (out.stdout + out.stderr).splitlines() if line.startswith("Error")]
+    return errors or ([f"exit {out.returncode}"] if out.returncode else [])
+
+
+def dcentvfy(file, source):
+    out = run("dcentvfy", source, file)
+    lines = [line for line in (out.stdout + out.stderr).splitlines()
+             if line.strip() and not any(word in line for word in DCENTVFY_FALSE)]
+    return lines or ([f"exit {out.returncode}"] if out.returncode else [])
+
+
+def dsrdump(file):
+    if not is_sr(file):
+        return []
+    out = run("dsrdump", "-q", file)
+    return [out.stderr.strip() or f"exit {out.returncode}"] if out.returncode else []
+
+
+def pixelmed(file):
+    """Templates and context groups of an SR; about ten seconds and 2 GB. Without the limits lifted it dies on JDK 17."""
+    limits = [f"-Djdk.xml.xpath{name}Limit=0" for name in ("TotalOp", "ExprOp", "ExprGrp")]
+    out = run("java", *limits, "-cp", PIXELMED, "com.pixelmed.validate.DicomSRValidator", file)
+    text = out.stdout + out.stderr
+    if "validation complete" not in text.lower():
+        return ["did not finish: " + text[:200]]
+    return [line for line in text.splitlines() if (line.startswith("Error") or "illegal relationship" in line)
+            and not any(false in line for false in PIXELMED_FALSE)]
+
+
+def strict_pydicom(file):
+    """Every value read under pydicom's strictest rules for its VR."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pydicom_config.settings.reading_validation_mode = pydicom_config.RAISE
+        try:
+            dataset = pydicom.dcmread(file, stop_before_pixels=True)
+            for element in dataset.iterall():
+                element.value
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a complaint
+            return [f"{type(error).__name__}: {error}"]
+        finally:
+            pydicom_config.settings.reading_validation_mode = pydicom_config.WARN
+    return []
+
+
+def highdicom(file):
+    if pydicom.dcmread(file, stop_before_pixels=True).SOPClassUID not in HIGHDICOM_READS:
+        return []
+    try:
+        hd.sr.srread(file)
+    except Exception as error:  # noqa: BLE001
+        return [f"{type(error).__name__}: {error}"]
+    return []
+
+
+def identity(file, source):
+    """Patient and study as they stand in the source, character for character."""
+    result, original = (pydicom.dcmread(f, stop_before_pixels=True) for f in (file, source))
+    return [f"{keyword} differs" for keyword in IDENTITY
+            if str(result.get(keyword, "") or "") != str(original.get(keyword, "") or "")]
+
+
+def evidence(file):
+    """Every instance of a report's tree is in its evidence, and the other way round."""
+    dataset = pydicom.dcmread(file, stop_before_pixels=True)
+    if dataset.Modality not in ("SR", "KO"):
+        return []
+    listed = {instance.ReferencedSOPInstanceUID for study in dataset.get("CurrentRequestedProcedureEvidenceSequence", [])
+              for series in study.ReferencedSeriesSequence for instance in series.ReferencedSOPSequence}
+    named, items = set(), list(dataset.get("ContentSequence", []))
+    while items:
+        item = items.pop()
+        items += list(item.get("ContentSequence", []))
+        if item.ValueType == "IMAGE":
+            named.add(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+    return [f"{uid} is in one of tree and evidence only" for uid in sorted(listed ^ named)]
+
+
+def all_of(file, source, with_pixelmed=False):
+    """Judge -> complaints."""
+    verdicts = {"dciodvfy": dciodvfy(file), "dcentvfy": dcentvfy(file, source), "dsrdump": dsrdump(file),
+                "pydicom": strict_pydicom(file), "highdicom": highdicom(file), "identity": identity(file, source),
+                "evidence": evidence(file)}
+    if with_pixelmed and is_sr(file):
+        verdicts["PixelMed"] = pixelmed(file)
+    return verdicts
+
+
+# ----- Objects broken on purpose -----
+
+def find(items, code):
+    """The first item of that concept in a content tree, and the list that holds it."""
+    for item in items:
+        if "ConceptNameCodeSequence" in item and item.ConceptNameCodeSequence[0].CodeValue == code:
+            return item, items
+        found = find(item.get("ContentSequence", []), code)
+        if found:
+            return found
+    return None
+
+
+def without_observer_uid(d):
+    item, items = find(d.ContentSequence, "121012")
+    items.remove(item)
+
+
+def wrong_relationship(d):
+    find(d.ContentSequence, "125007")[0].RelationshipType = "HAS PROPERTIES"
+
+
+def site_with_a_text_for_laterality(d):
+    find(d.ContentSequence, "363698007")[0].RelationshipType = "HAS ACQ CONTEXT"
+
+
+def without_laterality(d):
+    d.BodyPartExamined = "KNEE"
+    del d.Laterality
+
+
+def other_patient(d):
+    d.PatientName = "Somebody^Else"
+
+
+def other_sex(d):
+    d.PatientSex = "F" if d.PatientSex != "F" else "M"
+
+
+def without_conversion_type(d):
+    del d.ConversionType
+
+
+def without_evidence(d):
+    del d.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0]
+
+
+def without_displayed_area(d):
+    del d.DisplayedAreaSelectionSequence
+
+
+def named_key_images(d):
+    name = pydicom.Dataset()
+    name.CodeValue, name.CodingSchemeDesignator, name.CodeMeaning = "260753009", "SCT", "Source"
+    for item in d.ContentSequence:
+        if item.ValueType == "IMAGE":
+            item.ConceptNameCodeSequence = [name]
+
+
+def wrong_uid(d):
+    d["SeriesInstanceUID"]._value = pydicom.uid.UID("1.02.3")
+
+
+def wrong_sex_value(d):
+    d["PatientSex"]._value = "X"
+
+
+BROKEN = [  # What is done, to which form, and who at least must find it.
+    ("no Device Observer UID", "sr", without_observer_uid, "PixelMed"),
+    ("a group that HAS PROPERTIES", "sr", wrong_relationship, "dsrdump"),
+    ("a finding site as acquisition context", "sr", site_with_a_text_for_laterality, "PixelMed"),
+    ("a series missing from the evidence", "sr", without_evidence, "evidence"),
+    ("another patient's name", "sr", other_patient, "identity"),
+    ("another sex", "sc-1", other_sex, "dcentvfy"),
+    ("a sex that there is not", "sr", wrong_sex_value, "dciodvfy"),
+    ("no Conversion Type", "sc-1", without_conversion_type, "dciodvfy"),
+    ("a knee without Laterality", "sc-1", without_laterality, "dciodvfy"),
+    ("a UID with a leading zero", "sc-1", wrong_uid, "dciodvfy"),
+    ("no displayed area", "gsps-1", without_displayed_area, "dciodvfy"),
+    ("key images with a concept name", "kos", named_key_images, "PixelMed"),
+]
+
+
+def break_one(good, breaking, out):
+    dataset = pydicom.dcmread(good)
+    breaking(dataset)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pydicom_config.settings.writing_validation_mode = pydicom_config.IGNORE
+        dataset.save_as(out)
+    return out
