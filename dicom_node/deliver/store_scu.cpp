@@ -82,6 +82,9 @@ class DcmtkStoreScu : public StoreScu {
 
   Result<Answer> send(const std::filesystem::path& file, const ObjectKind& kind,
                       const std::string& sop_instance_uid) override;
+  bool takes(const std::string& sop_class_uid) const override {
+    return ASC_findAcceptedPresentationContextID(association, sop_class_uid.c_str()) != 0;
+  }
   Status echo() override;
 
   T_ASC_Network* network = nullptr;

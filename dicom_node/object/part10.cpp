@@ -104,12 +104,16 @@ Result<std::uint64_t> data_set_offset(const std::filesystem::path& file) {
   return sizeof head + length;
 }
 
-Result<std::string> encode_part10(DcmFileFormat& file) {
+Result<std::string> encode_part10(DcmFileFormat& file, const std::string& transfer_syntax_uid) {
   DcmDataset& data_set = *file.getDataset();
   DcmMetaInfo& meta = *file.getMetaInfo();
   if (text_of(data_set, DCM_SOPClassUID).empty() || text_of(data_set, DCM_SOPInstanceUID).empty())
     return invalid_argument("encode DICOM file: no SOP Class or SOP Instance UID");
-  OFCondition done = file.validateMetaInfo(EXS_LittleEndianExplicit, EWM_createNewMeta);
+  const E_TransferSyntax syntax = DcmXfer(transfer_syntax_uid.c_str()).getXfer();
+  register_codecs();
+  OFCondition done = data_set.chooseRepresentation(syntax, nullptr);
+  if (done.good() && !data_set.canWriteXfer(syntax)) done = EC_UnsupportedEncoding;
+  if (done.good()) done = file.validateMetaInfo(syntax, EWM_createNewMeta);
   // Ours in place of DCMTK's, hence the group length once more.
   if (done.good()) done = meta.putAndInsertString(DCM_ImplementationClassUID, kImplementationClassUid);
   if (done.good()) done = meta.putAndInsertString(DCM_ImplementationVersionName, kImplementationVersionName);
@@ -124,7 +128,7 @@ Result<std::string> encode_part10(DcmFileFormat& file) {
   }
   if (done.good()) {
     done = append(bytes, [&](DcmOutputStream& stream) {
-      return data_set.write(stream, EXS_LittleEndianExplicit, EET_ExplicitLength, nullptr, EGL_withoutGL);
+      return data_set.write(stream, syntax, EET_ExplicitLength, nullptr, EGL_withoutGL);
     });
   }
   file.transferEnd();

@@ -38,8 +38,9 @@ std::string encode_meta_header(std::string_view sop_class_uid, std::string_view 
 // Where the data set of a file begins: behind its meta group. Errors: kNotFound; kInvalidArgument (no group length).
 Result<std::uint64_t> data_set_offset(const std::filesystem::path& file);
 
-// The bytes of a Part 10 file: Explicit VR Little Endian, our implementation in its meta group. `file` needs its SOP
-// Class and Instance UID. Errors: kInvalidArgument (an element that cannot be written).
-Result<std::string> encode_part10(DcmFileFormat& file);
+// The bytes of a Part 10 file, our implementation in its meta group. `file` needs its SOP Class and Instance UID.
+// `transfer_syntax_uid`: Explicit VR Little Endian, RLE Lossless or JPEG Lossless (process 14, selection value 1):
+// pixels that are not compressed yet are. Errors: kInvalidArgument (an element that cannot be written, another syntax).
+Result<std::string> encode_part10(DcmFileFormat& file, const std::string& transfer_syntax_uid = "1.2.840.10008.1.2.1");
 
 }  // namespace node::object

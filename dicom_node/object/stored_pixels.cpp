@@ -7,7 +7,9 @@
 #include <dcmtk/dcmdata/dcpixseq.h>
 #include <dcmtk/dcmdata/dcpxitem.h>
 #include <dcmtk/dcmdata/dcrledrg.h>
+#include <dcmtk/dcmdata/dcrleerg.h>
 #include <dcmtk/dcmjpeg/djdecode.h>
+#include <dcmtk/dcmjpeg/djencode.h>
 #include <dcmtk/dcmjpls/djdecode.h>
 #include <dcmtk/oflog/oflog.h>
 
@@ -172,6 +174,9 @@ void register_codecs() {
     DcmRLEDecoderRegistration::registerCodecs();  // For delivery; what we read goes through decode_rle().
     DJDecoderRegistration::registerCodecs();
     DJLSDecoderRegistration::registerCodecs();
+    // For results: the bytes of the same picture are the same, and it stays the same instance.
+    DcmRLEEncoderRegistration::registerCodecs();
+    DJEncoderRegistration::registerCodecs(ECC_lossyRGB, EUC_never);
   });
 }
 

@@ -117,8 +117,8 @@ class SpooledResults {
   Status add(const ResultObject& object) {
     NODE_ASSIGN_OR_RETURN(storage::StoredFile file, spool_.store(object.bytes, object.sop_instance_uid));
     results_.push_back({object.sop_instance_uid, object.kind, object.source_uid, object.task, object.revision,
-                        object.series_instance_uid.str(), object.sop_class_uid,
-                        object.sop_class_uid.empty() ? "" : UID_LittleEndianExplicitTransferSyntax, std::move(file)});
+                        object.series_instance_uid.str(), object.sop_class_uid, object.transfer_syntax_uid,
+                        std::move(file)});
     return ok_status();
   }
   void deliver(const storage::Uid& uid, const std::set<std::string>& destinations, DeliveryStage stage) {

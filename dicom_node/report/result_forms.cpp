@@ -25,7 +25,7 @@ using References = std::vector<ResultReference>;
 References overlays(const Form& form, const ReportedStudy& study, const ResultContext& context) {
   References references;
   for (const ReportedImage& image : study.images)
-    for (ResultReference& reference : overlay_references(form.word, image, context))
+    for (ResultReference& reference : overlay_references(form.word, image, context, form.transfer_syntax_uid))
       references.push_back(std::move(reference));
   return references;
 }
@@ -43,11 +43,6 @@ References reports(const Form& form, const ReportedStudy& study, const ResultCon
   return report_references(form.word, form.sop_class_uid, form.of == FormOf::kImage, study, context);
 }
 
-Form report(std::string_view word, std::string_view sop_class_uid, FormOf of,
-            decltype(Form::make) make = make_structured_report) {
-  return {word, sop_class_uid, DeliveryStage::kReport, of, /*illustrates=*/false, reports, make};
-}
-
 References presentation_states(const Form& form, const ReportedStudy& study, const ResultContext& context) {
   return presentation_references(form.word, study, context);
 }
@@ -60,14 +55,39 @@ References key_objects(const Form& form, const ReportedStudy& study, const Resul
   return key_object_references(form.word, study, context);
 }
 
+// Which class, in which syntax, delivered when: all of them explicit VR little endian, but for compressed overlays.
+constexpr const char* kExplicit = UID_LittleEndianExplicitTransferSyntax;
+
+Form overlay(std::string_view word, const char* transfer_syntax_uid) {
+  return {word,
+          UID_SecondaryCaptureImageStorage,
+          DeliveryStage::kImageObject,
+          FormOf::kImage,
+          transfer_syntax_uid,
+          /*illustrates=*/true,
+          overlays,
+          make_secondary_capture};
+}
+
+Form other(std::string_view word, std::string_view sop_class_uid, DeliveryStage stage, FormOf of,
+           decltype(Form::references) references, decltype(Form::make) make) {
+  return {word, sop_class_uid, stage, of, kExplicit, /*illustrates=*/false, references, make};
+}
+
+Form report(std::string_view word, std::string_view sop_class_uid, FormOf of,
+            decltype(Form::make) make = make_structured_report) {
+  return other(word, sop_class_uid, DeliveryStage::kReport, of, reports, make);
+}
+
 }  // namespace
 
 const std::vector<Form>& forms() {
   static const std::vector<Form> table{
-      {"sc", UID_SecondaryCaptureImageStorage, DeliveryStage::kImageObject, FormOf::kImage, /*illustrates=*/true,
-       overlays, make_secondary_capture},
-      {"summary", UID_SecondaryCaptureImageStorage, DeliveryStage::kImageObject, FormOf::kStudy, /*illustrates=*/false,
-       summaries, make_summary_page},
+      overlay("sc", kExplicit),
+      overlay("sc-rle", UID_RLELosslessTransferSyntax),
+      overlay("sc-jpeg", UID_JPEGProcess14SV1TransferSyntax),
+      other("summary", UID_SecondaryCaptureImageStorage, DeliveryStage::kImageObject, FormOf::kStudy, summaries,
+            make_summary_page),
       report("sr", UID_ComprehensiveSRStorage, FormOf::kStudy),
       report("sr-3d", UID_Comprehensive3DSRStorage, FormOf::kStudy),
       report("sr-enhanced", UID_EnhancedSRStorage, FormOf::kStudy),
@@ -75,10 +95,10 @@ const std::vector<Form>& forms() {
       report("sr-3d-per-image", UID_Comprehensive3DSRStorage, FormOf::kImage),
       report("sr-enhanced-per-image", UID_EnhancedSRStorage, FormOf::kImage),
       report("sr-text", UID_BasicTextSRStorage, FormOf::kStudy, make_text_report),
-      {"gsps", UID_GrayscaleSoftcopyPresentationStateStorage, DeliveryStage::kKeyObject, FormOf::kImage,
-       /*illustrates=*/false, presentation_states, make_presentation_state},
-      {"kos", UID_KeyObjectSelectionDocumentStorage, DeliveryStage::kKeyObject, FormOf::kStudy, /*illustrates=*/false,
-       key_objects, make_key_objects},
+      other("gsps", UID_GrayscaleSoftcopyPresentationStateStorage, DeliveryStage::kKeyObject, FormOf::kImage,
+            presentation_states, make_presentation_state),
+      other("kos", UID_KeyObjectSelectionDocumentStorage, DeliveryStage::kKeyObject, FormOf::kStudy, key_objects,
+            make_key_objects),
   };
   return table;
 }

@@ -21,6 +21,7 @@ struct Form {
   std::string_view sop_class_uid;
   storage::DeliveryStage stage;
   FormOf of;
+  std::string_view transfer_syntax_uid;
   bool illustrates;  // The reports show it as best illustration of its finding.
   // All objects of this form that the study gives, without making them. Errors are for make().
   std::vector<ResultReference> (*references)(const Form& form, const ReportedStudy& study,

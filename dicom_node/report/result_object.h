@@ -57,6 +57,7 @@ struct ResultReference {
   storage::Uid sop_instance_uid;
   storage::Uid series_instance_uid;
   std::string sop_class_uid;
+  std::string transfer_syntax_uid = "1.2.840.10008.1.2.1";  // Explicit VR Little Endian, or that of the form.
 };
 
 struct Predecessor {             // A report of the same study or image before this one.
@@ -85,7 +86,8 @@ struct ResultObject {
   std::string source_uid;  // SOP Instance UID for image objects, Study Instance UID for study objects.
   std::string task;        // Empty for objects that speak of all findings.
   int revision = 1;        // Of the study's report; of image objects the version of the instance.
-  std::string bytes;       // A Part 10 file, Explicit VR Little Endian.
+  std::string bytes;       // A Part 10 file.
+  std::string transfer_syntax_uid = "1.2.840.10008.1.2.1";  // Explicit VR Little Endian, or that of the form.
 };
 
 // What stands as revision in the UIDs of an image's objects, and the time they bear.

@@ -82,7 +82,7 @@ void put_source_image(const ReportedImage& image, int frame, DcmItem& result, bo
 }  // namespace
 
 std::vector<ResultReference> overlay_references(std::string_view form, const ReportedImage& image,
-                                                const ResultContext& context) {
+                                                const ResultContext& context, std::string_view transfer_syntax_uid) {
   std::vector<ResultReference> references;
   const std::string source = image.record.sop_instance_uid.str();
   for (const object::FindingRecord& finding : image.findings) {
@@ -94,7 +94,7 @@ std::vector<ResultReference> overlay_references(std::string_view form, const Rep
     references.push_back({std::string(form), source, key, finding.frame,
                           object::derive_uid(context.kind(form), source, key, version, revision),
                           object::derive_uid(context.kind(form) + "-series", source, key, version, revision),
-                          UID_SecondaryCaptureImageStorage});
+                          UID_SecondaryCaptureImageStorage, std::string(transfer_syntax_uid)});
   }
   return references;
 }
@@ -151,11 +151,11 @@ Result<Overlay> make_overlay(const ReportedImage& whole, const ResultReference& 
   result.putAndInsertString(DCM_DerivationDescription, text(derivation).c_str());
   put_pixels(result, picture.image, object::text_of(source, DCM_RecognizableVisualFeatures) == "YES");
 
-  NODE_ASSIGN_OR_RETURN(std::string bytes, object::encode_part10(file));
-  return Overlay{
-      ResultObject{reference.sop_instance_uid, reference.series_instance_uid, reference.sop_class_uid,
-                   context.kind(reference.form), source_uid, reference.task, image.record.version, std::move(bytes)},
-      std::move(picture), std::move(radiograph)};
+  NODE_ASSIGN_OR_RETURN(std::string bytes, object::encode_part10(file, reference.transfer_syntax_uid));
+  return Overlay{ResultObject{reference.sop_instance_uid, reference.series_instance_uid, reference.sop_class_uid,
+                              context.kind(reference.form), source_uid, reference.task, image.record.version,
+                              std::move(bytes), reference.transfer_syntax_uid},
+                 std::move(picture), std::move(radiograph)};
 }
 
 }  // namespace node::report

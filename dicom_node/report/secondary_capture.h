@@ -25,7 +25,8 @@ struct Overlay {
 // of the instance, and as model version the map's own with a digest of all else that changes the pixels: the other
 // findings' models and thresholds, the colour scale, the disclaimer, kObjectFormat.
 std::vector<ResultReference> overlay_references(std::string_view form, const ReportedImage& image,
-                                                const ResultContext& context);
+                                                const ResultContext& context,
+                                                std::string_view transfer_syntax_uid = "1.2.840.10008.1.2.1");
 
 // Errors: as load_image() and draw_overlay(); kNotFound if `reference` is none of the image's; kInternal.
 Result<Overlay> make_overlay(const ReportedImage& image, const ResultReference& reference,

@@ -66,6 +66,18 @@ def test_check_finds_the_peer_that_is_down_and_changes_nothing(tmp_path):
     assert not (tmp_path / "store").exists()
 
 
+def test_check_says_which_forms_of_results_a_peer_would_not_take(tmp_path):
+    comprehensive_sr, key_objects = "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.88.59"
+    with Pacs(refused_classes=[comprehensive_sr, key_objects]) as pacs:
+        default = run("check", *Node(tmp_path, pacs_port=pacs.port).arguments())
+        other = run("check", *Node(tmp_path, pacs_port=pacs.port).arguments(), "--set", "results.forms.pacs=[sc, sr-text, kos]")
+        none = run("check", *Node(tmp_path, pacs_port=pacs.port).arguments(), "--set", "results.forms.pacs=[sc, sr-text]")
+    assert default.returncode == 1 and f"FAIL  peer pacs: does not take sr, SOP class {comprehensive_sr}" in default.stdout
+    assert "takes sc\n" in default.stdout
+    assert other.returncode == 1 and "FAIL  peer pacs: does not take kos" in other.stdout
+    assert none.returncode == 0 and "answers C-ECHO, takes sc, sr-text" in none.stdout, none.stdout
+
+
 def test_predict_writes_a_line_and_objects_for_every_image(tmp_path):
     text = tmp_path / "in" / "notes.txt"
     text.parent.mkdir()

@@ -52,14 +52,15 @@ class Pacs:
 
     Entry = collections.namedtuple("Entry", "sop_class sop_instance content_sha256 dataset")
 
-    def __init__(self, port=None, ae_title="PACS", answer=lambda dataset: 0x0000, on_store=None):
+    def __init__(self, port=None, ae_title="PACS", answer=lambda dataset: 0x0000, on_store=None, refused_classes=()):
         self.port = port or free_port()
         self.log = []
         self.answer, self.on_store = answer, on_store
         self._lock = threading.Lock()
         self._ae = AE(ae_title=ae_title)
         for context in StoragePresentationContexts:
-            self._ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
+            if context.abstract_syntax not in refused_classes:
+                self._ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
         self._ae.add_supported_context("1.2.840.10008.1.1")
         self._server = None
 

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -11,6 +13,7 @@
 #include "dicom_node/operate/commands/commands.h"
 #include "dicom_node/receive/presentation_contexts.h"
 #include "dicom_node/report/canvas.h"
+#include "dicom_node/report/result_forms.h"
 #include "dicom_node/route/router.h"
 #include "storage/file_system.h"
 #include "storage/spool_check.h"
@@ -93,18 +96,45 @@ void check_store(const config::NodeConfig& config, Findings& findings) {
   }
 }
 
+bool gets_results(const config::NodeConfig& config, const std::string& peer) {
+  return std::any_of(config.router.routes.begin(), config.router.routes.end(), [&](const config::RouteRule& rule) {
+    return !rule.shadow && std::find(rule.send_to.begin(), rule.send_to.end(), peer) != rule.send_to.end();
+  });
+}
+
+// One association asks for everything that the peer would be sent.
+void check_peer(const config::NodeConfig& config, const config::PeerConfig& peer, Findings& findings) {
+  std::vector<const report::Form*> forms;
+  std::vector<deliver::ObjectKind> kinds;
+  for (const report::Form& form : report::forms()) {
+    if (!gets_results(config, peer.name) || !report::takes(config.report, peer.name, form.word)) continue;
+    forms.push_back(&form);
+    kinds.push_back({std::string(form.sop_class_uid), std::string(form.transfer_syntax_uid)});
+  }
+  auto scu = deliver::StoreScu::open(config.delivery, peer, kinds);
+  const Status answered = scu.ok() ? (*scu)->echo() : scu.status();
+  if (!answered.ok()) return findings.bad(fmt::format("peer {}: {}", peer.name, answered.message()));
+  std::vector<std::string_view> taken;
+  for (const report::Form* form : forms) {
+    if ((*scu)->takes(std::string(form->sop_class_uid))) {
+      taken.push_back(form->word);
+    } else {
+      findings.bad(
+          fmt::format("peer {}: does not take {}, SOP class {}: have its administrator allow it, or name other "
+                      "forms under results.forms",
+                      peer.name, form->word, form->sop_class_uid));
+    }
+  }
+  findings.good(fmt::format("peer {}: {} at {}:{} answers C-ECHO{}{}", peer.name, peer.ae_title, peer.host, peer.port,
+                            taken.empty() ? "" : ", takes ", fmt::join(taken, ", ")));
+}
+
 void check_peers(const config::NodeConfig& config, Findings& findings) {
   for (const config::PeerConfig& peer : config.delivery.peers) {
     if (peer.port == 0) {
       findings.good(fmt::format("peer {}: only sends to us, as {}", peer.name, peer.ae_title));
-      continue;
-    }
-    auto scu = deliver::StoreScu::open(config.delivery, peer, {});
-    Status answered = scu.ok() ? (*scu)->echo() : scu.status();
-    if (answered.ok()) {
-      findings.good(fmt::format("peer {}: {} at {}:{} answers C-ECHO", peer.name, peer.ae_title, peer.host, peer.port));
     } else {
-      findings.bad(fmt::format("peer {}: {}", peer.name, answered.message()));
+      check_peer(config, peer, findings);
     }
   }
 }

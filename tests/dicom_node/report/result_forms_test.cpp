@@ -71,6 +71,8 @@ TEST(ResultForms, StandInTheOrderInWhichTheyAreDelivered) {
 
 TEST(ResultForms, EachHasTheClassThatItsWordPromises) {  // PS3.6 table A-1.
   const std::map<std::string, std::string> promised{{"sc", "1.2.840.10008.5.1.4.1.1.7"},
+                                                    {"sc-rle", "1.2.840.10008.5.1.4.1.1.7"},
+                                                    {"sc-jpeg", "1.2.840.10008.5.1.4.1.1.7"},
                                                     {"summary", "1.2.840.10008.5.1.4.1.1.7"},
                                                     {"sr", "1.2.840.10008.5.1.4.1.1.88.33"},
                                                     {"sr-3d", "1.2.840.10008.5.1.4.1.1.88.34"},
@@ -82,6 +84,36 @@ TEST(ResultForms, EachHasTheClassThatItsWordPromises) {  // PS3.6 table A-1.
     const std::string word(form.word);
     EXPECT_EQ(form.sop_class_uid, promised.at(word.substr(0, word.find("-per-image")))) << word;
   }
+}
+
+TEST(ResultForms, CompressedOverlaysAreThePictureBitForBitAndSmaller) {
+  const Made made = make_all(two_images());
+  std::map<std::string, std::vector<Uint8>> pixels;
+  std::map<std::string, std::size_t> sizes;
+  for (const ResultObject& object : made.objects) {
+    if (!object.kind.starts_with("sc")) continue;
+    const auto file = made::parse(object.bytes);
+    OFString syntax;
+    file->getMetaInfo()->findAndGetOFString(DCM_TransferSyntaxUID, syntax);
+    EXPECT_EQ(object.transfer_syntax_uid, syntax.c_str()) << object.kind;
+    ASSERT_TRUE(file->getDataset()->chooseRepresentation(EXS_LittleEndianExplicit, nullptr).good()) << object.kind;
+    const Uint8* values = nullptr;
+    unsigned long count = 0;
+    ASSERT_TRUE(file->getDataset()->findAndGetUint8Array(DCM_PixelData, values, &count).good());
+    pixels[object.kind].assign(values, values + count);
+    sizes[object.kind] = object.bytes.size();
+    if (made::get(*file->getDataset(), DCM_PlanarConfiguration) == "1") {  // RLE gives planes back.
+      std::vector<Uint8>& planes = pixels[object.kind];
+      std::vector<Uint8> mixed(planes.size());
+      for (std::size_t i = 0; i < planes.size() / 3; ++i)
+        for (std::size_t s = 0; s < 3; ++s) mixed[3 * i + s] = planes[s * (planes.size() / 3) + i];
+      planes = mixed;
+    }
+  }
+  EXPECT_EQ(pixels["sc-rle"], pixels["sc"]);
+  EXPECT_EQ(pixels["sc-jpeg"], pixels["sc"]);
+  EXPECT_LT(sizes["sc-rle"], sizes["sc"]);
+  EXPECT_LT(sizes["sc-jpeg"], sizes["sc"] / 2);
 }
 
 TEST(ResultForms, TheConformanceStatementListsThem) {
