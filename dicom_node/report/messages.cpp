@@ -101,6 +101,7 @@ Result<ResultObject> make_message(const ReportedStudy& study, const std::string&
   // The digits behind "2.25.": random enough, the same on every try, and as many as MSH-10 takes.
   const MessageStudy message = describe(study, *order, urgent, uid.str().substr(5, 20), context);
   ResultObject object{uid, uid, "", kind, study.study_instance_uid.str(), config.name, study.revision, ""};
+  object.transfer_syntax_uid.clear();  // No object of DICOM.
   object.bytes = config.kind == config::MessageKind::kOru ? encode_oru(message, config, context)
                                                           : encode_webhook(message, context);
   return object;
