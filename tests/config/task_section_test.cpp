@@ -36,6 +36,17 @@ TEST_F(NodeConfigTest, ATaskThatWaitsForAnotherIsCheckedAgainstIt) {
   EXPECT_THAT(mistake("", ", when: {task: a, label: A}"), HasSubstr("tasks.b.when.at_least: is missing"));
 }
 
+TEST_F(NodeConfigTest, ATaskSaysBodyPartsAndSidesItIsMeantFor) {
+  const auto config =
+      read(kBase, {{"tasks.fracture.body_parts", "[handgelenk, KNEE]"}, {"tasks.fracture.laterality", "l"}});
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_THAT(config->router.scopes.at("fracture").body_parts, testing::ElementsAre("WRIST", "KNEE"));
+  EXPECT_THAT(config->router.scopes.at("fracture").laterality, testing::ElementsAre("L"));
+  EXPECT_THAT(mistakes(kBase, {{"tasks.fracture.body_parts", "KNEEE"}}),
+              HasSubstr("tasks.fracture.body_parts: no body part 'KNEEE'"));
+  EXPECT_THAT(mistakes(kBase, {{"tasks.fracture.laterality", "X"}}), HasSubstr("is 'X'; R, L, B or U is wanted"));
+}
+
 TEST_F(NodeConfigTest, OneThresholdStandsForBoth) {
   const auto config = read(kBase, {{"tasks.fracture.threshold", "0.6"}});
   ASSERT_TRUE(config.ok()) << config.status().message();
