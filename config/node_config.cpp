@@ -189,11 +189,12 @@ NodeConfig read_root(Section& root, const Context& context) {
   read_storage(root.section("storage"), context, config.storage);
   read_peers(root, config.receive.peers);
   read_models(root, context, config.inference.models);
-  read_tasks(root, context, config.inference.models, config.inference.tasks);
-  read_inference(root.section("inference"), config.inference);
   read_body_parts(root, context, config.router.body_parts);
-
   Names names;
+  for (const auto& [alias, term] : config.router.body_parts.terms) names.body_parts.push_back(alias);
+  read_tasks(root, context, names, config.inference.models, config.inference.tasks);
+  read_inference(root.section("inference"), config.inference);
+
   for (const TaskConfig& task : config.inference.tasks) {
     names.tasks.push_back(task.name);
     names.task_configs.push_back(task);
@@ -205,7 +206,6 @@ NodeConfig read_root(Section& root, const Context& context) {
     if (!peer.host.empty() && peer.port != 0) names.destinations.push_back(peer.name);
   }
   read_messages(root, context, names, config.messages);
-  for (const auto& [alias, term] : config.router.body_parts.terms) names.body_parts.push_back(alias);
   read_routes(root, names, config.router);
   read_region_head(root.section("region_head"), config.inference.tasks, config.router.body_parts,
                    config.router.region_head);
@@ -228,8 +228,13 @@ NodeConfig read_root(Section& root, const Context& context) {
   config.report.messages = config.messages;
   config.report.region_head = config.router.region_head;
   for (const TaskConfig& task : config.inference.tasks) {
-    config.router.scopes[task.name] = {task.views, task.age_years_min, task.age_years_max,
-                                       task.when ? task.when->task : ""};
+    config.router.scopes[task.name] = {task.views,         task.age_years_min,
+                                       task.age_years_max, task.when ? task.when->task : "",
+                                       task.body_parts,    task.laterality};
+    for (std::string& part : config.router.scopes[task.name].body_parts) {
+      const auto term = config.router.body_parts.terms.find(part);
+      if (term != config.router.body_parts.terms.end()) part = term->second;
+    }
   }
   return config;
 }

@@ -63,6 +63,8 @@ struct TaskScope {  // The images that a task is meant for; on others it is not 
   std::vector<std::string> views;                   // View Position (0018,5101); empty: any.
   std::optional<int> age_years_min, age_years_max;  // Inclusive; where one is set an unknown age is outside.
   std::string waits_for{};                          // A task whose result decides whether this one is asked, or none.
+  std::vector<std::string> body_parts{};            // As RouteMatch has them; empty: any.
+  std::vector<std::string> laterality{};            // R, L, B, U; empty: any.
 };
 
 // The last source of a body part: a softmax task on the pixels, whose labels are body parts. Its answer routes images

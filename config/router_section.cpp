@@ -87,19 +87,18 @@ void merge_body_parts(Mistakes& mistakes, const Value& value, const std::string&
   table.description_patterns = std::move(merged);
 }
 
+std::string one_of(const std::set<std::string>& allowed, const char* wanted, const std::string& word) {
+  return allowed.contains(upper(word)) ? "" : "is " + in_quotes(word) + "; " + wanted + " is wanted";
+}
+
 RouteMatch read_match(Section match, const Names& names) {
   RouteMatch config;
-  const auto one_of = [](std::set<std::string> allowed, const char* wanted) {
-    return [allowed = std::move(allowed), wanted](const std::string& word) {
-      return allowed.contains(upper(word)) ? "" : "is " + in_quotes(word) + "; " + wanted + " is wanted";
-    };
-  };
   match.words("modality", config.modality);
   match.words("sop_class", config.sop_class, uid_problem);
   match.words("body_part", config.body_part, [&](const std::string& name) { return names.body_part_problem(name); });
-  match.words("laterality", config.laterality, one_of({"R", "L", "B", "U"}, "R, L, B or U"));
+  match.words("laterality", config.laterality, laterality_problem);
   match.words("view", config.view);
-  match.words("sex", config.sex, one_of({"M", "F", "O"}, "M, F or O"));
+  match.words("sex", config.sex, [](const std::string& word) { return one_of({"M", "F", "O"}, "M, F or O", word); });
   match.words("from", config.from, [&](const std::string& name) { return names.peer_problem(name); });
   match.words("ae_title", config.ae_title, [](const std::string& title) {
     return title.size() <= 16 ? "" : in_quotes(title) + " has more than the 16 characters of an AE title";
@@ -149,6 +148,8 @@ std::string uid_problem(const std::string& text) {
   static const std::regex kUid("(0|[1-9][0-9]*)([.](0|[1-9][0-9]*))+");
   return text.size() <= 64 && std::regex_match(text, kUid) ? "" : in_quotes(text) + " is no UID";
 }
+
+std::string laterality_problem(const std::string& word) { return one_of({"R", "L", "B", "U"}, "R, L, B or U", word); }
 
 void read_age(Section age, std::optional<int>& years_min, std::optional<int>& years_max) {
   int years = 0;

@@ -64,6 +64,7 @@ struct Names {
 };
 
 std::string uid_problem(const std::string& text);
+std::string laterality_problem(const std::string& word);
 
 // years_min and years_max of a group, in whole years, inclusive.
 void read_age(Section age, std::optional<int>& years_min, std::optional<int>& years_max);

@@ -16,8 +16,11 @@ enum class Precision { kAuto, kFloat32, kBfloat16 };
 
 struct ModelConfig {
   std::string name;
-  std::string path;  // A HuggingFace directory: config.json, preprocessor_config.json, model.safetensors.
+  // A HuggingFace directory: config.json, preprocessor_config.json, model.safetensors. Of a detector also one with
+  // manifest.json and a TorchScript file.
+  std::string path;
   Precision precision = Precision::kAuto;
+  std::string sha256;                // 64 hex digits of a detector's TorchScript file; empty: it is none.
   std::vector<std::string> devices;  // auto, cpu, cuda, cuda:1; several: a copy on each. Empty: inference.device.
 };
 
@@ -42,6 +45,25 @@ inline std::string label_problem(const TaskCondition& condition, const std::vect
   return "task " + condition.task + " has no label '" + condition.label + "'";
 }
 
+// What a region task says of an image, in this order; the published work's aggregation (inference/region_head.h).
+inline const std::vector<std::string> kRegionScores{"Abnormal",
+                                                    "Bone tumour",
+                                                    "Malignant",
+                                                    "Intermediate",
+                                                    "Benign",
+                                                    "Neoplastic pathologic fracture",
+                                                    "Non-pathologic fracture",
+                                                    "Implant"};
+
+struct RegionSelection {  // Which regions of an image a region task looks at, besides the whole.
+  std::string detector;   // A ModelConfig's name; empty: fixed tiles.
+  // Of a detector's box the least score, and of two boxes of one label the greatest intersection over union, above
+  // which the surer one alone stays; 0 to 1. Absent: the manifest's, else the published work's.
+  std::optional<double> score_min, overlap_max;
+  int count_max = 32;  // The surest ones. 1 to 300.
+};
+inline constexpr double kRegionScoreMin = 0.25, kRegionOverlapMax = 0.7;
+
 struct TaskConfig {
   std::string name;
   std::string origin;  // Where it stands, for messages: "node.yaml:93"; empty: in no file.
@@ -60,10 +82,17 @@ struct TaskConfig {
   double scale = 1.0, offset = 0.0;  // Regression: value = logit * scale + offset.
   int passes = 8;                    // Anomaly map: masked passes, 1 to 64; a multiple of 4 for partition.
   MaskMode mode = MaskMode::kPartition;
-  double map_scale_max = 0.1;      // Anomaly map: squared error drawn as the hottest colour. > 0.
-  std::string calibration;         // Anomaly map: a file of `skelex-node calibrate`; empty: uncalibrated.
-  std::vector<std::string> views;  // View Position the task is meant for; empty: any.
+  // output: regions. A sigmoid of kRegionScores over a head of 38 logits, each the greatest of all regions.
+  bool regions = false;
+  RegionSelection region_selection;
+  double map_scale_max = 0.1;           // Anomaly map: squared error drawn as the hottest colour. > 0.
+  std::string calibration;              // Anomaly map: a file of `skelex-node calibrate`; empty: uncalibrated.
+  std::vector<std::string> body_parts;  // Terms of PS3.16 Annex L the task is meant for; empty: any.
+  std::vector<std::string> views;       // View Position likewise.
+  std::vector<std::string> laterality;  // R, L, B, U likewise: [R, L] is a task of one side.
   std::optional<int> age_years_min, age_years_max;  // Outside, or unknown where one is set: out of scope.
+
+  bool detects = false;  // In no file: the engine's own task for a detector's boxes, by region_selection.
 
   std::optional<TaskCondition> when;  // Absent: asked of every image that its routes name it for.
 

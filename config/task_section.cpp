@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <regex>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "config/config_section.h"
@@ -63,6 +65,43 @@ void read_when(Section when, TaskConfig& task) {
   if (both) task.when = condition;
 }
 
+void read_slice(Section slice, TaskConfig& task) {
+  slice.integer("first", task.logits_first, 0, 100'000);
+  slice.integer("count", task.logits_count, 1, 100'000);
+  const auto count = static_cast<std::size_t>(task.logits_count);
+  if (count != 0 && !task.labels.empty() && task.labels.size() != count) {
+    slice.wrong("count",
+                "is " + std::to_string(count) + ", but there are " + std::to_string(task.labels.size()) + " labels");
+  }
+}
+
+// The head's 38 logits make these scores and no others; a site may call them what it likes.
+void read_regions(Section& section, const Words& models, TaskConfig& task) {
+  section.refuse("slice", "means nothing for output regions, which reads all logits of its head");
+  if (task.labels.empty()) task.labels = kRegionScores;
+  if (task.labels.size() != kRegionScores.size()) {
+    section.wrong("labels", "holds " + std::to_string(task.labels.size()) + " for " +
+                                std::to_string(kRegionScores.size()) + " scores: " + join(kRegionScores, ", "));
+  }
+  RegionSelection& selection = task.region_selection;
+  if (section.text("detector", selection.detector) &&
+      std::find(models.begin(), models.end(), selection.detector) == models.end()) {
+    section.wrong("detector",
+                  "no model named " + in_quotes(selection.detector) + suggestion(selection.detector, models));
+  }
+  Section regions = section.section("regions");
+  if (selection.detector.empty()) {
+    for (const char* key : {"score_min", "overlap_max", "count_max"})
+      regions.refuse(key, "is for a detector's boxes, and there is no detector");
+  }
+  const auto share = [&](const char* key, std::optional<double>& value) {
+    if (double number = 0; regions.number(key, number, 0, 1)) value = number;
+  };
+  share("score_min", selection.score_min);
+  share("overlap_max", selection.overlap_max);
+  regions.integer("count_max", selection.count_max, 1, 300);
+}
+
 // A label that is none of the task's would never be seen; those of the checkpoint are not known here.
 void read_negative_labels(Section& section, TaskConfig& task) {
   section.words("negative_labels", task.negative_labels, [&](const std::string& label) {
@@ -72,7 +111,8 @@ void read_negative_labels(Section& section, TaskConfig& task) {
   });
 }
 
-TaskConfig read_task(const std::string& name, Section& section, const Context& context, const Words& models) {
+TaskConfig read_task(const std::string& name, Section& section, const Context& context, const Names& names,
+                     const Words& models) {
   TaskConfig task;
   task.name = name;
   task.origin = section.origin().text();
@@ -80,21 +120,28 @@ TaskConfig read_task(const std::string& name, Section& section, const Context& c
   if (section.text("model", task.model) && std::find(models.begin(), models.end(), task.model) == models.end()) {
     section.wrong("model", "no model named " + in_quotes(task.model) + suggestion(task.model, models));
   }
-  section.require("output", "sigmoid or softmax or regression or anomaly_map is wanted");
-  section.choice("output", task.output,
-                 {{"sigmoid", OutputKind::kSigmoid},
-                  {"softmax", OutputKind::kSoftmax},
-                  {"regression", OutputKind::kRegression},
-                  {"anomaly_map", OutputKind::kAnomalyMap}});
+  section.require("output", "sigmoid or softmax or regression or anomaly_map or regions is wanted");
+  std::pair output{task.output, task.regions};
+  section.choice("output", output,
+                 {{"sigmoid", {OutputKind::kSigmoid, false}},
+                  {"softmax", {OutputKind::kSoftmax, false}},
+                  {"regression", {OutputKind::kRegression, false}},
+                  {"anomaly_map", {OutputKind::kAnomalyMap, false}},
+                  {"regions", {OutputKind::kSigmoid, true}}});
+  std::tie(task.output, task.regions) = output;
   section.code("code", task.code);
   section.words("views", task.views);
   for (std::string& view : task.views) view = upper(view);
+  section.words("body_parts", task.body_parts, [&](const std::string& name) { return names.body_part_problem(name); });
+  for (std::string& part : task.body_parts) part = upper(part);
+  section.words("laterality", task.laterality, laterality_problem);
+  for (std::string& side : task.laterality) side = upper(side);
   read_age(section.section("age"), task.age_years_min, task.age_years_max);
   if (section.get("when") != nullptr) read_when(section.section("when"), task);
 
   const bool anomaly_map = task.output == OutputKind::kAnomalyMap;
   if (anomaly_map) {
-    for (const char* key : {"labels", "slice"})
+    for (const char* key : {"labels", "slice", "detector", "regions"})
       section.refuse(key, "means nothing for an anomaly_map, which has no logits");
     section.integer("passes", task.passes, 1, 64);
     section.choice("mode", task.mode, {{"partition", MaskMode::kPartition}, {"random", MaskMode::kRandom}});
@@ -111,13 +158,11 @@ TaskConfig read_task(const std::string& name, Section& section, const Context& c
     section.words("labels", task.labels, [](const std::string& label) {
       return characters(label) > 64 ? in_quotes(label) + " has more than 64 characters" : std::string();
     });
-    Section slice = section.section("slice");
-    slice.integer("first", task.logits_first, 0, 100'000);
-    slice.integer("count", task.logits_count, 1, 100'000);
-    const auto count = static_cast<std::size_t>(task.logits_count);
-    if (count != 0 && !task.labels.empty() && task.labels.size() != count) {
-      slice.wrong("count",
-                  "is " + std::to_string(count) + ", but there are " + std::to_string(task.labels.size()) + " labels");
+    if (task.regions) {
+      read_regions(section, models, task);
+    } else {
+      for (const char* key : {"detector", "regions"}) section.refuse(key, "is for output regions only");
+      read_slice(section.section("slice"), task);
     }
   }
   if (task.output == OutputKind::kSigmoid || task.output == OutputKind::kSoftmax) {
@@ -204,17 +249,21 @@ void read_models(Section& root, const Context& context, std::vector<ModelConfig>
     if (section.text("path", model.path)) model.path = context.resolve(model.path);
     section.choice("precision", model.precision,
                    {{"auto", Precision::kAuto}, {"float32", Precision::kFloat32}, {"bfloat16", Precision::kBfloat16}});
+    static const std::regex kSha256("[0-9a-f]{64}");
+    if (section.text("sha256", model.sha256) && !std::regex_match(model.sha256, kSha256)) {
+      section.wrong("sha256", "is " + in_quotes(model.sha256) + "; the 64 hex digits of sha256sum are wanted");
+    }
     section.words("device", model.devices, device_problem);
     models.push_back(std::move(model));
   });
 }
 
-void read_tasks(Section& root, const Context& context, const std::vector<ModelConfig>& models,
+void read_tasks(Section& root, const Context& context, const Names& names, const std::vector<ModelConfig>& models,
                 std::vector<TaskConfig>& tasks) {
-  Words names;
-  for (const ModelConfig& model : models) names.push_back(model.name);
+  Words model_names;
+  for (const ModelConfig& model : models) model_names.push_back(model.name);
   root.each("tasks", [&](const std::string& name, Section& section) {
-    tasks.push_back(read_task(name, section, context, names));
+    tasks.push_back(read_task(name, section, context, names, model_names));
   });
   const Value* const written = root.get("tasks");
   for (const TaskConfig& task : tasks) {

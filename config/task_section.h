@@ -17,7 +17,8 @@ namespace node::config {
 std::string device_problem(const std::string& device);  // Nothing if it is a word for a device.
 
 void read_models(Section& root, const Context& context, std::vector<ModelConfig>& models);
-void read_tasks(Section& root, const Context& context, const std::vector<ModelConfig>& models,
+// `names`: of the body parts.
+void read_tasks(Section& root, const Context& context, const Names& names, const std::vector<ModelConfig>& models,
                 std::vector<TaskConfig>& tasks);
 
 }  // namespace node::config

@@ -124,4 +124,38 @@ std::vector<Result<Outcome>> draw_maps(const BatchRun& run, std::span<RequestIte
   return outcomes;
 }
 
+std::vector<Result<Outcome>> detect(const BatchRun& run, std::span<RequestItem* const> items) {
+  const Model& model = *items.front()->first_task().model;
+  const Detector& detector = *model.on.at(run.device).detector;
+  std::map<std::pair<std::int32_t, std::int32_t>, std::vector<std::size_t>> by_size;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    by_size[{items[i]->fitted->rows, items[i]->fitted->columns}].push_back(i);
+  }
+  std::vector<std::vector<DetectedBox>> boxes(items.size());
+  for (const auto& [size, numbers] : by_size) {
+    for (std::size_t first = 0; first < numbers.size(); first += static_cast<std::size_t>(run.rows_max)) {
+      const std::size_t end = std::min(first + static_cast<std::size_t>(run.rows_max), numbers.size());
+      std::vector<const FittedImage*> images;
+      for (std::size_t i = first; i < end; ++i) images.push_back(items[numbers[i]]->fitted.get());
+      run.before_pass(static_cast<std::int64_t>(images.size()));
+      std::vector<std::vector<DetectedBox>> found = detector.detect(images);
+      for (std::size_t i = first; i < end; ++i) boxes[numbers[i]] = std::move(found[i - first]);
+    }
+  }
+  std::vector<Result<Outcome>> outcomes;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const Task& task = items[i]->first_task();
+    const FittedImage& image = *items[i]->fitted;
+    Prediction prediction = task.prediction();
+    ChosenRegions chosen = choose_regions(std::move(boxes[i]), model.network.labels, task.config.region_selection,
+                                          image.source_rows, image.source_columns);
+    prediction.regions = std::move(chosen.regions);
+    prediction.regions_note = std::move(chosen.note);
+    Outcome outcome;
+    outcome.emplace_back(items[i]->positions.front(), std::move(prediction));
+    outcomes.emplace_back(std::move(outcome));
+  }
+  return outcomes;
+}
+
 }  // namespace node::inference

@@ -1,4 +1,4 @@
-// classify, draw_maps: one batch of one queue on one device, from the items' inputs to their predictions.
+// classify, draw_maps, detect: one batch of one queue on one device, from the items' inputs to their predictions.
 //
 // Threads:   on the device's thread, in inference mode.
 // Errors:    an item whose network gives no numbers has kInternal for an outcome; c10::Error and std::bad_alloc of
@@ -25,5 +25,8 @@ struct BatchRun {
 std::vector<Result<Outcome>> classify(const BatchRun& run, std::span<RequestItem* const> items);
 // Anomaly maps of one model, all of whose passes see as many patches.
 std::vector<Result<Outcome>> draw_maps(const BatchRun& run, std::span<RequestItem* const> items);
+
+// Regions of one detector. Images whose inputs have one size share a pass.
+std::vector<Result<Outcome>> detect(const BatchRun& run, std::span<RequestItem* const> items);
 
 }  // namespace node::inference

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "inference/bench_linears.h"
+#include "inference/bench_regions.h"
 #include "inference/engine.h"
 #include "inference/npy.h"
 
@@ -42,6 +43,9 @@ Times one checkpoint and prints one JSON object with a run for each precision an
                          stretched to its whole range first: where 0 and 255 both occur, that changes nothing.
   --outputs FILE.npy     writes what the images give, float32: logits [N, labels], or maps [N, S, S] whose masks are
                          drawn from seed i for image i (the recipe is in inference/masks.h). One batch and precision.
+  --detector DIR         a study of four images of 2000 x 1600 through `output: regions` with this detector, or the word
+                         tiles, beside its crops in full batches of the first --batch
+    --sha256 HEX         of the detector's TorchScript file
   --bare-linears         on a CPU, also times the matrix products of each batch by themselves, packed as the engine has
                          them: the floor. "of_bare_linears" is their p50 over the batch's p50.
 Loading ends when the engine can take requests; "loaded_own_bytes" is the memory that it then
@@ -51,7 +55,7 @@ Latency is of a whole batch: from before its first image is submitted until its 
 )";
 
 struct Options {
-  std::string model, device = "auto", images, outputs;
+  std::string model, device = "auto", images, outputs, detector, sha256;
   std::vector<int> batches{1, 8};
   std::vector<std::string> precisions{"auto"};
   int threads = 0, passes = 8;
@@ -79,6 +83,10 @@ bool parse_value(const std::string& name, const std::string& value, Options& opt
     options.model = value;
   } else if (name == "--device") {
     options.device = value;
+  } else if (name == "--detector") {
+    options.detector = value;
+  } else if (name == "--sha256") {
+    options.sha256 = value;
   } else if (name == "--images") {
     options.images = value;
   } else if (name == "--outputs") {
@@ -302,7 +310,31 @@ Status measure(const Options& options, const std::vector<GreyImage>& images, con
   return ok_status();
 }
 
+Status run_regions(const Options& options) {
+  constexpr std::size_t kImages = 4;
+  config::InferenceConfig config = configuration(options, options.precisions.front(), options.batches.front());
+  config.batch_delay = config::InferenceConfig().batch_delay;  // The crops of a study are no whole batches.
+  config.tasks.front().regions = true;
+  if (options.detector != "tiles") {
+    config.tasks.front().region_selection.detector = "detector";
+    config::ModelConfig detector;
+    detector.name = "detector";
+    detector.path = options.detector;
+    detector.sha256 = options.sha256;
+    config.models.push_back(detector);
+  }
+  NODE_ASSIGN_OR_RETURN(const RegionBench bench, bench_regions(config, kImages, 2000, 1600, options.seconds));
+  const double study = quantile(bench.study_seconds, 0.5), crops = quantile(bench.crops_seconds, 0.5);
+  const nlohmann::json output{
+      {"model", options.model},     {"detector", options.detector},     {"images", kImages},
+      {"regions", bench.regions},   {"batch", options.batches.front()}, {"repetitions", bench.study_seconds.size()},
+      {"study_p50_seconds", study}, {"crops_p50_seconds", crops},       {"ratio", study / crops}};
+  std::printf("%s\n", output.dump(2).c_str());
+  return ok_status();
+}
+
 Status run(const Options& options) {
+  if (!options.detector.empty()) return run_regions(options);
   nlohmann::json output{{"model", options.model}, {"runs", nlohmann::json::array()}};
   std::vector<GreyImage> images = noise_images();
   if (!options.images.empty()) {

@@ -180,6 +180,13 @@ Status Checkpoint::read_preprocessor(const std::string& directory, std::string& 
   }
   Result<JsonObject> settings = read_json(path, file_sha256);
   has_preprocessor_config_ = settings.ok();
+  if (network_.architecture == Architecture::kObjectDetection) {
+    if (!settings.ok() && settings.status().code() != StatusCode::kNotFound) return settings.status();
+    if (settings.ok()) {
+      NODE_ASSIGN_OR_RETURN(detector_input_, read_yolos_input(std::move(*settings)));
+    }
+    return check_detector_input(path);
+  }
   if (settings.ok()) {
     NODE_ASSIGN_OR_RETURN(preprocess_, read_preprocess_config(std::move(*settings)));
   } else if (settings.status().code() == StatusCode::kNotFound) {
@@ -191,6 +198,17 @@ Status Checkpoint::read_preprocessor(const std::string& directory, std::string& 
   return invalid_argument(path + ": size " + std::to_string(preprocess_.height) + "x" +
                           std::to_string(preprocess_.width) + ", but image_size of config.json is " +
                           std::to_string(network_.image_size));
+}
+
+// Sides are cut to multiples of 16, whatever the patch (transformers): it must divide them.
+Status Checkpoint::check_detector_input(const std::string& path) const {
+  const std::int64_t patch = network_.patch_size;
+  const bool fits = detector_input_.fit == Fit::kShortestEdge
+                        ? detector_input_.multiple_of % patch == 0
+                        : detector_input_.values.height % patch == 0 && detector_input_.values.width % patch == 0;
+  if (fits) return ok_status();
+  return invalid_argument(path + ": size: gives images whose sides are no multiples of patch_size " +
+                          std::to_string(patch) + " of config.json");
 }
 
 // One file's tensors, which must be those of `names` where the index names any.

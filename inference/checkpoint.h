@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "config/base/status.h"
+#include "inference/detector_input.h"
 #include "inference/network_config.h"
 #include "inference/preprocess_config.h"
 #include "inference/safetensors_file.h"
@@ -28,6 +29,7 @@ class Checkpoint {
 
   const NetworkConfig& network() const { return network_; }
   const PreprocessConfig& preprocess() const { return preprocess_; }
+  const DetectorInput& detector_input() const { return detector_input_; }  // Of a detector, in place of preprocess().
   // False: bilinear to image_size, 1/255, ImageNet's mean and std. `check` says so.
   bool has_preprocessor_config() const { return has_preprocessor_config_; }
 
@@ -49,6 +51,7 @@ class Checkpoint {
  private:
   Checkpoint() = default;
   Status read_preprocessor(const std::string& directory, std::string& file_sha256);
+  Status check_detector_input(const std::string& path) const;
   Status add_tensors(const std::string& path, const std::set<std::string>& names);
   Status read_numbers(const std::string& directory);  // Once: their SHA-256, and whether they are finite.
   void make_digests(const std::string& files);
@@ -56,6 +59,7 @@ class Checkpoint {
   std::string name_;
   NetworkConfig network_;
   PreprocessConfig preprocess_;
+  DetectorInput detector_input_;
   bool has_preprocessor_config_ = false;
   std::vector<SafetensorsFile> files_;
   std::map<std::string, StoredTensor> tensors_;

@@ -14,15 +14,14 @@
 namespace node::inference {
 
 DeviceWorker::DeviceWorker(std::size_t number, Device device, int threads, Batcher::Options options,
-                           std::vector<bool> queue_has_maps, Clock& clock, EngineCounters& counters,
-                           BeforePass before_pass)
+                           std::vector<Work> works, Clock& clock, EngineCounters& counters, BeforePass before_pass)
     : number_(number),
       device_(std::move(device)),
       threads_(threads),
-      queue_has_maps_(std::move(queue_has_maps)),
+      works_(std::move(works)),
       counters_(counters),
       before_pass_(std::move(before_pass)),
-      batcher_(static_cast<int>(queue_has_maps_.size()), std::move(options), clock,
+      batcher_(static_cast<int>(works_.size()), std::move(options), clock,
                [this](int queue, Batcher::Batch batch) { run(queue, batch); }) {}
 
 Status DeviceWorker::submit(int queue, std::unique_ptr<BatchItem>&& item) {
@@ -42,39 +41,43 @@ void DeviceWorker::run(int queue, const Batcher::Batch& batch) {
   if (!thread_ready_ && device_.is_cpu()) at::set_num_threads(threads_);
   thread_ready_ = true;
   const c10::InferenceMode guard;
-  const bool maps = queue_has_maps_[static_cast<std::size_t>(queue)];
+  const Work work = works_[static_cast<std::size_t>(queue)];
   std::vector<RequestItem*> items;
   for (const std::unique_ptr<BatchItem>& item : batch) items.push_back(static_cast<RequestItem*>(item.get()));
-  const Status status = run_items(maps, items);
+  const Status status = run_items(work, items);
   if (status.ok()) return;
   for (RequestItem* const item : items) {
     // One bad image fails alone: each once more by itself.
-    const Status alone = items.size() > 1 ? run_items(maps, {&item, 1}) : status;
+    const Status alone = items.size() > 1 ? run_items(work, {&item, 1}) : status;
     if (!alone.ok()) item->request->finish(*item, {}, alone);
   }
 }
 
 // OK: every item was finished; else none was.
-Status DeviceWorker::run_items(bool maps, std::span<RequestItem* const> items) {
+Status DeviceWorker::run_items(Work work, std::span<RequestItem* const> items) {
   std::int64_t rows = 0;
   for (const RequestItem* const item : items) rows += item->rows;
   counters_.batches += 1;
   counters_.rows += static_cast<std::uint64_t>(rows);
   for (std::int64_t rows_max = rows;; rows_max = (rows_max + 1) / 2) {
-    const Status status = run_passes(maps, items, rows_max);
+    const Status status = run_passes(work, items, rows_max);
     if (status.code() != StatusCode::kResourceExhausted || rows_max == 1) return status;
     counters_.halved_batches += 1;
   }
 }
 
-Status DeviceWorker::run_passes(bool maps, std::span<RequestItem* const> items, std::int64_t rows_max) {
+Status DeviceWorker::run_passes(Work work, std::span<RequestItem* const> items, std::int64_t rows_max) {
   const BatchRun run{number_, rows_max, [this](std::int64_t rows) {
                        counters_.backbone_passes += static_cast<std::uint64_t>(rows);
                        if (before_pass_) before_pass_(device_.name, rows);
                      }};
   std::vector<Result<Outcome>> outcomes;
   try {
-    outcomes = maps ? draw_maps(run, items) : classify(run, items);
+    switch (work) {
+      case Work::kClassify: outcomes = classify(run, items); break;
+      case Work::kDrawMaps: outcomes = draw_maps(run, items); break;
+      case Work::kDetect: outcomes = detect(run, items); break;
+    }
   } catch (const std::exception& error) {
     return to_status(error).within(device_.name + ": model " + items.front()->first_task().model->name + ": batch of " +
                                    std::to_string(items.size()));

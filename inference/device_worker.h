@@ -27,10 +27,10 @@ struct EngineCounters {  // Of all devices together.
 
 class DeviceWorker {
  public:
-  // `number`: of the device, among the models' weights. `threads`: LibTorch's, of a CPU. `queue_has_maps`: of each
-  // queue. `clock` and `counters` must outlive it.
-  DeviceWorker(std::size_t number, Device device, int threads, Batcher::Options options,
-               std::vector<bool> queue_has_maps, Clock& clock, EngineCounters& counters, BeforePass before_pass);
+  // `number`: of the device, among the models' weights. `threads`: LibTorch's, of a CPU. `works`: of each queue.
+  // `clock` and `counters` must outlive it.
+  DeviceWorker(std::size_t number, Device device, int threads, Batcher::Options options, std::vector<Work> works,
+               Clock& clock, EngineCounters& counters, BeforePass before_pass);
 
   Status submit(int queue, std::unique_ptr<BatchItem>&& item);  // As of Batcher.
   void hurry() { batcher_.hurry(); }
@@ -39,13 +39,13 @@ class DeviceWorker {
 
  private:
   void run(int queue, const Batcher::Batch& batch);
-  Status run_items(bool maps, std::span<RequestItem* const> items);
-  Status run_passes(bool maps, std::span<RequestItem* const> items, std::int64_t rows_max);
+  Status run_items(Work work, std::span<RequestItem* const> items);
+  Status run_passes(Work work, std::span<RequestItem* const> items, std::int64_t rows_max);
 
   const std::size_t number_;
   const Device device_;
   const int threads_;
-  const std::vector<bool> queue_has_maps_;
+  const std::vector<Work> works_;
   EngineCounters& counters_;
   const BeforePass before_pass_;
   bool thread_ready_ = false;  // Touched by the device's thread alone.

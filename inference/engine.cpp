@@ -13,14 +13,15 @@
 #include "inference/device_worker.h"
 #include "inference/model.h"
 #include "inference/preprocess.h"
+#include "inference/region_predictor.h"
 #include "inference/request.h"
 
 namespace node::inference {
 namespace {
 
 struct Queue {                       // The same on every device; in use on those of its models.
-  bool maps = false;                 // Anomaly maps of one model, else classifications on one backbone.
-  std::size_t input = 0;             // Index of its preprocessor.
+  Work work = Work::kClassify;       // Maps and detections are of one model, classifications on one backbone.
+  std::size_t input = 0;             // Index of its preprocessor; of detections unused.
   std::vector<std::size_t> devices;  // That hold its models.
 };
 
@@ -57,6 +58,9 @@ class Engine : public Predictor {
   void start(const config::InferenceConfig& config, Clock& clock, BeforePass before_pass);
   Status check_conditions() const;
   Result<std::vector<const Task*>> tasks_of(const AnalysisRequest& request) const;
+  using Inputs = std::map<std::size_t, std::shared_ptr<const std::vector<float>>>;  // By preprocessor.
+  Result<std::shared_ptr<const std::vector<float>>> input_for(const Queue& queue, const GreyImage& grey,
+                                                              Inputs& inputs) const;
   Result<RequestItems> items_of(const std::vector<const Task*>& tasks, int priority, Radiograph image) const;
   void submit_item(std::unique_ptr<RequestItem> item);
   void end_request();
@@ -95,19 +99,22 @@ Status Engine::load_models(const config::InferenceConfig& config) {
 }
 
 Status Engine::make_tasks(const config::InferenceConfig& config) {
-  std::map<std::tuple<bool, std::string, std::size_t>, int> queue_numbers;
+  std::map<std::tuple<Work, std::string, std::size_t>, int> queue_numbers;
   for (const config::TaskConfig& wanted : config.tasks) {
     Result<Task> task = make_task(wanted, models_);
     if (!task.ok()) return task.status().within(wanted.where());
     const Model& model = *task->model;
     // Passes with as many visible patches fit in one batch; classifications on one backbone always do.
+    const Work work = task->work();
     const auto key =
-        std::tuple(task->is_map(), task->is_map() ? model.name : model.backbone_and_devices(), task->visible_count());
+        std::tuple(work, work == Work::kClassify ? model.backbone_and_devices() : model.name, task->visible_count());
     const auto [number, added] = queue_numbers.emplace(key, static_cast<int>(queues_.size()));
     if (added) {
       Queue queue;
-      queue.maps = task->is_map();
-      NODE_ASSIGN_OR_RETURN(queue.input, input_of(model.preprocess));
+      queue.work = work;
+      if (work != Work::kDetect) {
+        NODE_ASSIGN_OR_RETURN(queue.input, input_of(model.preprocess));
+      }
       for (const auto& [device, weights] : model.on) queue.devices.push_back(device);
       queues_.push_back(std::move(queue));
     }
@@ -155,8 +162,8 @@ Result<std::size_t> Engine::input_of(const PreprocessConfig& preprocess) {
 void Engine::start(const config::InferenceConfig& config, Clock& clock, BeforePass before_pass) {
   const int threads =
       config.threads > 0 ? config.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  std::vector<bool> queue_has_maps;
-  for (const Queue& queue : queues_) queue_has_maps.push_back(queue.maps);
+  std::vector<Work> works;
+  for (const Queue& queue : queues_) works.push_back(queue.work);
   workers_.resize(devices_.present.size());
   for (const Queue& queue : queues_) {
     for (const std::size_t device : queue.devices) {
@@ -165,8 +172,8 @@ void Engine::start(const config::InferenceConfig& config, Clock& clock, BeforePa
       options.rows_max = config.batch_rows_max;
       options.delay = config.batch_delay;
       options.thread_name = "device-" + std::to_string(device);
-      workers_[device] = std::make_unique<DeviceWorker>(device, devices_.present[device], threads, options,
-                                                        queue_has_maps, clock, counters_, before_pass);
+      workers_[device] = std::make_unique<DeviceWorker>(device, devices_.present[device], threads, options, works,
+                                                        clock, counters_, before_pass);
     }
   }
 }
@@ -255,29 +262,40 @@ Result<std::vector<const Task*>> Engine::tasks_of(const AnalysisRequest& request
   return tasks;
 }
 
+Result<std::shared_ptr<const std::vector<float>>> Engine::input_for(const Queue& queue, const GreyImage& grey,
+                                                                    Inputs& inputs) const {
+  std::shared_ptr<const std::vector<float>>& input = inputs[queue.input];
+  if (input == nullptr) {
+    const Preprocessor& preprocessor = inputs_[queue.input];
+    auto values = std::make_shared<std::vector<float>>(preprocessor.input_size());
+    NODE_ASSIGN_OR_RETURN(const GreyImage reduced, preprocessor.reduce(grey));
+    preprocessor.normalize(reduced, *values);
+    input = std::move(values);
+  }
+  return input;
+}
+
 // One for each queue that the tasks need; the image is reduced to each model's input here.
 Result<RequestItems> Engine::items_of(const std::vector<const Task*>& tasks, int priority, Radiograph image) const {
-  std::map<std::pair<int, std::size_t>, std::vector<std::size_t>> positions;  // By queue; a map is alone.
+  std::map<std::pair<int, std::size_t>, std::vector<std::size_t>>
+      positions;  // By queue; a map is alone, and so are boxes.
   for (std::size_t i = 0; i < tasks.size(); ++i) {
-    positions[{tasks[i]->queue, tasks[i]->is_map() ? i : 0}].push_back(i);
+    positions[{tasks[i]->queue, tasks[i]->work() == Work::kClassify ? 0 : i}].push_back(i);
   }
   NODE_ASSIGN_OR_RETURN(const GreyImage grey, to_8_bit(std::move(image)));
-  std::map<std::size_t, std::shared_ptr<const std::vector<float>>> inputs;
+  Inputs inputs;
   RequestItems items;
   for (auto& [key, of_item] : positions) {
     const Queue& queue = queues_[static_cast<std::size_t>(key.first)];
-    std::shared_ptr<const std::vector<float>>& input = inputs[queue.input];
-    if (input == nullptr) {
-      const Preprocessor& preprocessor = inputs_[queue.input];
-      auto values = std::make_shared<std::vector<float>>(preprocessor.input_size());
-      NODE_ASSIGN_OR_RETURN(const GreyImage reduced, preprocessor.reduce(grey));
-      preprocessor.normalize(reduced, *values);
-      input = std::move(values);
-    }
     auto item = std::make_unique<RequestItem>();
+    if (queue.work == Work::kDetect) {
+      NODE_ASSIGN_OR_RETURN(FittedImage fitted, fit_image(grey, tasks[of_item.front()]->model->detector_input));
+      item->fitted = std::make_shared<const FittedImage>(std::move(fitted));
+    } else {
+      NODE_ASSIGN_OR_RETURN(item->input, input_for(queue, grey, inputs));
+    }
     item->queue = key.first;
-    item->input = input;
-    item->rows = queue.maps ? tasks[of_item.front()]->config.passes : 1;
+    item->rows = queue.work == Work::kDrawMaps ? tasks[of_item.front()]->config.passes : 1;
     item->priority = priority;
     item->positions = std::move(of_item);
     items.push_back(std::move(item));
@@ -307,7 +325,8 @@ PredictorStats Engine::stats() const {
 }  // namespace
 
 Result<std::unique_ptr<Predictor>> open_engine(const config::InferenceConfig& config, Clock& clock, EngineSeams seams) {
-  return Engine::open(config, clock, std::move(seams));
+  NODE_ASSIGN_OR_RETURN(auto engine, Engine::open(with_detector_tasks(config), clock, std::move(seams)));
+  return open_region_predictor(std::move(engine), config);
 }
 
 }  // namespace node::inference

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "inference/masks.h"
+#include "inference/torchscript_detector.h"
+#include "inference/yolos.h"
 
 namespace node::inference {
 namespace {
@@ -25,6 +27,28 @@ std::shared_ptr<const VisionTransformer> encoder_of(const Models& loaded, const 
   return nullptr;
 }
 
+Result<Model> load_torchscript_model(const config::ModelConfig& wanted, const std::vector<Device>& devices,
+                                     const std::vector<std::size_t>& placed) {
+  NODE_ASSIGN_OR_RETURN(const TorchScriptFile file, read_torchscript(wanted.path, wanted.sha256));
+  Model model;
+  model.name = wanted.name;
+  model.digest = file.digest;
+  model.version = file.manifest.file + "@" + file.digest.substr(0, std::strlen("sha256:") + 16);
+  model.backbone = file.digest;
+  model.network.architecture = Architecture::kObjectDetection;
+  model.network.labels = file.manifest.labels;
+  model.detector_input = file.manifest.input;
+  model.score_min = file.manifest.score_min;
+  model.overlap_max = file.manifest.overlap_max;
+  for (const std::size_t device : placed) {
+    ModelWeights weights;
+    weights.placement = placement_on(devices[device], config::Precision::kFloat32);  // As it was exported.
+    NODE_ASSIGN_OR_RETURN(weights.detector, load_torchscript(file, weights.placement));
+    model.on.emplace(device, std::move(weights));
+  }
+  return model;
+}
+
 }  // namespace
 
 std::string Model::backbone_and_devices() const {
@@ -37,6 +61,11 @@ std::string Model::backbone_and_devices() const {
 
 Result<Model> load_model(const config::ModelConfig& wanted, const std::vector<Device>& devices,
                          const std::vector<std::size_t>& placed, const Models& loaded) {
+  if (is_torchscript(wanted.path)) return load_torchscript_model(wanted, devices, placed);
+  if (!wanted.sha256.empty()) {
+    return invalid_argument(wanted.path +
+                            ": sha256: is for a TorchScript file with a manifest.json, and there is none");
+  }
   NODE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(wanted.path));
   Model model;
   model.name = wanted.name;
@@ -45,13 +74,20 @@ Result<Model> load_model(const config::ModelConfig& wanted, const std::vector<De
   model.backbone = checkpoint.backbone_digest();
   model.network = checkpoint.network();
   model.preprocess = checkpoint.preprocess();
+  model.detector_input = checkpoint.detector_input();
   model.parameters = checkpoint.parameters();
   if (!checkpoint.has_preprocessor_config()) {
     model.note = "has no preprocessor_config.json: bilinear, 1/255, ImageNet's mean and deviation are taken";
+    if (model.is_detector()) model.note += ", shortest edge 800, longest 1333";
   }
   for (const std::size_t device : placed) {
     ModelWeights weights;
     weights.placement = placement_on(devices[device], wanted.precision);
+    if (model.is_detector()) {
+      weights.detector = load_yolos(checkpoint, weights.placement);
+      model.on.emplace(device, std::move(weights));
+      continue;
+    }
     weights.encoder = encoder_of(loaded, model.backbone, device, weights.placement.type);
     if (weights.encoder == nullptr) {
       weights.encoder =
@@ -93,6 +129,17 @@ Result<Task> make_task(const config::TaskConfig& wanted, const Models& models) {
   const auto model = models.find(wanted.model);
   if (model == models.end()) return invalid_argument("no model named " + wanted.model);
   task.model = &model->second;
+  if (wanted.detects) {
+    config::RegionSelection& selection = task.config.region_selection;
+    if (!selection.score_min) selection.score_min = task.model->score_min;
+    if (!selection.overlap_max) selection.overlap_max = task.model->overlap_max;
+    if (task.model->is_detector()) return task;
+    return invalid_argument("detector: model " + wanted.model + " finds no regions: it is no YolosForObjectDetection");
+  }
+  if (task.model->is_detector()) {
+    return invalid_argument("model: " + wanted.model +
+                            " is a detector; it is named by `detector` of a task with output " + "regions");
+  }
   if (task.is_map()) {
     if (task.model->is_classifier()) {
       return invalid_argument("an anomaly map needs a masked autoencoder, model " + wanted.model + " is a classifier");

@@ -15,8 +15,14 @@ Result<Architecture> architecture_of(JsonObject& config) {
   std::vector<std::string> classes;
   NODE_RETURN_IF_ERROR(config.text("model_type", type));
   NODE_RETURN_IF_ERROR(config.texts("architectures", classes));
-  if (type != "vit" && type != "vit_mae") return config.not_supported("model_type", "not understood: " + type);
+  if (type != "vit" && type != "vit_mae" && type != "yolos") {
+    return config.not_supported("model_type", "not understood: " + type);
+  }
   if (classes.size() > 1) return config.wrong("architectures", "a list of one name is needed");
+  if (type == "yolos") {
+    if (classes.empty() || classes.front() == "YolosForObjectDetection") return Architecture::kObjectDetection;
+    return config.not_supported("architectures", "YolosForObjectDetection is needed, not " + classes.front());
+  }
   // A classifier fine-tuned from a masked autoencoder may keep model_type vit_mae: the class decides.
   const std::string name = !classes.empty() ? classes.front() : type == "vit_mae" ? "ViTMAEForPreTraining" : "none";
   if (name == "ViTForImageClassification") return Architecture::kImageClassification;
@@ -33,6 +39,14 @@ Status read_square(JsonObject& config, const std::string& key, std::int64_t max,
   if (sides.front() != sides.back()) return config.not_supported(key, "only squares are supported");
   side = sides.front();
   return ok_status();
+}
+
+Status read_squares(JsonObject& config, NetworkConfig& network) {
+  NODE_RETURN_IF_ERROR(read_square(config, "image_size", 16384, network.image_size));
+  NODE_RETURN_IF_ERROR(read_square(config, "patch_size", 1024, network.patch_size));
+  if (network.image_size % network.patch_size == 0) return ok_status();
+  return config.wrong("image_size", std::to_string(network.image_size) + " is not a multiple of patch_size " +
+                                        std::to_string(network.patch_size));
 }
 
 // `prefix`: of the decoder's keys.
@@ -96,6 +110,25 @@ Status read_autoencoder(JsonObject& config, NetworkConfig& network) {
   config.without_effect({"id2label", "num_labels"});
   if (network.mask_ratio > 0 && network.mask_ratio < 1) return ok_status();
   return config.wrong("mask_ratio", "a number between 0 and 1 is needed");
+}
+
+// Its images have a height and a width of their own.
+Status read_detector(JsonObject& config, NetworkConfig& network) {
+  std::vector<std::int64_t> sides{network.image_rows, network.image_columns};
+  NODE_RETURN_IF_ERROR(config.integers("image_size", 1, 16384, sides));
+  if (sides.empty() || sides.size() > 2) return config.wrong("image_size", "one number or two are needed");
+  network.image_rows = sides.front();
+  network.image_columns = sides.back();
+  NODE_RETURN_IF_ERROR(read_square(config, "patch_size", 1024, network.patch_size));
+  if (network.image_rows % network.patch_size != 0 || network.image_columns % network.patch_size != 0) {
+    return config.wrong("image_size",
+                        "height and width are not multiples of patch_size " + std::to_string(network.patch_size));
+  }
+  NODE_RETURN_IF_ERROR(config.integer("num_detection_tokens", 1, 10'000, network.detection_tokens));
+  NODE_RETURN_IF_ERROR(config.boolean("use_mid_position_embeddings", network.mid_positions));
+  config.without_effect({"auxiliary_loss", "class_cost", "bbox_cost", "giou_cost", "bbox_loss_coefficient",
+                         "giou_loss_coefficient", "eos_coefficient"});
+  return read_labels(config, network.labels);
 }
 
 // Keys that would change the network, at the one value that does not.
@@ -193,12 +226,8 @@ Result<NetworkConfig> read_network_config(JsonObject config) {
   network.encoder = {768, 12, 12, 3072};
   network.decoder = {512, 8, 16, 2048};
   NODE_RETURN_IF_ERROR(read_transformer(config, "", network.encoder));
-  NODE_RETURN_IF_ERROR(read_square(config, "image_size", 16384, network.image_size));
-  NODE_RETURN_IF_ERROR(read_square(config, "patch_size", 1024, network.patch_size));
-  if (network.image_size % network.patch_size != 0) {
-    return config.wrong("image_size", std::to_string(network.image_size) + " is not a multiple of patch_size " +
-                                          std::to_string(network.patch_size));
-  }
+  const bool detector = network.architecture == Architecture::kObjectDetection;
+  NODE_RETURN_IF_ERROR(detector ? read_detector(config, network) : read_squares(config, network));
   NODE_RETURN_IF_ERROR(config.boolean("qkv_bias", network.qkv_bias));
   NODE_RETURN_IF_ERROR(config.number("layer_norm_eps", network.layer_norm_eps));
   if (!std::isfinite(network.layer_norm_eps) || network.layer_norm_eps < 0) {
@@ -207,7 +236,7 @@ Result<NetworkConfig> read_network_config(JsonObject config) {
   NODE_RETURN_IF_ERROR(read_activation(config, network.activation));
   if (network.architecture == Architecture::kMaskedAutoencoder) {
     NODE_RETURN_IF_ERROR(read_autoencoder(config, network));
-  } else {
+  } else if (!detector) {
     NODE_RETURN_IF_ERROR(read_labels(config, network.labels));
     config.without_effect({"decoder_hidden_size", "decoder_num_hidden_layers", "decoder_num_attention_heads",
                            "decoder_intermediate_size", "mask_ratio", "norm_pix_loss"});

@@ -11,6 +11,7 @@ using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 
 constexpr const char* kEncoderLayers = "vit.encoder.layer.";
 constexpr const char* kDecoderLayers = "decoder.decoder_layers.";
+constexpr const char* kMidPositions = "vit.encoder.mid_position_embeddings";
 
 void expect_linear(const std::string& name, std::int64_t out, std::int64_t in, bool bias, Shapes& shapes) {
   shapes[name + ".weight"] = {out, in};
@@ -36,15 +37,45 @@ void expect_layers(const std::string& prefix, const TransformerConfig& t, bool q
 
 bool starts_with(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
 
+// The encoder's tokens and what they come from.
+void expect_embeddings(const NetworkConfig& n, std::int64_t positions, Shapes& shapes) {
+  const std::int64_t hidden = n.encoder.hidden_size;
+  shapes["vit.embeddings.cls_token"] = {1, 1, hidden};
+  shapes["vit.embeddings.position_embeddings"] = {1, positions, hidden};
+  shapes["vit.embeddings.patch_embeddings.projection.weight"] = {hidden, 3, n.patch_size, n.patch_size};
+  shapes["vit.embeddings.patch_embeddings.projection.bias"] = {hidden};
+}
+
+void expect_detector(const NetworkConfig& n, Shapes& shapes) {
+  const std::int64_t hidden = n.encoder.hidden_size;
+  const std::int64_t tokens = 1 + (n.image_rows / n.patch_size) * (n.image_columns / n.patch_size) + n.detection_tokens;
+  expect_embeddings(n, tokens, shapes);
+  shapes["vit.embeddings.detection_tokens"] = {1, n.detection_tokens, hidden};
+  if (n.mid_positions && n.encoder.layers > 1) shapes[kMidPositions] = {n.encoder.layers - 1, 1, tokens, hidden};
+  for (const auto& [head, out] : {std::pair<const char*, std::int64_t>{"class_labels_classifier.layers.",
+                                                                       static_cast<std::int64_t>(n.labels.size()) + 1},
+                                  {"bbox_predictor.layers.", 4}}) {
+    expect_linear(head + std::string("0"), hidden, hidden, true, shapes);
+    expect_linear(head + std::string("1"), hidden, hidden, true, shapes);
+    expect_linear(head + std::string("2"), out, hidden, true, shapes);
+  }
+}
+
+Shapes expected_tensors_of_detector(const NetworkConfig& n) {
+  Shapes shapes;
+  expect_detector(n, shapes);
+  expect_layers(kEncoderLayers, n.encoder, n.qkv_bias, shapes);
+  expect_norm("vit.layernorm", n.encoder.hidden_size, shapes);
+  return shapes;
+}
+
 }  // namespace
 
 Shapes expected_tensors(const NetworkConfig& n) {
+  if (n.architecture == Architecture::kObjectDetection) return expected_tensors_of_detector(n);
   Shapes shapes;
   const std::int64_t hidden = n.encoder.hidden_size, tokens = n.patches() + 1;
-  shapes["vit.embeddings.cls_token"] = {1, 1, hidden};
-  shapes["vit.embeddings.position_embeddings"] = {1, tokens, hidden};
-  shapes["vit.embeddings.patch_embeddings.projection.weight"] = {hidden, 3, n.patch_size, n.patch_size};
-  shapes["vit.embeddings.patch_embeddings.projection.bias"] = {hidden};
+  expect_embeddings(n, tokens, shapes);
   expect_layers(kEncoderLayers, n.encoder, n.qkv_bias, shapes);
   expect_norm("vit.layernorm", hidden, shapes);
   if (n.architecture == Architecture::kImageClassification) {
@@ -82,11 +113,11 @@ std::string canonical_name(const std::string& name) {
     }
     return std::string(canonical_layers) + name.substr(layers.size(), dot + 1 - layers.size()) + part;
   }
-  return name;
+  return name == "vit.encoder.interpolation.mid_position_embeddings" ? kMidPositions : name;
 }
 
 bool is_without_effect(const NetworkConfig& network, const std::string& name) {
-  return network.architecture == Architecture::kImageClassification &&
+  return network.architecture != Architecture::kMaskedAutoencoder &&
          (starts_with(name, "vit.pooler.") || starts_with(name, "decoder."));
 }
 

@@ -32,6 +32,26 @@ struct Score {
   std::string label;
   double value = 0;  // A probability in [0, 1] (unit "1"), or a quantity in UCUM units ("mo").
   std::string unit = "1";
+  int region = -1;  // Where it comes from, an index of Prediction::regions; -1: of a task that looks at no regions.
+};
+
+struct Box {  // In pixels of the radiograph: columns left to right - 1, rows top to bottom - 1.
+  std::int32_t left = 0, top = 0, right = 0, bottom = 0;
+
+  bool operator==(const Box&) const = default;
+};
+
+enum class RegionSource { kWholeImage, kDetector, kTile };
+
+struct Region {  // A part of the image that a region task looked at.
+  RegionSource source = RegionSource::kWholeImage;
+  std::string label;          // "distal femur", as the detector says; "tile 2"; "whole image".
+  double detector_score = 0;  // Of a detected one.
+  Box box;
+  std::vector<float> logits;
+  std::vector<Score> scores;  // Of this region alone, as of Prediction::scores.
+  std::string bone;           // What the head takes it for, likeliest of its 29, and the probability.
+  double bone_probability = 0;
 };
 
 struct MapReference {     // Normal images that a map is ranked among. Empty: the map is uncalibrated.
@@ -63,6 +83,10 @@ struct Prediction {  // Of one task.
   std::vector<float> logits;
   std::vector<Score> scores;  // Per label.
   AnomalyMap map;
+  // Of a region task: the whole image, which is always looked at, then the others, the surest first. Its scores are the
+  // greatest of them all, its logits the whole image's.
+  std::vector<Region> regions;
+  std::string regions_note;  // "no regions found, whole image only"; what was left out. Mostly empty.
   std::string not_asked;  // Why the task, which waits for another, has no result: "tumour 0.12 below 0.5". Else empty.
 };
 

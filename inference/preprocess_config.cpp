@@ -1,11 +1,13 @@
 #include "inference/preprocess_config.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "inference/detector_input.h"
 #include "inference/json_object.h"
 #include "inference/preprocess.h"
 
@@ -14,13 +16,14 @@ namespace {
 
 constexpr std::int64_t kSideMax = 16384;
 
-Status check_class(JsonObject& config) {
-  static const std::set<std::string> kUnderstood{"ViTImageProcessor", "ViTImageProcessorFast", "ViTImageProcessorPil",
-                                                 "ViTFeatureExtractor"};
+// `family`: ViT or Yolos.
+Status check_class(JsonObject& config, const std::string& family) {
+  const std::set<std::string> understood{family + "ImageProcessor", family + "ImageProcessorFast",
+                                         family + "ImageProcessorPil", family + "FeatureExtractor"};
   for (const char* key : {"image_processor_type", "feature_extractor_type"}) {
-    std::string name = "ViTImageProcessor";
+    std::string name = family + "ImageProcessor";
     NODE_RETURN_IF_ERROR(config.text(key, name));
-    if (!kUnderstood.contains(name)) return config.not_supported(key, "not understood: " + name.substr(0, 80));
+    if (!understood.contains(name)) return config.not_supported(key, "not understood: " + name.substr(0, 80));
   }
   return ok_status();
 }
@@ -68,8 +71,8 @@ Status read_resample(JsonObject& config, Resample& resample) {
 }
 
 // Steps that we do not have, and layouts of what Python takes and gives.
-Status refuse_other_steps(JsonObject& config) {
-  for (const char* key : {"do_center_crop", "do_pad"}) {
+Status refuse_other_steps(JsonObject& config, std::initializer_list<const char*> steps) {
+  for (const char* key : steps) {
     bool wanted = false;
     NODE_RETURN_IF_ERROR(config.boolean(key, wanted));
     if (wanted) return config.not_supported(key, "only false is supported");
@@ -87,21 +90,74 @@ Status refuse_other_steps(JsonObject& config) {
   return ok_status();
 }
 
-}  // namespace
-
-Result<PreprocessConfig> read_preprocess_config(JsonObject config) {
-  PreprocessConfig preprocess;
-  preprocess.mean = preprocess.std = {0.5, 0.5, 0.5};
-  NODE_RETURN_IF_ERROR(check_class(config));
-  NODE_RETURN_IF_ERROR(read_size(config, preprocess.height, preprocess.width));
+// What is done to the pixels, whatever the size.
+Status read_values(JsonObject& config, PreprocessConfig& preprocess) {
   NODE_RETURN_IF_ERROR(read_resample(config, preprocess.resample));
   NODE_RETURN_IF_ERROR(config.boolean("do_resize", preprocess.do_resize));
   NODE_RETURN_IF_ERROR(config.boolean("do_rescale", preprocess.do_rescale));
   NODE_RETURN_IF_ERROR(config.number("rescale_factor", preprocess.rescale_factor));
   NODE_RETURN_IF_ERROR(config.boolean("do_normalize", preprocess.do_normalize));
   NODE_RETURN_IF_ERROR(read_channels(config, "image_mean", preprocess.mean));
-  NODE_RETURN_IF_ERROR(read_channels(config, "image_std", preprocess.std));
-  NODE_RETURN_IF_ERROR(refuse_other_steps(config));
+  return read_channels(config, "image_std", preprocess.std);
+}
+
+// {shortest_edge, longest_edge}, {height, width}, or the shortest edge as a number and max_size.
+Status read_edges(JsonObject& config, DetectorInput& input) {
+  std::int64_t shortest = input.shortest_edge, longest = input.longest_edge;
+  if (config.is_object("size")) {
+    NODE_ASSIGN_OR_RETURN(JsonObject size, config.object("size"));
+    if (size.has("height") || size.has("width")) {
+      std::int64_t height = 0, width = 0;
+      NODE_RETURN_IF_ERROR(size.integer("height", 1, kSideMax, height));
+      NODE_RETURN_IF_ERROR(size.integer("width", 1, kSideMax, width));
+      if (height == 0 || width == 0) return config.not_supported("size", "height and width are needed");
+      input.fit = Fit::kStretch;
+      input.values.height = static_cast<std::int32_t>(height);
+      input.values.width = static_cast<std::int32_t>(width);
+      return size.refuse_unknown();
+    }
+    if (!size.has("shortest_edge") || !size.has("longest_edge")) {
+      return config.not_supported("size", "shortest_edge and longest_edge, or height and width, are needed");
+    }
+    NODE_RETURN_IF_ERROR(size.integer("shortest_edge", 1, kSideMax, shortest));
+    NODE_RETURN_IF_ERROR(size.integer("longest_edge", 1, kSideMax, longest));
+    NODE_RETURN_IF_ERROR(size.refuse_unknown());
+  } else {
+    NODE_RETURN_IF_ERROR(config.integer("size", 1, kSideMax, shortest));
+    NODE_RETURN_IF_ERROR(config.integer("max_size", 1, kSideMax, longest));
+  }
+  input.shortest_edge = static_cast<std::int32_t>(shortest);
+  input.longest_edge = static_cast<std::int32_t>(longest);
+  return ok_status();
+}
+
+}  // namespace
+
+Result<DetectorInput> read_yolos_input(JsonObject config) {
+  DetectorInput input;
+  NODE_RETURN_IF_ERROR(check_class(config, "Yolos"));
+  NODE_RETURN_IF_ERROR(read_edges(config, input));
+  NODE_RETURN_IF_ERROR(read_values(config, input.values));
+  if (!input.values.do_resize) return config.not_supported("do_resize", "only true is supported");
+  NODE_RETURN_IF_ERROR(refuse_other_steps(config, {"do_center_crop"}));
+  // Padding makes images of a batch alike; ours are batched by size. The rest is about the boxes of training images.
+  config.without_effect({"do_pad", "pad_and_return_pixel_mask", "pad_size", "max_size", "default_to_square", "format",
+                         "do_convert_annotations", "do_reduce_labels"});
+  NODE_RETURN_IF_ERROR(config.refuse_unknown());
+  PreprocessConfig any = input.values;
+  if (const Result<Preprocessor> possible = Preprocessor::create(any); !possible.ok()) {
+    return possible.status().within(config.where());
+  }
+  return input;
+}
+
+Result<PreprocessConfig> read_preprocess_config(JsonObject config) {
+  PreprocessConfig preprocess;
+  preprocess.mean = preprocess.std = {0.5, 0.5, 0.5};
+  NODE_RETURN_IF_ERROR(check_class(config, "ViT"));
+  NODE_RETURN_IF_ERROR(read_size(config, preprocess.height, preprocess.width));
+  NODE_RETURN_IF_ERROR(read_values(config, preprocess));
+  NODE_RETURN_IF_ERROR(refuse_other_steps(config, {"do_center_crop", "do_pad"}));
   NODE_RETURN_IF_ERROR(config.refuse_unknown());
   if (const Result<Preprocessor> possible = Preprocessor::create(preprocess); !possible.ok()) {
     return possible.status().within(config.where());

@@ -17,6 +17,7 @@
 #include "config/base/mutex.h"
 #include "config/base/status.h"
 #include "inference/batcher.h"
+#include "inference/detector_input.h"
 #include "inference/model.h"
 #include "inference/predictor.h"
 
@@ -28,6 +29,7 @@ struct RequestItem : BatchItem {
   std::shared_ptr<Request> request;
   int queue = 0;
   std::shared_ptr<const std::vector<float>> input;  // [3, S, S], as of Preprocessor::normalize().
+  std::shared_ptr<const FittedImage> fitted;        // In its place, of a detection.
   std::vector<std::size_t> positions;               // Of its tasks in the request; one for a map.
 
   const Task& first_task() const;

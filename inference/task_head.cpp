@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "inference/region_head.h"
+
 namespace node::inference {
 namespace {
 
@@ -23,6 +25,19 @@ Status check_order(const std::vector<std::string>& labels, const std::vector<std
   return ok_status();
 }
 
+// Its logits are the published 38, whatever a site calls the scores that are made of them.
+Result<TaskHead> region_task_head(const config::TaskConfig& task, const std::vector<std::string>& all) {
+  if (all.size() != kRegionLogits) {
+    return invalid_argument("output: regions needs a head of " + std::to_string(kRegionLogits) +
+                            " logits, the checkpoint of model " + task.model + " has " + std::to_string(all.size()));
+  }
+  NODE_RETURN_IF_ERROR(check_order(region_head_labels(), all, 0).within("output: regions"));
+  const TaskHead head{0, kRegionLogits, task.labels.empty() ? config::kRegionScores : task.labels};
+  if (head.labels.size() == config::kRegionScores.size()) return head;
+  return invalid_argument("labels: output regions has " + std::to_string(config::kRegionScores.size()) +
+                          " scores, not " + std::to_string(head.labels.size()));
+}
+
 }  // namespace
 
 Result<TaskHead> task_head(const config::TaskConfig& task, const NetworkConfig& network) {
@@ -31,6 +46,7 @@ Result<TaskHead> task_head(const config::TaskConfig& task, const NetworkConfig& 
   }
   const std::vector<std::string>& all = network.labels;
   const auto logits = static_cast<int>(all.size());
+  if (task.regions) return region_task_head(task, all);
   const bool sliced = task.logits_count > 0 || task.logits_first > 0;
   TaskHead head;
   head.first = task.logits_first;
@@ -55,6 +71,7 @@ Result<TaskHead> task_head(const config::TaskConfig& task, const NetworkConfig& 
 }
 
 std::vector<Score> scores_of(const config::TaskConfig& task, const TaskHead& head, std::span<const float> logits) {
+  if (task.regions) return region_scores(head.labels, logits);
   double greatest = logits.front(), sum = 0;
   for (const float logit : logits) greatest = std::max<double>(greatest, logit);
   for (const float logit : logits) sum += std::exp(logit - greatest);

@@ -107,10 +107,12 @@ VisionTransformer load_vision_transformer(const Checkpoint& checkpoint, const Pl
   return vit;
 }
 
-at::Tensor run_transformer(const Transformer& transformer, at::Tensor tokens, std::int64_t asked) {
+at::Tensor run_transformer(const Transformer& transformer, at::Tensor tokens, std::int64_t asked,
+                           const std::vector<at::Tensor>& between) {
   for (std::size_t i = 0; i < transformer.blocks.size(); ++i) {
     const bool last = i + 1 == transformer.blocks.size();
     tokens = run_block(tokens, transformer.blocks[i], transformer, last ? asked : tokens.size(1));
+    if (!last && !between.empty()) tokens = tokens + between[i];
   }
   return layer_norm(tokens, transformer.norm);
 }

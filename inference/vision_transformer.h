@@ -63,8 +63,10 @@ Transformer load_transformer(const Checkpoint& checkpoint, const std::string& la
 VisionTransformer load_vision_transformer(const Checkpoint& checkpoint, const Placement& placement);
 
 // The first `asked` tokens after the last block and the final norm, [N, asked, H]. What only the other tokens would
-// need is not computed: for the CLS token alone, most of the last block.
-at::Tensor run_transformer(const Transformer& transformer, at::Tensor tokens, std::int64_t asked);
+// need is not computed: for the CLS token alone, most of the last block. `between`: added to all tokens after each
+// block but the last; empty: nothing.
+at::Tensor run_transformer(const Transformer& transformer, at::Tensor tokens, std::int64_t asked,
+                           const std::vector<at::Tensor>& between = {});
 
 at::Tensor patchify(const at::Tensor& pixels, std::int64_t patch_size);
 // [N, H]: the CLS token after the final norm, what a classifier's head reads.

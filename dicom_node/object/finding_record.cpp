@@ -1,6 +1,7 @@
 #include "dicom_node/object/finding_record.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -52,6 +53,79 @@ inference::MapReference decode_reference(const json& from) {
   return reference;
 }
 
+const char* word_of(inference::RegionSource source) {
+  switch (source) {
+    case inference::RegionSource::kWholeImage: return "whole image";
+    case inference::RegionSource::kDetector: return "detector";
+    case inference::RegionSource::kTile: return "tile";
+  }
+  return "";
+}
+
+inference::RegionSource source_of(const std::string& word) {
+  using inference::RegionSource;
+  for (const RegionSource source : {RegionSource::kWholeImage, RegionSource::kDetector, RegionSource::kTile})
+    if (word == word_of(source)) return source;
+  throw std::invalid_argument("no source of a region");
+}
+
+json encode_scores(const std::vector<inference::Score>& scores) {
+  json list = json::array();
+  for (const inference::Score& score : scores) {
+    list.push_back({{"label", score.label}, {"value", number(score.value)}, {"unit", score.unit}});
+    if (score.region >= 0) list.back()["region"] = score.region;
+  }
+  return list;
+}
+
+std::vector<inference::Score> decode_scores(const json& from, std::size_t regions) {
+  std::vector<inference::Score> scores;
+  for (const json& score : from) {
+    scores.push_back({score.at("label").get<std::string>(), number_of(score.at("value")),
+                      score.at("unit").get<std::string>(), score.value("region", -1)});
+    if (scores.back().region >= static_cast<int>(regions)) throw std::invalid_argument("a score of no region");
+  }
+  return scores;
+}
+
+json encode_logits(const std::vector<float>& logits) {
+  json list = json::array();
+  for (const float logit : logits) list.push_back(number(logit));
+  return list;
+}
+
+std::vector<float> decode_logits(const json& from) {
+  std::vector<float> logits;
+  for (const json& logit : from) logits.push_back(static_cast<float>(number_of(logit)));
+  return logits;
+}
+
+json encode_region(const inference::Region& region) {
+  const inference::Box& box = region.box;
+  return {{"source", word_of(region.source)},
+          {"label", region.label},
+          {"detector_score", number(region.detector_score)},
+          {"box", {box.left, box.top, box.right, box.bottom}},
+          {"logits", encode_logits(region.logits)},
+          {"scores", encode_scores(region.scores)},
+          {"bone", region.bone},
+          {"bone_probability", number(region.bone_probability)}};
+}
+
+inference::Region decode_region(const json& from) {
+  inference::Region region;
+  region.source = source_of(from.at("source").get<std::string>());
+  region.label = from.at("label").get<std::string>();
+  region.detector_score = number_of(from.at("detector_score"));
+  const auto box = from.at("box").get<std::array<std::int32_t, 4>>();
+  region.box = {box[0], box[1], box[2], box[3]};
+  region.logits = decode_logits(from.at("logits"));
+  region.scores = decode_scores(from.at("scores"), 0);
+  region.bone = from.at("bone").get<std::string>();
+  region.bone_probability = number_of(from.at("bone_probability"));
+  return region;
+}
+
 }  // namespace
 
 std::string finding_key(const FindingRecord& record) {
@@ -66,15 +140,13 @@ storage::StoredPrediction encode_finding(const FindingRecord& record) {
                {"model", prediction.model},
                {"model_version", prediction.model_version},
                {"model_digest", prediction.model_digest},
-               {"logits", json::array()},
-               {"scores", json::array()},
+               {"logits", encode_logits(prediction.logits)},
+               {"scores", encode_scores(prediction.scores)},
                {"rendering", record.rendering}};
   if (record.frame > 0) content["frame"] = record.frame;
   if (!prediction.not_asked.empty()) content["not_asked"] = prediction.not_asked;
-  for (const float logit : prediction.logits) content["logits"].push_back(number(logit));
-  for (const inference::Score& score : prediction.scores) {
-    content["scores"].push_back({{"label", score.label}, {"value", number(score.value)}, {"unit", score.unit}});
-  }
+  for (const inference::Region& region : prediction.regions) content["regions"].push_back(encode_region(region));
+  if (!prediction.regions_note.empty()) content["regions_note"] = prediction.regions_note;
   const inference::AnomalyMap& map = prediction.map;
   storage::StoredPrediction stored;
   stored.task = finding_key(record);
@@ -104,11 +176,12 @@ Result<FindingRecord> decode_finding(const storage::StoredPrediction& stored) {
     prediction.model = content.at("model").get<std::string>();
     prediction.model_version = content.at("model_version").get<std::string>();
     prediction.model_digest = content.at("model_digest").get<std::string>();
-    for (const json& logit : content.at("logits")) prediction.logits.push_back(static_cast<float>(number_of(logit)));
-    for (const json& score : content.at("scores")) {
-      prediction.scores.push_back(
-          {score.at("label").get<std::string>(), number_of(score.at("value")), score.at("unit").get<std::string>()});
+    prediction.logits = decode_logits(content.at("logits"));
+    if (content.contains("regions")) {  // Of a region task alone.
+      for (const json& region : content.at("regions")) prediction.regions.push_back(decode_region(region));
     }
+    prediction.regions_note = content.value("regions_note", "");
+    prediction.scores = decode_scores(content.at("scores"), prediction.regions.size());
     record.rendering = content.at("rendering").get<std::vector<std::string>>();
     record.frame = content.value("frame", 0);
     prediction.not_asked = content.value("not_asked", "");

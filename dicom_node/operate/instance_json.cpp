@@ -30,6 +30,28 @@ Json anomaly_json(const inference::Prediction& prediction) {
   return json;
 }
 
+Json probabilities_json(const std::vector<inference::Score>& scores) {
+  Json probabilities = Json::object();
+  for (const inference::Score& score : scores) probabilities[score.label] = score.value;
+  return probabilities;
+}
+
+// The whole image is number 0; the others have the numbers that they have on the overlay.
+Json regions_json(const inference::Prediction& prediction) {
+  Json list = Json::array();
+  for (const inference::Region& region : prediction.regions) {
+    const inference::Box& box = region.box;
+    Json json = {{"number", list.size()}, {"label", region.label}};
+    if (region.source == inference::RegionSource::kDetector) json["detector_score"] = region.detector_score;
+    json["box"] = {box.left, box.top, box.right, box.bottom};
+    json["bone"] = region.bone;
+    json["bone_probability"] = region.bone_probability;
+    json["probabilities"] = probabilities_json(region.scores);
+    list.push_back(std::move(json));
+  }
+  return list;
+}
+
 Json finding_json(const inference::Prediction& prediction, const config::TaskConfig& task) {
   Json json = {{"task", prediction.task}, {"model", prediction.model}, {"model_digest", prediction.model_digest}};
   const bool quantity = task.output == config::OutputKind::kRegression;
@@ -46,10 +68,15 @@ Json finding_json(const inference::Prediction& prediction, const config::TaskCon
   }
   json["logits"] = prediction.logits;
   if (!quantity) {
-    Json probabilities = Json::object();
-    for (const inference::Score& score : prediction.scores) probabilities[score.label] = score.value;
-    json["probabilities"] = probabilities;
+    json["probabilities"] = probabilities_json(prediction.scores);
   }
+  if (!prediction.regions.empty()) {
+    Json deciding = Json::object();  // Which region each probability is of.
+    for (const inference::Score& score : prediction.scores) deciding[score.label] = score.region;
+    json["deciding_regions"] = deciding;
+    json["regions"] = regions_json(prediction);
+  }
+  put(json, "regions_note", prediction.regions_note);
   return json;
 }
 

@@ -15,12 +15,19 @@
 #include "dicom_node/report/codes.h"
 #include "dicom_node/report/finding_summary.h"
 #include "dicom_node/report/image_object.h"
+#include "dicom_node/report/region_picture.h"
 
 namespace node::report {
 namespace {
 
-// Modality not the source's: no acquisition, and our own router takes none.
-constexpr SeriesText kSeries{"OT", "9002", "SKELEX anomaly map - NOT FOR DIAGNOSIS"};
+// What its attributes call a picture. Modality not the source's: no acquisition, and our own router takes none.
+struct Kind {
+  SeriesText series;
+  const char* image_type;
+};
+constexpr Kind kAnomalyMap{{"OT", "9002", "SKELEX anomaly map - NOT FOR DIAGNOSIS"},
+                           "DERIVED\\SECONDARY\\\\ANOMALY_MAP"};
+constexpr Kind kRegions{{"OT", "9002", "SKELEX regions - NOT FOR DIAGNOSIS"}, "DERIVED\\SECONDARY\\\\REGIONS"};
 
 // The map's model version, and a digest of all else that changes the pixels.
 std::string overlay_version(const ReportedImage& image, const object::FindingRecord& of, const ResultContext& context) {
@@ -64,12 +71,25 @@ std::string scale_in_words(const inference::AnomalyMap& map, const config::TaskC
                      map.reference.images, map.reference.body_part, map.reference.digest);
 }
 
+std::string derivation_of_map(const inference::Prediction& map, const config::TaskConfig& task) {
+  return fmt::format(
+      "Masked reconstruction error (squared, mean of channels) of {}, {} mode, {} passes, mask ratio {:.4g}, seed {}; "
+      "colour map hot, {}, opacity up to {:.4g}",
+      map.model_version, map.map.mode, map.map.passes, map.map.mask_ratio, map.map.seed, scale_in_words(map.map, task),
+      kOpacityMax);
+}
+
+std::string derivation_of_regions(const inference::Prediction& found) {
+  return fmt::format("Regions that {} looked at: {} besides the whole image{}", found.model_version,
+                     found.regions.size() - 1, found.regions_note.empty() ? "" : "; " + found.regions_note);
+}
+
 // General Image: what lets a viewer hang the overlay beside its source.
-void put_general_image(DcmItem& source, DcmItem& result) {
+void put_general_image(DcmItem& source, DcmItem& result, const Kind& kind) {
   copy_element(source, result, DCM_PatientOrientation);
   if (!result.tagExists(DCM_PatientOrientation)) result.putAndInsertString(DCM_PatientOrientation, "");
   copy_element(source, result, DCM_AnatomicRegionSequence);
-  result.putAndInsertString(DCM_ImageType, "DERIVED\\SECONDARY\\\\ANOMALY_MAP");
+  result.putAndInsertString(DCM_ImageType, kind.image_type);
 }
 
 void put_source_image(const ReportedImage& image, int frame, DcmItem& result, bool unscaled) {
@@ -87,7 +107,7 @@ std::vector<ResultReference> overlay_references(std::string_view form, const Rep
   const std::string source = image.record.sop_instance_uid.str();
   for (const object::FindingRecord& finding : image.findings) {
     const inference::Prediction& map = finding.prediction;
-    if (map.map.size <= 0) continue;
+    if (map.map.size <= 0 && map.regions.empty()) continue;
     const std::string key = object::finding_key(finding);
     const std::string version = overlay_version(image, finding, context);
     const std::string revision = image_revision(image, context);
@@ -120,8 +140,10 @@ Result<Overlay> make_overlay(const ReportedImage& whole, const ResultReference& 
   const bool lossy = loaded.lossy;
   loaded = {};
   const config::TaskConfig task = find_task(context.config.tasks, *map);
-  NODE_ASSIGN_OR_RETURN(OverlayPicture picture,
-                        draw_overlay(radiograph, map->map, task.map_scale_max, overlay_text(image, context)));
+  const bool has_map = map->map.size > 0;
+  const OverlayText words = overlay_text(image, context);
+  NODE_ASSIGN_OR_RETURN(OverlayPicture picture, has_map ? draw_overlay(radiograph, map->map, task.map_scale_max, words)
+                                                        : draw_regions(radiograph, rows, columns, *map, words));
 
   DcmFileFormat source_file, file;
   NODE_RETURN_IF_ERROR(object::load_dataset(image.file, source_file, object::Extent::kUpToPixelData));
@@ -132,8 +154,9 @@ Result<Overlay> make_overlay(const ReportedImage& whole, const ResultReference& 
   const WallTime time = image_time(image, context);
   put_common(result, source, context, time, models, text);
 
-  put_series(source, result, reference, kSeries);
-  put_general_image(source, result);
+  const Kind& kind = has_map ? kAnomalyMap : kRegions;
+  put_series(source, result, reference, kind.series);
+  put_general_image(source, result, kind);
   put_lossy_history(source, result, lossy);
   const bool unscaled = radiograph.rows == rows && radiograph.columns == columns;
   put_source_image(image, reference.frame, result, unscaled);
@@ -141,11 +164,9 @@ Result<Overlay> make_overlay(const ReportedImage& whole, const ResultReference& 
   put_secondary_capture(result, object::to_dicom_time(time, source));
 
   const std::string derivation = fmt::format(
-      "Masked reconstruction error (squared, mean of channels) of {}, {} mode, {} passes, mask ratio {:.4g}, seed {}; "
-      "colour map hot, {}, opacity up to {:.4g}; over the windowed radiograph, "
-      "which lies at the top left with {} columns and {} rows, {}{}",
-      map->model_version, map->map.mode, map->map.passes, map->map.mask_ratio, map->map.seed,
-      scale_in_words(map->map, task), kOpacityMax, picture.picture.width, picture.picture.height,
+      "{}; over the windowed radiograph, which lies at the top left with {} columns and {} rows, {}{}",
+      has_map ? derivation_of_map(*map, task) : derivation_of_regions(*map), picture.picture.width,
+      picture.picture.height,
       unscaled ? std::string("as in the source") : fmt::format("scaled from {} columns and {} rows", columns, rows),
       reference.frame > 0 ? fmt::format("; frame {} of the source", reference.frame) : "");
   result.putAndInsertString(DCM_DerivationDescription, text(derivation).c_str());

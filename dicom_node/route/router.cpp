@@ -47,8 +47,14 @@ std::string why_out_of_scope(const std::string& task, const std::map<std::string
   if (!scope.waits_for.empty() && !why_out_of_scope(scope.waits_for, scopes, facts).empty()) {
     return task + ": " + scope.waits_for + " is out of scope";
   }
-  if (!scope.views.empty() && !contains(scope.views, facts.view)) {
-    return task + ": view is " + (facts.view.empty() ? "unknown" : facts.view) + ", not " + join(scope.views, " or ");
+  const auto outside = [&](const char* what, const Words& meant_for, const std::string& value) {
+    if (meant_for.empty() || contains(meant_for, value)) return std::string();
+    return task + ": " + what + " is " + (value.empty() ? "unknown" : value) + ", not " + join(meant_for, " or ");
+  };
+  for (const std::string& why :
+       {outside("body part", scope.body_parts, facts.part.term),
+        outside("laterality", scope.laterality, facts.laterality), outside("view", scope.views, facts.view)}) {
+    if (!why.empty()) return why;
   }
   if (!scope.age_years_min && !scope.age_years_max) return "";
   if (facts.age_years < 0) return task + ": age is unknown";

@@ -25,7 +25,7 @@ TEST_F(NodeConfigTest, ReadsTheExampleFileWithoutAMistake) {
   EXPECT_TRUE(config->receive.peers[1].whole_study_per_association);
   std::map<std::string, TaskConfig> tasks;
   for (const TaskConfig& task : config->inference.tasks) tasks[task.name] = task;
-  EXPECT_EQ(tasks.size(), 18u);  // The map, the twelve, and the five of the classifier of 38 logits.
+  EXPECT_EQ(tasks.size(), 19u);  // The map, the twelve, the five of the classifier of 38 logits, and its regions.
   EXPECT_EQ(tasks["bone-age"].output, OutputKind::kRegression);
   EXPECT_EQ(tasks["bone-age"].unit, "mo");
   EXPECT_EQ(tasks["bone-age"].age_years_max, 18);
@@ -34,8 +34,8 @@ TEST_F(NodeConfigTest, ReadsTheExampleFileWithoutAMistake) {
   int logits = 0;
   for (const auto& [name, task] : tasks) {
     if (task.model == "multihead") logits += task.logits_count;
-    EXPECT_TRUE(task.labels.size() < 2 || task.label_codes.size() == task.labels.size()) << name;
-    EXPECT_EQ(task.code.value.empty(), name == "anomaly") << name;
+    EXPECT_TRUE(task.regions || task.labels.size() < 2 || task.label_codes.size() == task.labels.size()) << name;
+    EXPECT_EQ(task.code.value.empty(), name == "anomaly" || task.regions) << name;
   }
   EXPECT_EQ(logits, 38);
   EXPECT_TRUE(config->router.routes.back().shadow);

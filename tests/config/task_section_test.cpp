@@ -47,6 +47,17 @@ TEST_F(NodeConfigTest, NegativeLabelsAreLabelsOfASoftmax) {
               HasSubstr("tasks.fracture.negative_labels: is for output softmax only"));
 }
 
+TEST_F(NodeConfigTest, ATaskSaysBodyPartsAndSidesItIsMeantFor) {
+  const auto config =
+      read(kBase, {{"tasks.fracture.body_parts", "[handgelenk, KNEE]"}, {"tasks.fracture.laterality", "l"}});
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_THAT(config->router.scopes.at("fracture").body_parts, testing::ElementsAre("WRIST", "KNEE"));
+  EXPECT_THAT(config->router.scopes.at("fracture").laterality, testing::ElementsAre("L"));
+  EXPECT_THAT(mistakes(kBase, {{"tasks.fracture.body_parts", "KNEEE"}}),
+              HasSubstr("tasks.fracture.body_parts: no body part 'KNEEE'"));
+  EXPECT_THAT(mistakes(kBase, {{"tasks.fracture.laterality", "X"}}), HasSubstr("is 'X'; R, L, B or U is wanted"));
+}
+
 TEST_F(NodeConfigTest, OneThresholdStandsForBoth) {
   const auto config = read(kBase, {{"tasks.fracture.threshold", "0.6"}});
   ASSERT_TRUE(config.ok()) << config.status().message();

@@ -1,7 +1,9 @@
 // engine_tool: what the engine answers, for parity_test.py. One JSON object on standard input, one on standard output.
 //
-//   {"models": [{"name", "path", "precision"}], "tasks": [{"name", "model", "output", "passes", "mode"}],
-//    "requests": [{"image": <file of raw float32>, "rows", "columns", "tasks": [...], "seed"}],
+//   {"models": [{"name", "path", "precision"}],
+//    "tasks": [{"name", "model", "output", "passes", "mode", "detector", "score_min", "when": {"task", "label",
+//    "at_least"}}], "requests": [{"image": <file of raw float32>, "rows", "columns", "tasks": [...], "seed"}],
+//    "detect": {"path", "images": [{"image", "rows", "columns"}]},
 //    "reconstruct": {"path", "pixels": <file of raw float32 [N, 3, S, S]>, "visible": [[...], ...]}}
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
@@ -18,6 +20,7 @@
 
 #include "inference/engine.h"
 #include "inference/masked_autoencoder.h"
+#include "inference/yolos.h"
 
 namespace {
 
@@ -40,6 +43,7 @@ config::InferenceConfig configuration(const json& input) {
     config::ModelConfig model;
     model.name = from.at("name");
     model.path = from.at("path");
+    model.sha256 = from.value("sha256", "");
     const std::string precision = from.value("precision", "float32");
     model.precision = precision == "bfloat16" ? config::Precision::kBfloat16 : config::Precision::kFloat32;
     config.models.push_back(model);
@@ -52,6 +56,13 @@ config::InferenceConfig configuration(const json& input) {
     if (output == "softmax") task.output = config::OutputKind::kSoftmax;
     if (output == "regression") task.output = config::OutputKind::kRegression;
     if (output == "anomaly_map") task.output = config::OutputKind::kAnomalyMap;
+    task.regions = output == "regions";
+    task.region_selection.detector = from.value("detector", "");
+    if (from.contains("score_min")) task.region_selection.score_min = from.at("score_min").get<double>();
+    if (from.contains("when")) {
+      const json& when = from.at("when");
+      task.when = config::TaskCondition{when.at("task"), when.value("label", ""), when.at("at_least")};
+    }
     task.passes = from.value("passes", 8);
     if (from.value("mode", "partition") == "random") task.mode = config::MaskMode::kRandom;
     config.tasks.push_back(task);
@@ -59,11 +70,26 @@ config::InferenceConfig configuration(const json& input) {
   return config;
 }
 
+json to_json(const Region& region) {
+  return {{"label", region.label},   {"detector_score", region.detector_score},
+          {"bone", region.bone},     {"bone_probability", region.bone_probability},
+          {"logits", region.logits}, {"box", {region.box.left, region.box.top, region.box.right, region.box.bottom}}};
+}
+
 json to_json(const Prediction& prediction) {
-  json scores = json::array();
-  for (const Score& score : prediction.scores) scores.push_back({score.label, score.value});
-  return {{"task", prediction.task}, {"digest", prediction.model_digest}, {"logits", prediction.logits},
-          {"scores", scores},        {"map", prediction.map.values},      {"map_score", prediction.map.score}};
+  json scores = json::array(), regions = json::array();
+  for (const Score& score : prediction.scores) scores.push_back({score.label, score.value, score.region});
+  for (const Region& region : prediction.regions) regions.push_back(to_json(region));
+  return {{"task", prediction.task},
+          {"version", prediction.model_version},
+          {"digest", prediction.model_digest},
+          {"logits", prediction.logits},
+          {"scores", scores},
+          {"map", prediction.map.values},
+          {"map_score", prediction.map.score},
+          {"regions", regions},
+          {"note", prediction.regions_note},
+          {"not_asked", prediction.not_asked}};
 }
 
 Status answer_requests(const json& input, json& output) {
@@ -90,6 +116,30 @@ Status answer_requests(const json& input, json& output) {
     output["answers"].push_back(list);
   }
   output["backbone_passes"] = predictor->stats().backbone_passes;
+  output["batches"] = predictor->stats().batches;
+  return ok_status();
+}
+
+// The bare detector: of each image, by itself, what it is given and all that it answers.
+Status answer_detections(const json& input, json& output) {
+  NODE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(input.at("path")));
+  const c10::InferenceMode guard;
+  const auto detector = load_yolos(checkpoint, Placement{});
+  for (const json& from : input.at("images")) {
+    Radiograph image{from.at("rows"), from.at("columns"), {}};
+    image.pixels =
+        read_floats(from.at("image"), static_cast<std::size_t>(image.rows) * static_cast<std::size_t>(image.columns));
+    NODE_ASSIGN_OR_RETURN(const GreyImage grey, to_8_bit(std::move(image)));
+    NODE_ASSIGN_OR_RETURN(const FittedImage fitted, fit_image(grey, checkpoint.detector_input()));
+    const FittedImage* const one = &fitted;
+    json boxes = json::array();
+    const std::vector<std::vector<DetectedBox>> found = detector->detect({&one, 1});
+    for (const DetectedBox& box : found.front()) {
+      boxes.push_back({box.left, box.top, box.right, box.bottom, box.score, box.label});
+    }
+    output["detections"].push_back(
+        {{"rows", fitted.rows}, {"columns", fitted.columns}, {"input", fitted.input}, {"boxes", boxes}});
+  }
   return ok_status();
 }
 
@@ -122,6 +172,7 @@ int main() {
   json output = json::object();
   Status status;
   if (input.contains("requests")) status = answer_requests(input, output);
+  if (status.ok() && input.contains("detect")) status = answer_detections(input.at("detect"), output);
   if (status.ok() && input.contains("reconstruct")) status = answer_reconstruction(input.at("reconstruct"), output);
   if (!status.ok()) {
     std::fprintf(stderr, "%s\n", status.message().c_str());

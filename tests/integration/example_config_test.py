@@ -1,4 +1,4 @@
-"""config/node.example.yaml as it stands: every model of it as a tiny stand-in, every task found in the results.
+"""The examples of config/ as they stand: every model of each as a tiny stand-in, every task found in the results.
 
 The stand-ins have random weights and the right numbers of logits; all else, labels, codes, slices, limits and routes, is
 the file's own.
@@ -17,86 +17,157 @@ import yaml
 
 from harness import BIN, SOURCE, Pacs, free_port, small_image
 
-EXAMPLE = SOURCE / "config/node.example.yaml"
-CONFIG = yaml.safe_load(EXAMPLE.read_text())
-TASKS = CONFIG["tasks"]
-WAITING = [name for name, task in TASKS.items() if "when" in task]
 TINY = dict(hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32, patch_size=8)
 DECODER = dict(decoder_hidden_size=8, decoder_num_hidden_layers=1, decoder_num_attention_heads=2,
                decoder_intermediate_size=16)
-LOGITS = {"kneeoa": 5, "pediatricfx-ao": 4, "btxrd-subtype": 9, "multihead": 38}  # Of all others: 1.
+PUBLISHED_LOGITS = {"kneeoa": 5, "pediatricfx_ao": 4, "btxrd_subtype": 9, "multihead": 38}  # Of all others: 1.
+
+# An image of each kind, the rule that it matches, and the tasks of the route that are not meant for it.
+CHILD_ONLY = {"bone-age", "fracture-child", "implant-child", "fracture-child-ao"}
+AO = {"fracture-child", "implant-child", "fracture-child-ao"}
+IMAGES = {
+    "node.example.yaml": {
+        "hand of a child": (dict(BodyPartExamined="HAND", ViewPosition="PA", PatientAge="009Y"), "hand-and-wrist", set()),
+        "hand": (dict(BodyPartExamined="HAND", ViewPosition="PA", PatientAge="040Y"), "hand-and-wrist", CHILD_ONLY),
+        "hand, oblique": (dict(BodyPartExamined="HAND", ViewPosition="LLO", PatientAge="009Y"), "hand-and-wrist",
+                          {"bone-age"}),
+        "knee": (dict(BodyPartExamined="KNEE", ViewPosition="AP", ImageLaterality="R"), "one-knee", set()),
+        "both knees": (dict(BodyPartExamined="KNEE", ViewPosition="AP", ImageLaterality="B"), "leg", set()),
+        "foot, lateral": (dict(BodyPartExamined="FOOT", ViewPosition="LL"), "foot", set()),
+        "foot": (dict(BodyPartExamined="FOOT", ViewPosition="AP"), "foot", {"pes-planus"}),
+        "shoulder": (dict(BodyPartExamined="SHOULDER"), "arm", set()),
+    },
+    "skelex.example.yaml": {
+        "hand of a child": (dict(BodyPartExamined="HAND", ViewPosition="PA", PatientAge="009Y"), "hand", set()),
+        "hand of nobody knows what age": (dict(BodyPartExamined="HAND", ViewPosition="PA"), "hand", {"bone-age"}),
+        "hand of 19 years": (dict(BodyPartExamined="HAND", ViewPosition="PA", PatientAge="019Y"), "hand", {"bone-age"}),
+        "finger of a child": (dict(BodyPartExamined="FINGER", ViewPosition="PA", PatientAge="009Y"), "hand", {"bone-age"}),
+        "wrist of a child": (dict(BodyPartExamined="WRIST", ViewPosition="AP", PatientAge="009Y"), "wrist", set()),
+        "wrist": (dict(BodyPartExamined="WRIST", ViewPosition="AP", PatientAge="040Y"), "wrist", AO),
+        "knee": (dict(BodyPartExamined="KNEE", ViewPosition="AP", Laterality="R", PatientAge="060Y"), "knee", set()),
+        "both knees": (dict(BodyPartExamined="KNEE", ViewPosition="AP", ImageLaterality="B", PatientAge="060Y"), "knee",
+                       {"knee-oa"}),
+        "knee, side unknown": (dict(BodyPartExamined="KNEE", ViewPosition="AP", PatientAge="060Y"), "knee", {"knee-oa"}),
+        "foot, lateral": (dict(BodyPartExamined="FOOT", ViewPosition="LL"), "foot", set()),
+        "foot": (dict(BodyPartExamined="FOOT", ViewPosition="AP"), "foot", {"pes-planus"}),
+        "toe, lateral": (dict(BodyPartExamined="TOE", ViewPosition="LL"), "foot", {"pes-planus"}),
+        "shoulder": (dict(BodyPartExamined="SHOULDER"), "arm", set()),
+        "hip": (dict(BodyPartExamined="HIP"), "leg", set()),
+    },
+}
 
 
-def labels_of(model):
-    """id2label of a stand-in: what the tasks on it say, where they say it."""
-    labels = [f"class {i}" for i in range(LOGITS.get(model, 1))]
-    for task in TASKS.values():
-        if task["model"] == model and "labels" in task:
-            first = task.get("slice", {}).get("first", 0)
-            labels[first:first + len(task["labels"])] = task["labels"]
-    assert len(labels) == LOGITS.get(model, 1), f"{model}: a task has another number of labels than the published head"
-    return labels
+REGIONS = {"patella", "distal femur", "proximal tibia", "left", "right", "abnormal bone lesion"}
+
+
+def detector(labels):
+    """A YOLOS that is sure of what it finds, whatever it is."""
+    sizes = {key: TINY[key] for key in ("hidden_size", "num_attention_heads", "intermediate_size")}
+    config = transformers.YolosConfig(**sizes, num_hidden_layers=2, image_size=[32, 48], patch_size=16,
+                                      num_detection_tokens=10, id2label=dict(enumerate(labels)),
+                                      label2id={label: i for i, label in enumerate(labels)})
+    model = transformers.YolosForObjectDetection(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+        model.class_labels_classifier.layers[2].weight.mul_(3)
+    return model
+
+
+class Example:
+    """One file of config/."""
+
+    def __init__(self, name):
+        self.path = SOURCE / "config" / name
+        self.config = yaml.safe_load(self.path.read_text())
+        self.tasks = self.config["tasks"]
+        self.images = IMAGES[name]
+        self.waiting = [task for task, keys in self.tasks.items() if "when" in keys]
+
+    def published(self, model):
+        """Its name in the published work: that of its folder."""
+        return pathlib.Path(self.config["models"][model]["path"]).name
+
+    def logits(self, model):
+        return PUBLISHED_LOGITS.get(self.published(model), 1)
+
+    def labels_of(self, model):
+        """id2label of a stand-in: what the tasks on it say, where they say it."""
+        labels = [f"class {i}" for i in range(self.logits(model))]
+        for task in self.tasks.values():
+            if task["model"] == model and "labels" in task:
+                first = task.get("slice", {}).get("first", 0)
+                labels[first:first + len(task["labels"])] = task["labels"]
+        assert len(labels) == self.logits(model), f"{model}: a task has another number of labels than the published head"
+        return labels
+
+    def run(self, command, *arguments):
+        return subprocess.run([BIN / "skelex-node", command, "--config", self.path, *map(str, arguments)],
+                              capture_output=True, text=True)
+
+
+EXAMPLES = {name: Example(name) for name in IMAGES}
+
+
+@pytest.fixture(scope="module", params=EXAMPLES)
+def example(request):
+    return EXAMPLES[request.param]
+
+
+def of_each(names):
+    """parametrize() over (example, name): `names` of an Example."""
+    return pytest.mark.parametrize("example, name", [(file, name) for file, one in EXAMPLES.items() for name in names(one)],
+                                   indirect=["example"])
+
+
+ONLY_NODE_EXAMPLE = pytest.mark.parametrize("example", ["node.example.yaml"], indirect=True)
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def models(example, tmp_path_factory):
     """--set for each model's path, and for the calibration, which only a site's own images make."""
     torch.manual_seed(20261124)
     folder = tmp_path_factory.mktemp("models")
     settings = ["--set", "tasks.anomaly.calibration="]
-    for name in WAITING:  # Asked whatever a stand-in finds.
+    for name in example.waiting:  # Asked whatever a stand-in finds.
         settings += ["--set", f"tasks.{name}.when.at_least=0"]
-    for name in CONFIG["models"]:
-        if name == "skelex":
+    for name in example.config["models"]:
+        if example.published(name) == "SKELEX":
             model = transformers.ViTMAEForPreTraining(transformers.ViTMAEConfig(**TINY, **DECODER))
+        elif name == "bones":
+            model = detector(sorted(REGIONS))
         else:
-            labels = labels_of(name)
+            labels = example.labels_of(name)
             config = transformers.ViTConfig(**TINY, id2label=dict(enumerate(labels)),
                                             label2id={label: i for i, label in enumerate(labels)})
             model = transformers.ViTForImageClassification(config)
             with torch.no_grad():
                 model.classifier.weight.normal_()
         model.save_pretrained(folder / name)
-        transformers.ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder / name)
+        processor = transformers.ViTImageProcessorPil(size={"height": 32, "width": 32})
+        if name == "bones":
+            processor = transformers.YolosImageProcessorPil(size={"shortest_edge": 32, "longest_edge": 64})
+        processor.save_pretrained(folder / name)
         settings += ["--set", f"models.{name}.path={folder / name}"]
     return settings
 
 
-def run(command, *arguments):
-    return subprocess.run([BIN / "skelex-node", command, "--config", EXAMPLE, *map(str, arguments)], capture_output=True,
-                          text=True)
-
-
-# An image of each kind, and the tasks that its route names but that are not meant for it.
-CHILD_ONLY = {"bone-age", "fracture-child", "implant-child", "fracture-child-ao"}
-IMAGES = {
-    "hand of a child": (dict(BodyPartExamined="HAND", ViewPosition="PA", PatientAge="009Y"), "hand-and-wrist", set()),
-    "hand": (dict(BodyPartExamined="HAND", ViewPosition="PA", PatientAge="040Y"), "hand-and-wrist", CHILD_ONLY),
-    "hand, oblique": (dict(BodyPartExamined="HAND", ViewPosition="LLO", PatientAge="009Y"), "hand-and-wrist", {"bone-age"}),
-    "knee": (dict(BodyPartExamined="KNEE", ViewPosition="AP", ImageLaterality="R"), "one-knee", set()),
-    "both knees": (dict(BodyPartExamined="KNEE", ViewPosition="AP", ImageLaterality="B"), "leg", set()),
-    "foot, lateral": (dict(BodyPartExamined="FOOT", ViewPosition="LL"), "foot", set()),
-    "foot": (dict(BodyPartExamined="FOOT", ViewPosition="AP"), "foot", {"pes-planus"}),
-    "shoulder": (dict(BodyPartExamined="SHOULDER"), "arm", set()),
-}
-
-
 @pytest.fixture(scope="module")
-def predicted(models, tmp_path_factory):
+def predicted(example, models, tmp_path_factory):
     """Name of image -> (its line, its report)."""
     folder = tmp_path_factory.mktemp("images")
-    for number, (name, (attributes, _, _)) in enumerate(IMAGES.items()):
+    for number, (name, (attributes, _, _)) in enumerate(example.images.items()):
         image = small_image(seed=number)
         for keyword in ("ViewPosition", "ImageLaterality", "Laterality", "PatientAge", "PatientBirthDate"):
             setattr(image, keyword, "")
         for keyword, value in attributes.items():
             setattr(image, keyword, value)
         image.save_as(folder / f"{name}.dcm", enforce_file_format=True)
-    done = run("predict", *models, "--out", folder / "out", *[folder / f"{name}.dcm" for name in IMAGES])
+    done = example.run("predict", *models, "--out", folder / "out", *[folder / f"{name}.dcm" for name in example.images])
     assert done.returncode == 0, done.stderr + done.stdout
     lines = {line["path"]: line for line in map(json.loads, done.stdout.splitlines())}
     return {name: (lines[str(folder / f"{name}.dcm")], pydicom.dcmread(lines[str(folder / f"{name}.dcm")]["outputs"]["sr"]))
-            for name in IMAGES}
+            for name in example.images}
 
 
 def items(content, code):
@@ -122,11 +193,11 @@ def value_codes(content, code):
             for item in items(content, code)]
 
 
-@pytest.mark.parametrize("name", IMAGES)
-def test_every_task_of_the_route_is_in_line_and_report_or_said_to_be_out_of_scope(name, predicted):
-    _, rule, outside = IMAGES[name]
+@of_each(lambda one: one.images)
+def test_every_task_of_the_route_is_in_line_and_report_or_said_to_be_out_of_scope(example, name, predicted):
+    _, rule, outside = example.images[name]
     line, report = predicted[name]
-    route = next(route for route in CONFIG["routes"] if route["name"] == rule)
+    route = next(route for route in example.config["routes"] if route["name"] == rule)
     assert line["state"] == "analysed" and line["rule"] == rule
     expected = set(route["tasks"]) - outside
     found = {finding["task"] for finding in line["findings"]} | ({"anomaly"} if "anomaly" in line else set())
@@ -139,35 +210,40 @@ def test_every_task_of_the_route_is_in_line_and_report_or_said_to_be_out_of_scop
         assert any(note.startswith("out of scope: ") and f"{task}: " in note for note in notes)
 
 
-def test_a_task_that_is_not_asked_says_why_in_line_and_report(models, tmp_path):
+def test_a_task_that_is_not_asked_says_why_in_line_and_report(example, models, tmp_path):
     small_image(seed=1).save_as(tmp_path / "a.dcm", enforce_file_format=True)
     never = [argument.replace("when.at_least=0", "when.at_least=1") for argument in models]
-    done = run("predict", *never, "--out", tmp_path / "out", tmp_path / "a.dcm")
+    done = example.run("predict", *never, "--out", tmp_path / "out", tmp_path / "a.dcm")
     assert done.returncode == 0, done.stderr + done.stdout
     line = json.loads(done.stdout)
     report = pydicom.dcmread(line["outputs"]["sr"])
     found = {finding["task"]: finding for finding in line["findings"]}
     reasons = [item.TextValue for item in items(report.ContentSequence, "SKX-NOTASKED")]
-    assert WAITING
-    for task in WAITING:
-        assert re.fullmatch(r"tumour 0\.[0-9]+ below 1", found[task]["not_asked"]) and "label" not in found[task]
+    waiting = [task for task in example.waiting if task in found]
+    assert {"tumour-malignant", "tumour-subtype"} == set(waiting)
+    for task in waiting:
+        gate = example.tasks[task]["when"]["task"]
+        why = r"tumour 0\.[0-9]+ below 1" if gate == "tumour" else f"{gate} was not asked"
+        assert re.fullmatch(why, found[task]["not_asked"]) and "label" not in found[task]
         assert task not in groups_of(report)
-        assert any(f"{task} was not asked: tumour" in reason for reason in reasons)
+        assert any(f"{task} was not asked: {gate}" in reason for reason in reasons)
 
 
-def test_every_task_of_the_file_is_asked_of_some_image(predicted):
+def test_every_task_of_the_file_is_asked_of_some_image(example, predicted):
     asked = {finding["task"] for line, _ in predicted.values() for finding in line["findings"]}
-    assert asked | {"anomaly"} == set(TASKS)
+    assert asked | {"anomaly"} == set(example.tasks)
 
 
-@pytest.mark.parametrize("task", [name for name in TASKS if name != "anomaly"])
-def test_a_task_says_its_labels_values_and_codes(task, predicted):
-    config = TASKS[task]
+@of_each(lambda one: [name for name in one.tasks if name != "anomaly"])
+def test_a_task_says_its_labels_values_and_codes(example, name, predicted):
+    task, config = name, example.tasks[name]
     line, report = next((line, report) for line, report in predicted.values()
                         if any(finding["task"] == task for finding in line["findings"]))
     finding = next(finding for finding in line["findings"] if finding["task"] == task)
     content = groups_of(report)[task]
-    labels = config.get("labels", [f"class {i}" for i in range(LOGITS.get(config["model"], 1))])
+    if config["output"] == "regions":
+        return check_regions(finding, content, config)
+    labels = config.get("labels", [f"class {i}" for i in range(example.logits(config["model"]))])
     assert len(finding["logits"]) == len(labels)
     assert value_codes(content, "121071")[0] == code_of(config["code"])
     if config["output"] == "regression":
@@ -199,39 +275,59 @@ def test_a_task_says_its_labels_values_and_codes(task, predicted):
         assert value_codes(content, code_of(config["code"])[0]) == [(decision, "SCT")]
 
 
-def test_check_loads_every_model(models, tmp_path):
+def check_regions(finding, content, config):
+    """Each probability is the greatest of its region's, which are on the whole image and on every box."""
+    regions = finding["regions"]
+    assert [region["number"] for region in regions] == list(range(len(regions))) and regions[0]["label"] == "whole image"
+    assert len(regions) > 1 or finding["regions_note"].startswith("no regions found, whole image only")
+    assert len(finding["logits"]) == 38 and len(finding["probabilities"]) == 8
+    for label, value in finding["probabilities"].items():
+        assert value == max(region["probabilities"][label] for region in regions)
+        assert value == regions[finding["deciding_regions"][label]]["probabilities"][label]
+    for region in regions[1:]:
+        left, top, right, bottom = region["box"]
+        assert 0 <= left < right <= 96 and 0 <= top < bottom <= 96 and region["detector_score"] >= 0.25
+        assert region["label"] in REGIONS - {"left", "right", "abnormal bone lesion"}
+    numbers = [number for number in items(content, "SKX-PROB")][:8]
+    assert [float(number.MeasuredValueSequence[0].NumericValue) for number in numbers] == \
+        pytest.approx(list(finding["probabilities"].values()), abs=1e-4)
+
+
+def test_check_loads_every_model(example, models, tmp_path):
     with Pacs() as pacs:
-        done = run("check", *models, "--set", f"storage.directory={tmp_path / 'store'}", "--set",
+        done = example.run("check", *models, "--set", f"storage.directory={tmp_path / 'store'}", "--set",
                    "storage.free_bytes_min=16 MiB", "--set", "peers.pacs.host=127.0.0.1", "--set",
                    f"peers.pacs.port={pacs.port}")
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in CONFIG["models"]:
+    for name in example.config["models"]:
         assert f"ok    model {name}: " in done.stdout
     assert "no route uses it" not in done.stdout and "no task uses it" not in done.stdout
     assert "has no preprocessor_config.json" not in done.stdout
 
 
-def test_check_says_that_a_preprocessor_config_is_missing(models, tmp_path):
+@ONLY_NODE_EXAMPLE
+def test_check_says_that_a_preprocessor_config_is_missing(example, models, tmp_path):
     source = pathlib.Path(next(setting for setting in models if setting.startswith("models.mura.path=")).split("=", 1)[1])
     shutil.copytree(source, tmp_path / "mura")
     (tmp_path / "mura/preprocessor_config.json").unlink()
-    done = run("check", *models, "--set", f"models.mura.path={tmp_path / 'mura'}", "--set",
+    done = example.run("check", *models, "--set", f"models.mura.path={tmp_path / 'mura'}", "--set",
                f"storage.directory={tmp_path / 'store'}", "--set", "peers.pacs.host=127.0.0.1", "--set",
                f"peers.pacs.port={free_port()}")
     assert "note  model mura has no preprocessor_config.json" in done.stdout
     assert done.stdout.count("has no preprocessor_config.json") == 1
 
 
+@ONLY_NODE_EXAMPLE
 @pytest.mark.parametrize("setting, expected", [
     ("tasks.knee-oa.labels=[KL 0, KL 2, KL 1, KL 3, KL 4]", "'KL 2' stands for logit 1"),
     ("tasks.behaviour.slice={first: 2, count: 4}", "'malignant' stands for logit 2"),
     ("tasks.fracture-kind.slice={first: 36, count: 3}", "the checkpoint of model multihead has 38"),
     ("tasks.bone-age.labels=[years, months]", "2 labels, but the checkpoint of model boneage has 1 logits"),
 ])
-def test_a_task_that_does_not_fit_its_checkpoint_is_named_with_its_line(setting, expected, models):
+def test_a_task_that_does_not_fit_its_checkpoint_is_named_with_its_line(setting, expected, example, models):
     task = setting.split(".")[1]
-    line = EXAMPLE.read_text().splitlines().index(next(l for l in EXAMPLE.read_text().splitlines()
-                                                       if l.startswith(f"  {task}:"))) + 1
-    done = run("models", *models, "--set", setting)
+    lines = example.path.read_text().splitlines()
+    line = lines.index(next(l for l in lines if l.startswith(f"  {task}:"))) + 1
+    done = example.run("models", *models, "--set", setting)
     assert done.returncode != 0
     assert f"node.example.yaml:{line}: tasks.{task}: " in done.stderr and expected in done.stderr

@@ -55,6 +55,43 @@ TEST(FindingRecord, ComesBackBitForBit) {
   EXPECT_EQ(back->rendering, record.rendering);
 }
 
+TEST(FindingRecord, KeepsTheRegionsAndWhichOfThemDecides) {
+  FindingRecord record = sample();
+  inference::Region whole, patella;
+  whole.label = "whole image";
+  whole.box = {0, 0, 300, 400};
+  patella.source = inference::RegionSource::kDetector;
+  patella.label = "patella";
+  patella.detector_score = 0.1 + 0.2;
+  patella.box = {10, 20, 30, 40};
+  patella.logits = {1.5F, -0.25F};
+  patella.scores = {{"Bone tumour", 1.0 / 3, "1"}};
+  patella.bone = "distal femur";
+  patella.bone_probability = 2.0 / 3;
+  record.prediction.regions = {whole, patella};
+  record.prediction.regions_note = "left out: 1 box";
+  record.prediction.scores[0].region = 1;
+  storage::StoredPrediction stored = encode_finding(record);
+  const auto back = decode_finding(stored);
+  ASSERT_TRUE(back.ok()) << back.status().message();
+  const inference::Prediction& b = back->prediction;
+  ASSERT_EQ(b.regions.size(), 2u);
+  EXPECT_EQ(b.regions[0].source, inference::RegionSource::kWholeImage);
+  EXPECT_EQ(b.regions[0].box, whole.box);
+  const inference::Region& region = b.regions[1];
+  EXPECT_EQ(std::tie(region.source, region.label, region.detector_score, region.box, region.logits, region.bone,
+                     region.bone_probability),
+            std::tie(patella.source, patella.label, patella.detector_score, patella.box, patella.logits, patella.bone,
+                     patella.bone_probability));
+  ASSERT_EQ(region.scores.size(), 1u);
+  EXPECT_EQ(region.scores[0].value, 1.0 / 3);
+  EXPECT_EQ(b.regions_note, "left out: 1 box");
+  EXPECT_EQ(b.scores[0].region, 1);
+  EXPECT_EQ(b.scores[1].region, -1);
+  record.prediction.scores[0].region = 2;  // Of which there is none.
+  EXPECT_FALSE(decode_finding(encode_finding(record)).ok());
+}
+
 TEST(FindingRecord, KeepsWhatACalibratedMapIsRankedAmong) {
   FindingRecord record = sample();
   record.prediction.map = {1, {0.5F}, 0.5, 4, "random", 0.75, 1, 1, {}};

@@ -347,6 +347,20 @@ TEST_F(RouterTest, ATaskOutOfItsScopeIsLeftOutAndSaid) {
   EXPECT_EQ(route(header).reason, "");
 }
 
+TEST_F(RouterTest, ATaskOfOneSideOrOfSomeBodyPartsIsNotAskedOfOthers) {
+  config_.scopes["knee-oa"].laterality = {"R", "L"};
+  config_.scopes["anomaly"].body_parts = {"WRIST", "HAND"};
+  InstanceHeader header = radiograph_of("KNEE");
+  header.laterality = "B";
+  EXPECT_THAT(route(header).tasks, IsEmpty());
+  EXPECT_EQ(route(header).reason,
+            "out of scope: knee-oa: laterality is B, not R or L; anomaly: body part is KNEE, not WRIST or HAND");
+  header.laterality = "l";
+  EXPECT_THAT(route(header).tasks, ElementsAre("knee-oa"));
+  header.laterality = "";
+  EXPECT_THAT(route(header).reason, testing::HasSubstr("laterality is unknown, not R or L"));
+}
+
 TEST_F(RouterTest, WhatWaitsForATaskOutOfScopeIsOutOfScopeToo) {
   config_.scopes["knee-oa"] = {{"AP", "PA"}, {}, {}};
   config_.scopes["anomaly"] = {{}, {}, {}, "knee-oa"};
@@ -438,7 +452,7 @@ TEST_F(RouterTest, TheExampleGivesLimbsThatNobodyNamesTheTasksOfEveryLimb) {
   for (const char* limb : {"HAND", "FOREARM", "SHOULDER", "HIP", "KNEE", "ANKLE", "FOOT"}) {
     const auto of_limb = tasks_of(limb);
     for (const char* general : {"EXTREMITY", "JOINT", "UP_EXM", "LOWER EXTREMITY"}) {
-      EXPECT_THAT(tasks_of(general), testing::SizeIs(9)) << general;
+      EXPECT_THAT(tasks_of(general), testing::SizeIs(10)) << general;
       EXPECT_THAT(of_limb, testing::IsSupersetOf(tasks_of(general))) << general << " and " << limb;
     }
   }

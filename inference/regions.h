@@ -1,0 +1,51 @@
+// regions: which parts of an image a region task looks at, and their pixels. Standard library only.
+//
+// Guarantee: every region that comes out lies in the image and is not empty; whatever a detector says, there is an
+//            answer: none at all is "whole image only", with the reason in the note.
+// Threads:   any.
+// Source:    the SKELEX work's region path: corners truncated to whole pixels and clamped, no padding; one 8-bit image,
+//            never stretched again per crop. Non-maximum suppression per label, as of its detector's library. Without a
+//            detector: four tiles of 0.6 of each side in the corners and one of 0.5 in the middle, inside the range of
+//            the crops (0.2 to 1 of a side) on which the head was trained.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "config/task_config.h"
+#include "inference/predictor.h"
+#include "inference/preprocess.h"
+
+namespace node::inference {
+
+struct DetectedBox {  // In pixels of the radiograph, as the detector says: perhaps outside, empty, no number.
+  float left = 0, top = 0, right = 0, bottom = 0;
+  float score = 0;
+  int label = 0;  // Index of the detector's labels.
+};
+
+struct ChosenRegions {
+  std::vector<Region> regions;  // Without the whole image; logits and scores are still to come.
+  std::string note;             // As of Prediction::regions_note.
+};
+
+// More boxes than this of at least score_min are no finding but a detector that went wrong.
+inline constexpr int kBoxesMax = 1000;
+
+// Boxes of at least score_min, without those that overlap a surer one of their label; the surest count_max of them. A
+// box of a side marker or of a lesion (kNoRegions) is no region. NaN, infinities and unknown labels condemn them all.
+ChosenRegions choose_regions(std::vector<DetectedBox> boxes, const std::vector<std::string>& labels,
+                             const config::RegionSelection& selection, std::int32_t rows, std::int32_t columns);
+
+// Labels of the published detector that name no bone.
+inline const std::vector<std::string> kNoRegions{"right", "left", "abnormal bone lesion"};
+
+ChosenRegions tiles(std::int32_t rows, std::int32_t columns);
+
+// The same for the whole image.
+Region whole_image(std::int32_t rows, std::int32_t columns);
+
+// `box` must lie in the image and not be empty.
+GreyImage crop(const GreyImage& image, const Box& box);
+
+}  // namespace node::inference

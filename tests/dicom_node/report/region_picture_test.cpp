@@ -1,0 +1,126 @@
+#include "dicom_node/report/region_picture.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <utility>
+
+namespace node::report {
+namespace {
+
+using inference::Box;
+using inference::Prediction;
+using inference::Region;
+using inference::RegionSource;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+object::GrayImage grey(int rows, int columns) {
+  return {rows, columns, std::vector<std::uint8_t>(static_cast<std::size_t>(rows) * columns, 60)};
+}
+
+Region region(Box box, std::string label, double tumour) {
+  Region one;
+  one.source = label == "whole image" ? RegionSource::kWholeImage : RegionSource::kDetector;
+  one.label = one.bone = std::move(label);
+  one.detector_score = 0.9;
+  one.bone_probability = 0.8;
+  one.box = box;
+  one.scores = {{"Abnormal", 0.2}, {"Bone tumour", tumour}};
+  return one;
+}
+
+// Of an image of 400 x 200: the whole, and two boxes, of which the second decides.
+Prediction found() {
+  Prediction prediction;
+  prediction.regions = {region({0, 0, 200, 400}, "whole image", 0.1), region({20, 40, 80, 160}, "patella", 0.3),
+                        region({100, 200, 180, 380}, "distal femur", 0.7)};
+  prediction.scores = {{"Abnormal", 0.2, "1", 0}, {"Bone tumour", 0.7, "1", 2}};
+  return prediction;
+}
+
+OverlayText text() { return {"AI result - not for clinical use", {{"Bone tumour 0.70 certain", Level::kCertain}}, {}}; }
+
+TEST(RegionPicture, BoxesLieWhereTheyAreInTheImageAtAnyScale) {
+  for (const int scale : {1, 2, 3}) {  // The preview is as large as the image, or smaller by these.
+    const auto picture = draw_regions(grey(1200 / scale, 600 / scale), 400, 200, found(), text());
+    ASSERT_TRUE(picture.ok()) << picture.status().message();
+    const double to = 3.0 / scale;
+    const auto at = [&](double x, double y) {
+      return picture->image.at(static_cast<int>(y * to), static_cast<int>(x * to));
+    };
+    // The lower edges, away from the numbers.
+    EXPECT_EQ(at(50, 160 - 1 / to), kRegionColour) << scale;
+    EXPECT_EQ(at(140, 380 - 1 / to), kDecidingColour) << scale;
+    EXPECT_EQ(at(50, 100), (Colour{60, 60, 60})) << scale;   // Inside nothing is drawn.
+    EXPECT_EQ(at(190, 100), (Colour{60, 60, 60})) << scale;  // Nor outside, and no box around the whole image.
+    EXPECT_EQ(picture->image.at(0, 0), (Colour{60, 60, 60}));
+  }
+}
+
+TEST(RegionPicture, TheRegionOfTheTumourScoreIsHighlighted) {
+  Prediction prediction = found();
+  prediction.scores[1].region = 1;
+  const auto picture = draw_regions(grey(400, 200), 400, 200, prediction, text());
+  ASSERT_TRUE(picture.ok());
+  EXPECT_EQ(picture->image.at(159, 50), kDecidingColour);
+  EXPECT_EQ(picture->image.at(379, 140), kRegionColour);
+}
+
+TEST(RegionPicture, NumbersOfBoxesThatShareACornerStandBesideEachOther) {
+  Prediction prediction = found();
+  prediction.regions[2].box = {20, 40, 180, 380};
+  const auto picture = draw_regions(grey(400, 200), 400, 200, prediction, text());
+  ASSERT_TRUE(picture.ok());
+  int own = 0, deciding = 0;
+  for (int x = 24; x < 70; ++x) {  // Along the tags, below the edges.
+    own += picture->image.at(47, x) == kRegionColour;
+    deciding += picture->image.at(47, x) == kDecidingColour;
+  }
+  EXPECT_GT(own, 5);
+  EXPECT_GT(deciding, 5);
+}
+
+TEST(RegionPicture, ANoteIsDrawnAndMakesThePictureHigher) {
+  Prediction prediction = found();
+  const auto without = draw_regions(grey(400, 200), 400, 200, prediction, text());
+  prediction.regions_note = "no regions found, whole image only";
+  const auto with = draw_regions(grey(400, 200), 400, 200, prediction, text());
+  ASSERT_TRUE(without.ok() && with.ok());
+  EXPECT_GT(with->image.rows, without->image.rows);
+  EXPECT_EQ(with->image.rows % 2, 0);
+}
+
+TEST(RegionPicture, ALineSaysWhatTheTableSays) {
+  const Prediction prediction = found();
+  EXPECT_EQ(region_line(prediction, 2),
+            "2 distal femur 0.90: Abnormal 0.20, Bone tumour 0.70; taken for distal femur 0.80");
+  EXPECT_EQ(region_line(prediction, 0), "0 whole image: Abnormal 0.20, Bone tumour 0.10; taken for whole image 0.80");
+}
+
+TEST(RegionPicture, DetectorAndHeadThatDisagreeAreNamed) {
+  Prediction prediction = found();
+  EXPECT_TRUE(region_disagreements(prediction).empty());
+  prediction.regions[1].bone = "distal tibia";
+  EXPECT_THAT(region_disagreements(prediction),
+              ElementsAre("region 1: detected as patella, taken for distal tibia (0.80)"));
+  prediction.regions[1].bone_probability = 0.4;  // Not sure of it.
+  EXPECT_TRUE(region_disagreements(prediction).empty());
+  prediction.regions[1].bone_probability = 0.9;
+  prediction.regions[1].source = RegionSource::kTile;  // Which names no bone.
+  EXPECT_TRUE(region_disagreements(prediction).empty());
+}
+
+TEST(RegionPicture, WhatCannotBeDrawnIsRefused) {
+  Prediction prediction = found();
+  EXPECT_FALSE(draw_regions({}, 400, 200, prediction, text()).ok());
+  EXPECT_FALSE(draw_regions(grey(400, 200), 400, 200, {}, text()).ok());
+  for (const Box box : {Box{0, 0, 201, 10}, Box{-1, 0, 10, 10}, Box{5, 5, 5, 10}}) {
+    prediction.regions[1].box = box;
+    EXPECT_THAT(draw_regions(grey(400, 200), 400, 200, prediction, text()).status().message(),
+                HasSubstr("does not lie in the image"));
+  }
+}
+
+}  // namespace
+}  // namespace node::report

@@ -1,0 +1,119 @@
+"""A study of real radiographs through C-STORE and config/skelex.example.yaml on stand-ins: all tasks and the region path.
+
+The report and the pictures are judged by dciodvfy and highdicom; what they say is held against the node's own record.
+NODE_KEEP=<folder> keeps the pictures as PNG, to be looked at.
+"""
+import json
+import os
+import pathlib
+import subprocess
+
+import highdicom
+import numpy
+import pydicom
+import pytest
+from PIL import Image
+
+from example_config_test import EXAMPLES, items
+from harness import Node, Pacs, fresh_uid, radiograph, send, wait_until
+
+EXAMPLE = EXAMPLES["skelex.example.yaml"]
+DECIDING, OTHERS = (255, 191, 0), (90, 200, 250)
+# Of one patient of 9 years: what no person has, but every task.
+VIEWS = {"13_1_knee_ap": dict(BodyPartExamined="KNEE", ViewPosition="AP", ImageLaterality="R"),
+         "01_1_hand_pa": dict(BodyPartExamined="HAND", ViewPosition="PA", ImageLaterality="L"),
+         "02_1_foot_ap": dict(BodyPartExamined="FOOT", ViewPosition="LL", ImageLaterality="L"),
+         "08_1_forearm_ap": dict(BodyPartExamined="WRIST", ViewPosition="AP", ImageLaterality="R")}
+
+
+@pytest.fixture(scope="module", params=["skelex.example.yaml"])
+def example(request):
+    return EXAMPLES[request.param]
+
+
+from example_config_test import models  # noqa: E402, F401: a fixture, which asks for `example` above.
+
+
+@pytest.fixture(scope="module")
+def delivered(models, tmp_path_factory):  # noqa: F811
+    folder = tmp_path_factory.mktemp("study")
+    settings = dict(setting.split("=", 1) for setting in models if setting != "--set")
+    settings["tasks.knee-oa.age"] = "{years_min: 0}"  # The patient is a child, for bone age and wrist.
+    settings["peers.pacs.host"] = "127.0.0.1"
+    study = fresh_uid()
+    with Pacs() as pacs, Node(folder, settings, pacs.port, config=EXAMPLE.path) as node:
+        images = {}
+        for name, attributes in VIEWS.items():
+            image = radiograph(name, StudyInstanceUID=study, SOPInstanceUID=fresh_uid(), PatientAge="009Y",
+                               PatientID="MADE-UP", PatientBirthDate="", StudyID="1", StudyDate="20260101", **attributes)
+            for keyword in ("AnatomicRegionSequence", "ProcedureCodeSequence", "RequestAttributesSequence"):
+                if keyword in image:
+                    delattr(image, keyword)
+            images[str(image.SOPInstanceUID)] = image
+        assert set(send(node, images.values())) == {0}
+        wait_until(node.at_rest, "the study at an end", 240)
+        yield images, {line["sop_instance_uid"]: line for line in node.instances(study)}, pacs
+
+
+def by_kind(pacs, kind):
+    return [dataset for dataset in pacs.overlays() if dataset.ImageType[3] == kind]
+
+
+def test_every_task_has_an_answer(delivered):
+    _, lines, _ = delivered
+    found = {finding["task"] for line in lines.values() for finding in line["findings"]}
+    assert found | {"anomaly"} == set(EXAMPLE.tasks)
+    assert all(line["state"] == "analysed" for line in lines.values())
+
+
+def test_each_image_has_a_map_and_its_regions(delivered):
+    images, lines, pacs = delivered
+    for kind in ("ANOMALY_MAP", "REGIONS"):
+        sources = [str(d.SourceImageSequence[0].ReferencedSOPInstanceUID) for d in by_kind(pacs, kind)]
+        assert sorted(sources) == sorted(images)
+    assert any(len(finding["regions"]) > 2 for line in lines.values() for finding in line["findings"]
+               if finding["task"] == "bone-tumour-regions"), "the stand-in detector finds too little to show anything"
+
+
+def test_boxes_are_drawn_where_they_are(delivered):
+    images, lines, pacs = delivered
+    for overlay in by_kind(pacs, "REGIONS"):
+        source = str(overlay.SourceImageSequence[0].ReferencedSOPInstanceUID)
+        [finding] = [f for f in lines[source]["findings"] if f["task"] == "bone-tumour-regions"]
+        picture = overlay.pixel_array
+        if "NODE_KEEP" in os.environ:
+            Image.fromarray(picture).save(pathlib.Path(os.environ["NODE_KEEP"]) / f"{images[source].BodyPartExamined}.png")
+        rows, columns = images[source].Rows, images[source].Columns
+        scale = min(1, 1536 / max(rows, columns))
+        deciding = finding["deciding_regions"]["Bone tumour"]
+        for region in finding["regions"][1:]:
+            left, top, right, bottom = (int(round(value * scale)) for value in region["box"])
+            wanted = DECIDING if region["number"] == deciding else OTHERS
+            edge = picture[max(top - 1, 0):bottom + 1, max(right - 4, 0):right + 1].reshape(-1, 3)
+            assert (edge == wanted).all(1).any() or (edge == DECIDING).all(1).any(), region
+        if deciding == 0:
+            assert not (picture[:int(rows * scale), :int(columns * scale)] == DECIDING).all(2).any()
+
+
+def test_validators_find_no_error(delivered, tmp_path):
+    _, _, pacs = delivered
+    for number, dataset in enumerate(pacs.reports() + pacs.overlays()):
+        path = tmp_path / f"{number}.dcm"
+        dataset.save_as(path, enforce_file_format=True)
+        out = subprocess.run(["dciodvfy", "-new", path], capture_output=True, text=True)
+        errors = [line for line in (out.stdout + out.stderr).splitlines() if line.startswith("Error")]
+        assert not errors, f"{dataset.SOPClassUID.name}: {errors}"
+    for report in pacs.reports():
+        highdicom.sr.srread(tmp_path / "0.dcm")
+
+
+def test_the_report_says_what_decided(delivered):
+    _, lines, pacs = delivered
+    [report] = pacs.reports()
+    texts = [item.TextValue for item in items(report.ContentSequence, "SKX-NOTE")]
+    for line in lines.values():
+        [finding] = [f for f in line["findings"] if f["task"] == "bone-tumour-regions"]
+        numbers = [float(item.MeasuredValueSequence[0].NumericValue) for item in items(report.ContentSequence, "SKX-PROB")]
+        for value in finding["probabilities"].values():
+            assert any(abs(value - number) < 1e-4 for number in numbers)
+    assert any("Asked because tumour-malignant" in text for text in texts)
