@@ -37,8 +37,8 @@ MessageStudy describe(const ReportedStudy& study, const object::OrderFacts& orde
       const config::TaskConfig task = find_task(context.config.tasks, finding.prediction);
       if (!finding.prediction.not_asked.empty()) continue;
       if (!message.priority) message.priority = ReadingPriority::kRoutine;
+      if (outcome_of(task, finding.prediction) == Outcome::kFound) message.priority = ReadingPriority::kFindings;
       for (const FindingLine& line : finding_lines(task, finding.prediction)) {
-        if (line.level && *line.level != Level::kNegative) message.priority = ReadingPriority::kFindings;
         message.impression.push_back(fmt::format("{}: {}", name, line.text));
       }
     }
