@@ -32,6 +32,9 @@ class StoreScu : public Sender {
   Result<Answer> send(const std::filesystem::path& file, const ObjectKind& kind,
                       const std::string& sop_instance_uid) override = 0;
 
+  // Whether the peer accepted a presentation context of that class.
+  virtual bool takes(const std::string& sop_class_uid) const = 0;
+
   // C-ECHO. Errors: kUnavailable.
   virtual Status echo() = 0;
 };

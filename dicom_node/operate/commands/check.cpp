@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -11,6 +12,7 @@
 #include "dicom_node/operate/commands/commands.h"
 #include "dicom_node/receive/presentation_contexts.h"
 #include "dicom_node/report/canvas.h"
+#include "dicom_node/report/result_forms.h"
 #include "dicom_node/route/router.h"
 #include "storage/file_system.h"
 #include "storage/spool_check.h"
@@ -18,6 +20,8 @@
 
 namespace node::operate {
 namespace {
+
+constexpr const char* kExplicitLittleEndian = "1.2.840.10008.1.2.1";
 
 class Findings {
  public:
@@ -99,12 +103,31 @@ void check_peers(const config::NodeConfig& config, Findings& findings) {
       findings.good(fmt::format("peer {}: only sends to us, as {}", peer.name, peer.ae_title));
       continue;
     }
-    auto scu = deliver::StoreScu::open(config.delivery, peer, {});
+    std::vector<std::pair<std::string, deliver::ObjectKind>> forms;  // Of the results that routes send there.
+    const bool gets_results =
+        std::any_of(config.router.routes.begin(), config.router.routes.end(), [&](const config::RouteRule& rule) {
+          return std::find(rule.send_to.begin(), rule.send_to.end(), peer.name) != rule.send_to.end();
+        });
+    for (const report::Form& form : report::forms()) {
+      if (gets_results && report::takes(config.report, peer.name, form.word)) {
+        forms.push_back({std::string(form.word), {std::string(form.sop_class_uid), kExplicitLittleEndian}});
+      }
+    }
+    std::vector<deliver::ObjectKind> kinds;
+    for (const auto& [word, kind] : forms) kinds.push_back(kind);
+    auto scu = deliver::StoreScu::open(config.delivery, peer, kinds);
     Status answered = scu.ok() ? (*scu)->echo() : scu.status();
     if (answered.ok()) {
       findings.good(fmt::format("peer {}: {} at {}:{} answers C-ECHO", peer.name, peer.ae_title, peer.host, peer.port));
     } else {
       findings.bad(fmt::format("peer {}: {}", peer.name, answered.message()));
+      continue;
+    }
+    for (const auto& [word, kind] : forms) {
+      if ((*scu)->takes(kind.sop_class_uid)) continue;
+      findings.bad(fmt::format(
+          "peer {}: takes no {} (SOP class {}): such results would be parked; leave it out in results.forms.{}",
+          peer.name, word, kind.sop_class_uid, peer.name));
     }
   }
 }
