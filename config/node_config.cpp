@@ -46,6 +46,7 @@ void read_node(Section node, ReceiveConfig& receive) {
   node.boolean("check_hosts", receive.check_hosts);
   node.words("more_sop_classes", receive.more_sop_classes, uid_problem);
   node.words("transfer_syntaxes", receive.transfer_syntaxes, uid_problem);
+  node.choice("commitment", receive.commit_after_delivery, {{"received", false}, {"delivered", true}});
   node.duration("acse_timeout", receive.acse_timeout, seconds(1), minutes(10));
   node.duration("dimse_timeout", receive.dimse_timeout, seconds(1), hours(1));
   node.duration("message_timeout", receive.message_timeout, seconds(1), hours(24));
@@ -92,6 +93,11 @@ void read_peers(Section& root, std::vector<PeerConfig>& peers) {
     section.duration("study_quiet_period", peer.study_quiet_period, milliseconds(100), hours(24));
     section.boolean("whole_study_per_association", peer.whole_study_per_association);
     section.boolean("transcode", peer.transcode);
+    section.boolean("commitment", peer.commitment);
+    section.boolean("commitment_same_association", peer.commitment_same_association);
+    if (peer.commitment && peer.port == 0) {
+      section.wrong("commitment", "is true, but nothing is sent to it; host and port are wanted");
+    }
     section.integer("associations_max", peer.associations_max, 1, 1000);
     peers.push_back(std::move(peer));
   });
@@ -104,6 +110,7 @@ void read_delivery(Section delivery, DeliveryConfig& config) {
   delivery.duration("retry_max", config.retry_max, milliseconds(10), hours(24));
   if (config.retry_max < config.retry_first) delivery.wrong("retry_max", "is less than retry_first");
   delivery.duration("give_up_after", config.give_up_after, seconds(1), hours(24 * 365));
+  delivery.duration("commitment_answer_within", config.commitment_answer_within, seconds(1), hours(24 * 30));
   delivery.integer("objects_per_association_max", config.objects_per_association_max, 1, 10'000);
 }
 
@@ -223,6 +230,7 @@ NodeConfig read_root(Section& root, const Context& context) {
   config.receive.keep_first_on_conflict = config.storage.keep_first_on_conflict;
   config.receive.report_skipped = config.report.report_skipped;
   config.delivery.ae_title = config.report.ae_title = config.receive.ae_title;
+  config.delivery.commit_after_delivery = config.receive.commit_after_delivery;
   config.delivery.peers = config.receive.peers;
   config.report.tasks = config.inference.tasks;
   config.report.messages = config.messages;

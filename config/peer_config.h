@@ -16,6 +16,8 @@ struct PeerConfig {
   std::chrono::milliseconds study_quiet_period{10'000};    // A study of its is closed after so long without an image.
   bool whole_study_per_association = false;
   bool transcode = true;                                   // What it does not take as stored is sent uncompressed.
+  bool commitment = false;                                 // Asked to commit to what it got; until then all is kept.
+  bool commitment_same_association = false;                // It waits for our report on the association it asked over.
   int associations_max = 0;                                // At once; 0: as many as its host may have.
 };
 
@@ -36,6 +38,7 @@ struct ReceiveConfig {
   std::uint64_t object_bytes_max = 1024ull * 1024 * 1024;
   bool keep_first_on_conflict = false;                   // storage.conflict
   bool report_skipped = false;                           // results.report_skipped
+  bool commit_after_delivery = false;                    // node.commitment: delivered
   std::vector<PeerConfig> peers;
 };
 
@@ -47,6 +50,8 @@ struct DeliveryConfig {
   std::chrono::milliseconds retry_max{300'000};          // up to this.
   std::chrono::milliseconds give_up_after{7 * 86'400'000};  // Pending for longer, a delivery is parked for a person.
   int objects_per_association_max = 100;
+  std::chrono::seconds commitment_answer_within{24 * 3600};  // Then a peer is asked to commit again.
+  bool commit_after_delivery = false;                        // node.commitment: delivered
   std::vector<PeerConfig> peers;
 };
 

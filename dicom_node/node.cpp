@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "dicom_node/analyze/analysis_worker.h"
+#include "dicom_node/deliver/commitment_worker.h"
 #include "dicom_node/deliver/delivery_worker.h"
 #include "dicom_node/deliver/message_sender.h"
 #include "dicom_node/operate/http_server.h"
@@ -40,6 +41,7 @@ struct Node::Impl {
   std::unique_ptr<operate::HttpServer> http;
   std::unique_ptr<operate::RetentionWorker> retention;
   std::vector<std::unique_ptr<deliver::DeliveryWorker>> deliveries;
+  std::unique_ptr<deliver::CommitmentWorker> commitment;
   std::unique_ptr<report::ReportWorker> reports;
   std::unique_ptr<analyze::AnalysisWorker> analysis;
   std::unique_ptr<receive::StoreScp> scp;
@@ -136,6 +138,7 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
     impl->deliveries.push_back(deliver::DeliveryWorker::start(
         config.delivery, message.name, deliver::message_sender(config.delivery, message), *impl->spool, *impl->store));
   }
+  impl->commitment = deliver::CommitmentWorker::start(config.delivery, *impl->store);
   impl->reports = report::ReportWorker::start(config.report, *impl->spool, *impl->store);
   analyze::AnalysisOptions analysis;
   analysis.load_workers = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
@@ -156,6 +159,7 @@ void Node::stop() {
   if (impl.analysis) impl.analysis->stop();
   if (impl.reports) impl.reports->stop();
   for (auto& worker : impl.deliveries) worker->stop();
+  if (impl.commitment) impl.commitment->stop();
   if (impl.retention) impl.retention->stop();
   if (impl.http) impl.http->stop();
 }

@@ -12,7 +12,7 @@ namespace {
 // Numbers of states are those of the enums in study_store.h. Each partial index holds only what one kind of claim looks
 // for, in the order in which it is handed out, so that claiming costs the same with a thousand rows and with a million.
 // `waits`, `blocked` and `delayed` say what would otherwise be a search: each is kept by one function of the store.
-constexpr std::array<const char*, 6> kMigrations = {R"sql(
+constexpr std::array<const char*, 7> kMigrations = {R"sql(
 CREATE TABLE study(
   id INTEGER PRIMARY KEY,
   uid TEXT NOT NULL UNIQUE,
@@ -160,6 +160,27 @@ ALTER TABLE instance ADD COLUMN pending_route TEXT NOT NULL DEFAULT '';  -- What
 )sql",
                                                     R"sql(
 ALTER TABLE study ADD COLUMN urgent TEXT NOT NULL DEFAULT '';  -- Which finding made it so; '': none.
+)sql",
+                                                    // Storage commitment.
+                                                    R"sql(
+ALTER TABLE delivery ADD COLUMN commitment INTEGER NOT NULL DEFAULT 0;  -- 0: not wanted; 1: due; 2: asked; 3: given.
+ALTER TABLE delivery ADD COLUMN commitment_uid TEXT;                    -- Transaction UID of the last request.
+ALTER TABLE delivery ADD COLUMN commitment_due INTEGER NOT NULL DEFAULT 0;  -- 1: to be asked; 2: to be asked again.
+ALTER TABLE delivery ADD COLUMN commitment_refusals INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX delivery_to_commit ON delivery(destination, commitment, commitment_due) WHERE commitment IN (1, 2);
+CREATE INDEX delivery_by_commitment ON delivery(commitment_uid) WHERE commitment_uid IS NOT NULL;
+CREATE TABLE commitment_request(
+  id INTEGER PRIMARY KEY,
+  peer TEXT NOT NULL,
+  transaction_uid TEXT NOT NULL,
+  sop_references TEXT NOT NULL,         -- One a line: class, instance.
+  ended INTEGER NOT NULL DEFAULT 0,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  created_at INTEGER NOT NULL,
+  due_at INTEGER NOT NULL,
+  text TEXT NOT NULL DEFAULT '',
+  UNIQUE(peer, transaction_uid));
+CREATE INDEX commitment_request_due ON commitment_request(due_at, id) WHERE ended = 0;
 )sql"};
 
 constexpr std::int64_t kKnownVersion = kMigrations.size();
@@ -182,7 +203,8 @@ Status refuse_newer(std::int64_t version) {
                    std::to_string(kKnownVersion) + ": start the program that wrote it, or a newer one");
 }
 
-// "2.25." and a random UUID (version 4, RFC 9562) as one decimal number. Source: PS3.5 B.2.
+}  // namespace
+
 Result<Uid> make_uid() {
   std::array<unsigned char, 16> bytes{};
   if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1) return internal_error("no random numbers");
@@ -197,6 +219,8 @@ Result<Uid> make_uid() {
   } while (number != 0);
   return Uid::parse("2.25." + digits);
 }
+
+namespace {
 
 Status migrate_from(Database& database, std::int64_t version) {
   if (version == 0) {

@@ -14,6 +14,9 @@ Status migrate_schema(Database& database);
 // Errors: kDataLoss (not the schema of this program; the message says which).
 Status check_schema(Database& database);
 
+// "2.25." and a random UUID (version 4, RFC 9562) as one decimal number. Source: PS3.5 B.2.
+Result<Uid> make_uid();
+
 Result<Uid> read_node_uid(Database& database);
 
 }  // namespace node::storage

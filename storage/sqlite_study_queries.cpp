@@ -316,7 +316,7 @@ Result<std::vector<DeliveryRecord>> list_deliveries(Database& database, std::opt
   const std::string where = state ? "WHERE d.state = " + std::to_string(static_cast<int>(*state)) + " " : "";
   Query rows(database,
              "SELECT d.id, d.destination, coalesce(r.uid, i.sop_instance_uid), s.uid, coalesce(r.kind, 'original'), "
-             "d.state, d.attempts, d.created_at, d.due_at, d.delivered_at, d.peer_status, d.text FROM delivery d "
+             "d.state, d.attempts, d.created_at, d.due_at, d.delivered_at, d.peer_status, d.text, d.commitment FROM delivery d "
              "JOIN study s ON s.id = d.study_id LEFT JOIN instance i ON i.id = d.instance_id "
              "LEFT JOIN result r ON r.id = d.result_id " +
                  where + "ORDER BY d.id DESC LIMIT ? OFFSET ?",
@@ -335,6 +335,8 @@ Result<std::vector<DeliveryRecord>> list_deliveries(Database& database, std::opt
     record.delivered_at = optional_time(rows.integer_or_null());
     if (const auto status = rows.integer_or_null()) record.peer_status = static_cast<std::uint16_t>(*status);
     record.text = rows.text();
+    static constexpr const char* kCommitments[] = {"", "due", "asked", "committed"};
+    record.commitment = kCommitments[rows.integer() & 3];
     records.push_back(std::move(record));
   }
   NODE_RETURN_IF_ERROR(rows.status());

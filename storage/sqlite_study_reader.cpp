@@ -98,6 +98,24 @@ class ReadOnlyStudyStore : public SqliteStudyReader {
                              const std::string&) override {
     return refused();
   }
+  Result<BegunCommitment> begin_commitment(const std::string&, int, std::chrono::milliseconds) override {
+    return refused();
+  }
+  Status release_commitment(const std::string&, std::chrono::milliseconds, const std::string&) override {
+    return refused();
+  }
+  Result<bool> end_commitment(const std::string&, const std::string&, const std::vector<SopReference>&,
+                              const std::vector<CommitmentFailure>&) override {
+    return refused();
+  }
+  Status add_commitment_request(const std::string&, const std::string&, const std::vector<SopReference>&) override {
+    return refused();
+  }
+  Result<std::vector<CommitmentRequest>> due_commitment_requests(int) override { return refused(); }
+  Status end_commitment_request(std::int64_t, std::optional<std::chrono::milliseconds>, const std::string&) override {
+    return refused();
+  }
+  Result<Safety> safety_of(const SopReference&, bool) override { return refused(); }
   Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>&) override { return refused(); }
   Status release_delivery(std::int64_t) override { return refused(); }
   Status retry_study(const Uid&) override { return refused(); }

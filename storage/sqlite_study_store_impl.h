@@ -2,7 +2,8 @@
 //
 // One writer (GroupCommit) makes every change and every claim; what is claimed lives in Claims; a claim that finds
 // nothing sleeps in Wakeups. receive, analyze and operate are in sqlite_study_store.cpp, report and deliver in
-// sqlite_study_store_results.cpp, retention in sqlite_study_store_retention.cpp.
+// sqlite_study_store_results.cpp, retention and storage
+// commitment in files of their names.
 #pragma once
 
 #include <functional>
@@ -60,6 +61,19 @@ class SqliteStudyStore : public SqliteStudyReader {
   Status finish_delivery(ClaimToken token, const DeliveryOutcome& outcome) override;
   Status postpone_deliveries(const std::string& destination, const std::vector<ClaimToken>& tokens,
                              std::chrono::milliseconds retry_in, const std::string& text) override;
+  Result<BegunCommitment> begin_commitment(const std::string& destination, int max,
+                                           std::chrono::milliseconds answer_within) override;
+  Status release_commitment(const std::string& transaction_uid, std::chrono::milliseconds retry_in,
+                            const std::string& text) override;
+  Result<bool> end_commitment(const std::string& destination, const std::string& transaction_uid,
+                              const std::vector<SopReference>& committed,
+                              const std::vector<CommitmentFailure>& failed) override;
+  Status add_commitment_request(const std::string& peer, const std::string& transaction_uid,
+                                const std::vector<SopReference>& references) override;
+  Result<std::vector<CommitmentRequest>> due_commitment_requests(int max) override;
+  Status end_commitment_request(std::int64_t id, std::optional<std::chrono::milliseconds> retry_in,
+                                const std::string& text) override;
+  Result<Safety> safety_of(const SopReference& reference, bool after_delivery) override;
   Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>& names) override;
   Status release_delivery(std::int64_t id) override;
   Status retry_study(const Uid& study_instance_uid) override;

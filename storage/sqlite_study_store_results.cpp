@@ -253,6 +253,9 @@ Result<Look> SqliteStudyStore::look_for_deliveries(Transaction& transaction, con
   return look;
 }
 
+// So that one request speaks of a whole study.
+constexpr std::int64_t kAskForCommitmentAfterMs = 2'000;
+
 Status SqliteStudyStore::finish_delivery(ClaimToken token, const DeliveryOutcome& outcome) {
   return writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
     const auto id = delivery_claims_.find(token);
@@ -261,10 +264,11 @@ Status SqliteStudyStore::finish_delivery(ClaimToken token, const DeliveryOutcome
     const bool pending = outcome.state == DeliveryState::kPending;
     Query row(transaction.database,
               "UPDATE delivery SET state = ?2, attempts = attempts + 1, delayed = ?3, delay_ms = ?4, due_at = ?5, "
-              "delivered_at = ?6, peer_status = ?7, text = ?8 WHERE id = ?1 RETURNING study_id, destination",
+              "delivered_at = ?6, peer_status = ?7, text = ?8, commitment = ?9, commitment_due = ?10 WHERE id = ?1 RETURNING study_id, destination",
               *id, static_cast<int>(outcome.state), pending && delay_ms > 0, delay_ms, due_now() + delay_ms,
               outcome.state == DeliveryState::kDelivered ? std::optional(now()) : std::nullopt,
-              outcome.peer_status ? std::optional<std::int64_t>(*outcome.peer_status) : std::nullopt, outcome.text);
+              outcome.peer_status ? std::optional<std::int64_t>(*outcome.peer_status) : std::nullopt, outcome.text,
+              outcome.state == DeliveryState::kDelivered && outcome.to_be_committed, due_now() + kAskForCommitmentAfterMs);
     if (!row.next()) return row.status().ok() ? not_found("finish delivery: no such row") : row.status();
     const std::int64_t study = row.integer();
     const std::string destination = row.text();
@@ -357,7 +361,7 @@ Status SqliteStudyStore::release_delivery(std::int64_t id) {
     if (row.integer_or_null()) return invalid_argument(name + ": its object was deleted, there is nothing to send");
     NODE_RETURN_IF_ERROR(Query(transaction.database,
                                "UPDATE delivery SET state = 0, attempts = 0, delayed = 0, delay_ms = 0, due_at = ?2, "
-                               "released_at = ?2 WHERE id = ?1",
+                               "released_at = ?2, commitment_refusals = 0 WHERE id = ?1",
                                id, due_now())
                              .run());
     destination_not_before_.erase(destination);  // A person asks for it now; without a commit it costs an attempt only.

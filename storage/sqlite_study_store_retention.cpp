@@ -6,12 +6,13 @@ namespace node::storage {
 
 using Durability = GroupCommit::Durability;
 
-// Keeps study.rest_since: since when the study is at an end and no delivery of it is PENDING or PARKED.
+// Keeps study.rest_since: since when the study is at an end and no delivery of it is PENDING, PARKED or to be
+// committed.
 Status SqliteStudyStore::refresh_rest(Transaction& transaction, std::int64_t study) {
   return Query(transaction.database,
                "UPDATE study SET rest_since = iif(rest_since IS NULL, ?2, NULL) WHERE id = ?1 AND "
                "(rest_since IS NULL) = (state IN (2, 3, 4) AND waits = 0 AND NOT EXISTS "
-               "(SELECT 1 FROM delivery WHERE study_id = ?1 AND state IN (0, 2)))",
+               "(SELECT 1 FROM delivery WHERE study_id = ?1 AND (state IN (0, 2) OR commitment IN (1, 2))))",
                study, due_now())
       .run();
 }

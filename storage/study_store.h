@@ -167,11 +167,38 @@ struct ClaimedDelivery {
   std::chrono::milliseconds pending_for{0};  // Since it was recorded, or last released by a person.
 };
 
+// --- storage commitment, PS3.4 Annex J ---
+
+struct SopReference {
+  std::string sop_class_uid, sop_instance_uid;
+};
+
+struct CommitmentFailure {
+  SopReference reference{};
+  std::uint16_t reason = 0;  // Failure Reason (0008,1197), PS3.3 C.14.
+};
+
+struct CommitmentRequest {  // A peer asks us whether what it sent is safe.
+  std::int64_t id = 0;
+  std::string peer{}, transaction_uid{};
+  std::vector<SopReference> references{};
+  int attempts = 0;
+  std::chrono::milliseconds pending_for{0};
+};
+
+struct BegunCommitment {  // We ask a destination; no references: nothing to ask for.
+  std::string transaction_uid{};
+  std::vector<SopReference> references{};
+};
+
+enum class Safety { kUnknown, kOtherClass, kWaits, kSafe };
+
 struct DeliveryOutcome {
   DeliveryState state = DeliveryState::kDelivered;  // kPending: try again after `retry_in`.
   std::chrono::milliseconds retry_in{0};
   std::optional<std::uint16_t> peer_status{};  // The C-STORE status, if the peer answered one.
   std::string text{};                          // The peer's or the network's own words, free of patient data.
+  bool to_be_committed = false;                // Once DELIVERED, the destination is asked to commit to it.
 };
 
 struct DeliveryRecord {
@@ -183,6 +210,7 @@ struct DeliveryRecord {
   std::optional<WallTime> delivered_at{};
   std::optional<std::uint16_t> peer_status{};
   std::string text{};
+  std::string commitment{};  // Empty: not asked for; else "due", "asked" or "committed".
 };
 
 struct StudySummary {
@@ -279,6 +307,31 @@ class StudyStore {
   // released a delivery there. Tokens that are no longer held change nothing.
   virtual Status postpone_deliveries(const std::string& destination, const std::vector<ClaimToken>& tokens,
                                      std::chrono::milliseconds retry_in, const std::string& text) = 0;
+  // What of `destination` was delivered, is to be committed and was not asked for, under a new Transaction UID; with it
+  // what was asked for and got no answer within its `answer_within`. [synced]
+  virtual Result<BegunCommitment> begin_commitment(const std::string& destination, int max,
+                                                   std::chrono::milliseconds answer_within) = 0;
+  // It could not be asked: what was begun is asked for again after `retry_in`. [synced]
+  virtual Status release_commitment(const std::string& transaction_uid, std::chrono::milliseconds retry_in,
+                                    const std::string& text) = 0;
+  // What the destination reports: committed, or not: 0112 (it has no such instance) is sent again, 0110, 0131 and 0213
+  // are asked for again, and what failed three times, or otherwise, is PARKED. False: no such transaction of this
+  // destination. A report that comes twice changes nothing the second time. [synced]
+  virtual Result<bool> end_commitment(const std::string& destination, const std::string& transaction_uid,
+                                      const std::vector<SopReference>& committed,
+                                      const std::vector<CommitmentFailure>& failed) = 0;
+
+  // A peer asks; the same Transaction UID again asks anew. [synced]
+  virtual Status add_commitment_request(const std::string& peer, const std::string& transaction_uid,
+                                        const std::vector<SopReference>& references) = 0;
+  virtual Result<std::vector<CommitmentRequest>> due_commitment_requests(int max) = 0;  // Oldest first.
+  // It was answered, given up with `text`, or is to be looked at again. [synced]
+  virtual Status end_commitment_request(std::int64_t id, std::optional<std::chrono::milliseconds> retry_in,
+                                        const std::string& text) = 0;
+  // Whether an instance is durable here, or was delivered everywhere before it was deleted. `after_delivery`: only the
+  // latter counts, and commitment by those destinations that were asked for it.
+  virtual Result<Safety> safety_of(const SopReference& reference, bool after_delivery) = 0;
+
   // Says which destinations there are. What is PENDING for another, now or later, is PARKED with kNoSuchDestination, so
   // that nothing waits without a word; what was parked so comes due again once its destination is back. Returns how
   // many were parked, by destination. [synced]

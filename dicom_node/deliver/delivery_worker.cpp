@@ -73,6 +73,7 @@ struct DeliveryWorker::Impl {
   const config::DeliveryConfig config;
   const std::string destination;
   const OpenSender open;
+  bool to_be_committed = false;  // PeerConfig::commitment
   storage::Spool& spool;
   storage::StudyStore& store;
   mutable Mutex mutex;
@@ -208,6 +209,7 @@ struct DeliveryWorker::Impl {
       outcome.state = later ? DeliveryState::kPending : DeliveryState::kParked;
       outcome.text = answer.status().message();
     }
+    outcome.to_be_committed = to_be_committed;
     if (outcome.state == DeliveryState::kPending) outcome.retry_in = jittered(claim.attempts + 1);
     return outcome;
   }
@@ -340,20 +342,22 @@ DeliveryWorker::DeliveryWorker(std::unique_ptr<Impl> impl) : impl_(std::move(imp
 std::unique_ptr<DeliveryWorker> DeliveryWorker::start(config::DeliveryConfig config, config::PeerConfig destination,
                                                       storage::Spool& spool, storage::StudyStore& store) {
   const std::string name = destination.name;
+  const bool commitment = destination.commitment;
   OpenSender open = [config, destination = std::move(destination)](
                         const std::vector<ObjectKind>& kinds) -> Result<std::unique_ptr<Sender>> {
     auto scu = StoreScu::open(config, destination, kinds);
     if (!scu.ok()) return scu.status();
     return std::unique_ptr<Sender>(*std::move(scu));
   };
-  return start(std::move(config), name, std::move(open), spool, store);
+  return start(std::move(config), name, std::move(open), spool, store, commitment);
 }
 
 std::unique_ptr<DeliveryWorker> DeliveryWorker::start(config::DeliveryConfig config, std::string destination,
                                                       OpenSender open, storage::Spool& spool,
-                                                      storage::StudyStore& store) {
+                                                      storage::StudyStore& store, bool to_be_committed) {
   auto impl = std::make_unique<Impl>(std::move(config), std::move(destination), std::move(open), spool, store);
   Impl* self = impl.get();
+  self->to_be_committed = to_be_committed;
   self->thread = std::thread([self] { self->run(); });
   return std::unique_ptr<DeliveryWorker>(new DeliveryWorker(std::move(impl)));
 }

@@ -36,9 +36,11 @@ class DeliveryWorker {
  public:
   static std::unique_ptr<DeliveryWorker> start(config::DeliveryConfig config, config::PeerConfig destination,
                                                storage::Spool& spool, storage::StudyStore& store);
-  // Over what `open` connects: another way out, or what a test puts in its place.
+  // Over what `open` connects: another way out, or what a test puts in its place. `to_be_committed`: what was delivered
+  // is, see DeliveryOutcome.
   static std::unique_ptr<DeliveryWorker> start(config::DeliveryConfig config, std::string destination, OpenSender open,
-                                               storage::Spool& spool, storage::StudyStore& store);
+                                               storage::Spool& spool, storage::StudyStore& store,
+                                               bool to_be_committed = false);
   ~DeliveryWorker();  // As stop().
 
   // Finishes the object in flight, releases the association, joins. May be called twice. StudyStore::stop() comes

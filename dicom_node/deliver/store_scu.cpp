@@ -10,12 +10,11 @@
 #include <fstream>
 #include <iterator>
 
+#include "dicom_node/deliver/requestor.h"
 #include "dicom_node/object/part10.h"
 
 namespace node::deliver {
 namespace {
-
-constexpr std::uint32_t kPduBytesMax = ASC_MAXIMUMPDUSIZE;
 
 // A stored data set as DIMSE_storeUser takes one, but written as the bytes that it is in its file.
 class StoredDataSet : public DcmDataset {
@@ -49,49 +48,17 @@ bool is_uncompressed(const std::string& transfer_syntax_uid) {
          transfer_syntax_uid == UID_DeflatedExplicitVRLittleEndianTransferSyntax;
 }
 
-// DCMTK's first line only: the others repeat addresses and internals.
-std::string words(const OFCondition& condition) {
-  std::string text = condition.text();
-  return text.substr(0, text.find('\n'));
-}
-
-std::string rejection_words(T_ASC_Association* association) {
-  T_ASC_RejectParameters reject{};
-  if (association == nullptr || association->params == nullptr) return "rejected";
-  if (ASC_getRejectParameters(association->params, &reject).bad()) return "rejected";
-  OFString text;
-  ASC_printRejectParameters(text, &reject);
-  std::string line;
-  for (char c : text) line += c == '\n' ? ' ' : c;
-  return line;
-}
-
 class DcmtkStoreScu : public StoreScu {
  public:
-  ~DcmtkStoreScu() override {
-    if (association != nullptr) {
-      if (broken) {
-        ASC_abortAssociation(association);
-      } else {
-        ASC_releaseAssociation(association);
-      }
-      ASC_destroyAssociation(&association);
-    }
-    if (network != nullptr) ASC_dropNetwork(&network);
-  }
-
   Result<Answer> send(const std::filesystem::path& file, const ObjectKind& kind,
                       const std::string& sop_instance_uid) override;
   bool takes(const std::string& sop_class_uid) const override {
-    return ASC_findAcceptedPresentationContextID(association, sop_class_uid.c_str()) != 0;
+    return ASC_findAcceptedPresentationContextID(requestor.association, sop_class_uid.c_str()) != 0;
   }
   Status echo() override;
 
-  T_ASC_Network* network = nullptr;
-  T_ASC_Association* association = nullptr;
-  int dimse_timeout_s = 60;
+  Requestor requestor;
   bool transcode = true;
-  bool broken = false;
 };
 
 }  // namespace
@@ -100,58 +67,32 @@ Result<std::unique_ptr<StoreScu>> StoreScu::open(const config::DeliveryConfig& c
                                                  const std::vector<ObjectKind>& kinds) {
   auto scu = std::make_unique<DcmtkStoreScu>();
   scu->transcode = peer.transcode;
-  scu->dimse_timeout_s = static_cast<int>(config.dimse_timeout.count());
-  const std::string address = fmt::format("{}:{}", peer.host, peer.port);
-  const std::string where = fmt::format("associate with {} at {}", peer.ae_title, address);
-
-  dcmConnectionTimeout.set(static_cast<Sint32>(config.connect_timeout.count()));
-  OFCondition condition =
-      ASC_initializeNetwork(NET_REQUESTOR, 0, static_cast<int>(config.connect_timeout.count()), &scu->network);
-  if (condition.bad()) return internal_error(where + ": " + words(condition));
-
-  T_ASC_Parameters* parameters = nullptr;
-  condition = ASC_createAssociationParameters(&parameters, kPduBytesMax);
-  if (condition.bad()) return internal_error(where + ": " + words(condition));
-  ASC_setAPTitles(parameters, config.ae_title.c_str(), peer.ae_title.c_str(), nullptr);
-  ASC_setPresentationAddresses(parameters, OFStandard::getHostName().c_str(), address.c_str());
-
-  // A context has one answer, so the stored syntax stands in a context of its own: what else the peer takes must not
-  // win over it. Beside it, once a class, the uncompressed ones.
-  const char* uncompressed[] = {UID_LittleEndianExplicitTransferSyntax, UID_LittleEndianImplicitTransferSyntax};
-  T_ASC_PresentationContextID id = 1;
-  ASC_addPresentationContext(parameters, id, UID_VerificationSOPClass, &uncompressed[1], 1);
-  std::vector<std::string> classes;
-  std::vector<ObjectKind> seen;
-  for (const ObjectKind& kind : kinds) {
-    if (std::find(seen.begin(), seen.end(), kind) != seen.end() || seen.size() == kKindsMax) continue;
-    seen.push_back(kind);
-    const char* stored = kind.transfer_syntax_uid.c_str();
-    ASC_addPresentationContext(parameters, id += 2, kind.sop_class_uid.c_str(), &stored, 1);
-    if (peer.transcode && std::find(classes.begin(), classes.end(), kind.sop_class_uid) == classes.end()) {
-      classes.push_back(kind.sop_class_uid);
-      ASC_addPresentationContext(parameters, id += 2, kind.sop_class_uid.c_str(), uncompressed, 2);
+  NODE_RETURN_IF_ERROR(scu->requestor.associate(config, peer, [&](T_ASC_Parameters* parameters) {
+    // A context has one answer, so the stored syntax stands in a context of its own: what else the peer takes must not
+    // win over it. Beside it, once a class, the uncompressed ones.
+    const char* uncompressed[] = {UID_LittleEndianExplicitTransferSyntax, UID_LittleEndianImplicitTransferSyntax};
+    T_ASC_PresentationContextID id = 1;
+    ASC_addPresentationContext(parameters, id, UID_VerificationSOPClass, &uncompressed[1], 1);
+    std::vector<std::string> classes;
+    std::vector<ObjectKind> seen;
+    for (const ObjectKind& kind : kinds) {
+      if (std::find(seen.begin(), seen.end(), kind) != seen.end() || seen.size() == kKindsMax) continue;
+      seen.push_back(kind);
+      const char* stored = kind.transfer_syntax_uid.c_str();
+      ASC_addPresentationContext(parameters, id += 2, kind.sop_class_uid.c_str(), &stored, 1);
+      if (peer.transcode && std::find(classes.begin(), classes.end(), kind.sop_class_uid) == classes.end()) {
+        classes.push_back(kind.sop_class_uid);
+        ASC_addPresentationContext(parameters, id += 2, kind.sop_class_uid.c_str(), uncompressed, 2);
+      }
     }
-  }
-
-  // Blocking, which is the default, it would wait for the answer for ever.
-  condition = ASC_requestAssociation(scu->network, parameters, &scu->association, nullptr, nullptr, DUL_NOBLOCK,
-                                     static_cast<int>(config.connect_timeout.count()));
-  if (condition.bad()) {
-    std::string why =
-        condition == DUL_ASSOCIATIONREJECTED ? "rejected: " + rejection_words(scu->association) : words(condition);
-    if (scu->association != nullptr) {
-      ASC_destroyAssociation(&scu->association);
-    } else {
-      ASC_destroyAssociationParameters(&parameters);
-    }
-    return unavailable(where + ": " + why);
-  }
+  }));
   return std::unique_ptr<StoreScu>(std::move(scu));
 }
 
 Result<Answer> DcmtkStoreScu::send(const std::filesystem::path& file, const ObjectKind& kind,
                                    const std::string& sop_instance_uid) {
   const std::string what = "send " + sop_instance_uid;
+  T_ASC_Association* const association = requestor.association;
   // DCMTK prefers the context with that syntax, else any of the class.
   const T_ASC_PresentationContextID context =
       ASC_findAcceptedPresentationContextID(association, kind.sop_class_uid.c_str(), kind.transfer_syntax_uid.c_str());
@@ -194,10 +135,10 @@ Result<Answer> DcmtkStoreScu::send(const std::filesystem::path& file, const Obje
   DcmDataset* detail = nullptr;
   const OFCondition condition =
       DIMSE_storeUser(association, context, &request, nullptr, unchanged ? unchanged.get() : decoded.getDataset(),
-                      nullptr, nullptr, DIMSE_NONBLOCKING, dimse_timeout_s, &response, &detail);
+                      nullptr, nullptr, DIMSE_NONBLOCKING, requestor.dimse_timeout_s, &response, &detail);
   const std::unique_ptr<DcmDataset> owned_detail(detail);
   if (condition.bad()) {
-    broken = true;
+    requestor.broken = true;
     return unavailable(what + ": " + words(condition));
   }
   Answer answer;
@@ -212,11 +153,11 @@ Result<Answer> DcmtkStoreScu::send(const std::filesystem::path& file, const Obje
 Status DcmtkStoreScu::echo() {
   DIC_US status = 0;
   DcmDataset* detail = nullptr;
-  const OFCondition condition =
-      DIMSE_echoUser(association, association->nextMsgID++, DIMSE_NONBLOCKING, dimse_timeout_s, &status, &detail);
+  const OFCondition condition = DIMSE_echoUser(requestor.association, requestor.association->nextMsgID++,
+                                               DIMSE_NONBLOCKING, requestor.dimse_timeout_s, &status, &detail);
   delete detail;
   if (condition.bad()) {
-    broken = true;
+    requestor.broken = true;
     return unavailable("C-ECHO: " + words(condition));
   }
   if (status != STATUS_Success) return unavailable(fmt::format("C-ECHO: answered {:04X}H", status));

@@ -51,7 +51,8 @@ std::string delivery_json(const storage::DeliveryRecord& delivery) {
                {"due_at", utc(delivery.due_at)},
                {"delivered_at", utc(delivery.delivered_at)},
                {"peer_status", delivery.peer_status ? fmt::format("{:04X}", *delivery.peer_status) : ""},
-               {"text", delivery.text}});
+               {"text", delivery.text},
+               {"commitment", delivery.commitment}});
 }
 
 std::string model_json(const config::ModelConfig& model, const std::vector<inference::TaskInfo>& tasks) {

@@ -35,14 +35,19 @@ Result<Command> parse_command(std::string_view bytes) {
     const std::string_view value = bytes.substr(0, length);
     bytes.remove_prefix(length);
     switch (element) {
-      case 0x0002: command.sop_class_uid = ui(value); break;
+      case 0x0002:
+      case 0x0003: command.sop_class_uid = ui(value); break;
       case 0x0100:
         command.field = us(value);
         has_field = true;
         break;
       case 0x0110: command.message_id = us(value); break;
       case 0x0800: command.has_data_set = us(value) != kNoDataSet; break;
-      case 0x1000: command.sop_instance_uid = ui(value); break;
+      case 0x0900: command.status = us(value); break;
+      case 0x1000:
+      case 0x1001: command.sop_instance_uid = ui(value); break;
+      case 0x1002:
+      case 0x1008: command.type_id = us(value); break;
       default: break;
     }
   }

@@ -20,8 +20,10 @@ struct Command {
   std::uint16_t field = 0;       // (0000,0100)
   std::uint16_t message_id = 0;  // (0000,0110)
   bool has_data_set = false;     // (0000,0800) is not 0x0101.
-  std::string sop_class_uid;     // (0000,0002), padding stripped, else as the peer wrote it.
-  std::string sop_instance_uid;  // (0000,1000), likewise.
+  std::string sop_class_uid;     // (0000,0002) or, requested, (0000,0003); padding stripped, else as the peer wrote it.
+  std::string sop_instance_uid;  // (0000,1000) or, requested, (0000,1001); likewise.
+  std::uint16_t type_id = 0;     // Event (0000,1002) or Action Type ID (0000,1008).
+  std::uint16_t status = 0;      // (0000,0900), of a response.
 };
 
 // Errors: kInvalidArgument: a length beyond the end, another group, no command field.

@@ -153,14 +153,17 @@ int negotiate(T_ASC_Parameters& parameters, const config::ReceiveConfig& config)
     if (ASC_getPresentationContext(&parameters, i, &context).bad()) continue;
     const T_ASC_PresentationContextID id = context.presentationContextID;
     const bool storage = is_storage_class(context.abstractSyntax, config);
-    if (!storage && context.abstractSyntax != std::string_view(UID_VerificationSOPClass)) {
+    const bool commitment = context.abstractSyntax == std::string_view(UID_StorageCommitmentPushModelSOPClass);
+    if (!storage && !commitment && context.abstractSyntax != std::string_view(UID_VerificationSOPClass)) {
       ASC_refusePresentationContext(&parameters, id, ASC_P_ABSTRACTSYNTAXNOTSUPPORTED);
       continue;
     }
     const char* chosen = choose_syntax(context, config.transfer_syntaxes);
     if (chosen == nullptr) {
       ASC_refusePresentationContext(&parameters, id, ASC_P_TRANSFERSYNTAXESNOTSUPPORTED);
-    } else if (ASC_acceptPresentationContext(&parameters, id, chosen).good()) {
+    } else if (ASC_acceptPresentationContext(&parameters, id, chosen,
+                                             commitment ? context.proposedRole : ASC_SC_ROLE_DEFAULT)
+                   .good()) {
       ++accepted;
       if (storage) accepted_classes.emplace(context.abstractSyntax);
     }

@@ -26,6 +26,7 @@
 #include "dicom_node/receive/association_acceptor.h"
 #include "dicom_node/receive/calling_peer.h"
 #include "dicom_node/receive/command_set.h"
+#include "dicom_node/receive/commitment.h"
 #include "dicom_node/receive/dcmtk_association.h"
 #include "dicom_node/receive/intake.h"
 #include "dicom_node/receive/pdu_reader.h"
@@ -40,6 +41,7 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds kPeerCloses{5'000};
 constexpr std::size_t kLogTextMax = 64;
+constexpr std::uint64_t kCommitmentBytesMax = 4 * 1024 * 1024;  // Ten thousand references have some two.
 constexpr std::array<unsigned char, 10> kReleaseRp = {0x06, 0, 0, 0, 0, 4};  // DCMTK has not seen the request.
 static_assert(kPduBytesMax <= ASC_MAXIMUMPDUSIZE);
 
@@ -122,6 +124,8 @@ struct StoreScp::Impl {
     Sender sender{};
     bool whole_study = false;  // The peer sends a study in one association.
     bool brought = false;      // Something new.
+    int reports_out = 0;       // N-EVENT-REPORTs of ours without an answer yet.
+    std::uint16_t next_message_id = 1;  // Of these.
     T_ASC_Association* association = nullptr;
     PduReader reader;
   };
@@ -132,6 +136,7 @@ struct StoreScp::Impl {
         spool(spool_in),
         store_(store_in),
         intake(config, spool_in, store_in, router),
+        commitment(config, store_in),
         stop_event(::eventfd(0, EFD_CLOEXEC)) {}
   ~Impl() { ::close(stop_event); }
 
@@ -139,6 +144,7 @@ struct StoreScp::Impl {
   storage::Spool& spool;
   storage::StudyStore& store_;
   Intake intake;
+  Commitment commitment;
   const int stop_event;  // Readable from stop() on.
   std::unique_ptr<AssociationAcceptor> acceptor;
 
@@ -163,6 +169,9 @@ struct StoreScp::Impl {
   bool store(Session& session, std::uint8_t context, const Command& command);
   bool receive(Session& session, const T_ASC_PresentationContext& context, const Command& command,
                IntakeAnswer& answer);
+  bool receive_data_set(Session& session, std::uint8_t context, DcmFileFormat& into, Status& problem);
+  bool answer_commitment(Session& session, std::uint8_t context, const Command& command);
+  bool report_commitment(Session& session, std::uint8_t context, const object::CommitmentData& data);
   void count(const IntakeAnswer& answer);
   void end_associations();
   bool is_stopping() const {
@@ -339,6 +348,13 @@ Ending StoreScp::Impl::answer_requests(Session& session) {
         answered = answer_echo(session, context, *command);
       } else if (command->field == DIMSE_C_STORE_RQ && command->has_data_set) {
         answered = store(session, context, *command);
+      } else if ((command->field == DIMSE_N_ACTION_RQ || command->field == DIMSE_N_EVENT_REPORT_RQ) &&
+                 command->has_data_set) {
+        answered = answer_commitment(session, context, *command);
+      } else if (command->field == DIMSE_N_EVENT_REPORT_RSP && !command->has_data_set && session.reports_out > 0) {
+        --session.reports_out;
+        spdlog::info("event=commitment_reported association={} peer={} answer={:#06x}", session.number,
+                     printable(session.sender.name), command->status);
       } else if (command->field != DIMSE_C_CANCEL_RQ) {
         answered = session.reader.fail("an unexpected command");
       }
@@ -475,6 +491,91 @@ bool StoreScp::Impl::receive(Session& session, const T_ASC_PresentationContext& 
     answer = intake.take(*std::move(file), command, session.sender);
   }
   return true;
+}
+
+// Through a file, so that it is walked with our own bounds before DCMTK parses it. False: the association is over.
+bool StoreScp::Impl::receive_data_set(Session& session, std::uint8_t context_id, DcmFileFormat& into, Status& problem) {
+  T_ASC_PresentationContext context{};
+  if (ASC_findAcceptedPresentationContext(session.association->params, context_id, &context).bad()) {
+    return session.reader.fail("a context that was not accepted");
+  }
+  auto file = spool.begin();
+  if (file.ok()) {
+    const std::string meta =
+        object::encode_meta_header(context.abstractSyntax, "1.2.3", context.acceptedTransferSyntax, "");
+    if (Status written = file->append(meta.data(), meta.size()); !written.ok()) file = written;
+  }
+  DataSetWriter writer(file.ok() ? &*file : nullptr, kCommitmentBytesMax);
+  PresentationDataValue value;
+  do {
+    if (!session.reader.next(value)) return false;
+    if (value.is_command) return session.reader.fail("a command within a data set");
+    if (value.context != context_id) return session.reader.fail("data in two contexts");
+    writer.write(value.fragment);
+    if (writer.endless()) return session.reader.fail("a data set without end");
+  } while (!value.is_last);
+  problem = !file.ok()            ? file.status()
+            : writer.too_large()  ? resource_exhausted("a data set of unlikely length")
+            : !writer.written().ok() ? writer.written()
+                                     : file->flush();
+  if (problem.ok()) problem = object::load_dataset(file->path(), into, object::Extent::kWithPixelData);
+  return true;
+}
+
+bool StoreScp::Impl::answer_commitment(Session& session, std::uint8_t context, const Command& command) {
+  const bool action = command.field == DIMSE_N_ACTION_RQ;
+  DcmFileFormat received;
+  Status problem;
+  if (!receive_data_set(session, context, received, problem)) return false;
+  CommitmentAnswer answer;
+  if (!problem.ok()) {
+    answer.status = problem.code() == StatusCode::kInvalidArgument ? kInvalidArgumentValue : kResourceLimitation;
+    answer.reason = problem.message();
+  } else {
+    answer = action ? commitment.request(command, *received.getDataset(), session.sender.name)
+                    : commitment.report(command, *received.getDataset(), session.sender.name);
+  }
+  spdlog::log(answer.status == kSuccess ? spdlog::level::info : spdlog::level::warn,
+              "event={} association={} peer={} status={:#06x} reason=\"{}\"",
+              action ? "commitment_request" : "commitment_report", session.number, printable(session.sender.name),
+              answer.status, answer.reason);
+  T_DIMSE_Message response{};
+  if (action) {
+    response.CommandField = DIMSE_N_ACTION_RSP;
+    T_DIMSE_N_ActionRSP& reply = response.msg.NActionRSP;
+    reply.MessageIDBeingRespondedTo = command.message_id;
+    reply.DimseStatus = answer.status;
+    reply.DataSetType = DIMSE_DATASET_NULL;
+  } else {
+    response.CommandField = DIMSE_N_EVENT_REPORT_RSP;
+    T_DIMSE_N_EventReportRSP& reply = response.msg.NEventReportRSP;
+    reply.MessageIDBeingRespondedTo = command.message_id;
+    reply.DimseStatus = answer.status;
+    reply.DataSetType = DIMSE_DATASET_NULL;
+  }
+  if (!check_sent(session, DIMSE_sendMessageUsingMemoryData(session.association, context, &response, nullptr, nullptr,
+                                                            nullptr, nullptr))) {
+    return false;
+  }
+  return !answer.report_here || answer.status != kSuccess || report_commitment(session, context, answer.report);
+}
+
+bool StoreScp::Impl::report_commitment(Session& session, std::uint8_t context, const object::CommitmentData& data) {
+  DcmDataset data_set;
+  object::encode_commitment(data, data_set);
+  T_DIMSE_Message message{};
+  message.CommandField = DIMSE_N_EVENT_REPORT_RQ;
+  T_DIMSE_N_EventReportRQ& event = message.msg.NEventReportRQ;
+  event.MessageID = session.next_message_id++;
+  OFStandard::strlcpy(event.AffectedSOPClassUID, UID_StorageCommitmentPushModelSOPClass,
+                      sizeof event.AffectedSOPClassUID);
+  OFStandard::strlcpy(event.AffectedSOPInstanceUID, UID_StorageCommitmentPushModelSOPInstance,
+                      sizeof event.AffectedSOPInstanceUID);
+  event.EventTypeID = data.failed.empty() ? object::kEventAllCommitted : object::kEventFailuresExist;
+  event.DataSetType = DIMSE_DATASET_PRESENT;
+  ++session.reports_out;
+  return check_sent(session, DIMSE_sendMessageUsingMemoryData(session.association, context, &message, nullptr, &data_set,
+                                                              nullptr, nullptr));
 }
 
 void StoreScp::Impl::count(const IntakeAnswer& answer) {

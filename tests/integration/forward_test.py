@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
 import interop
-from harness import RADIOGRAPHS, Node, Pacs, free_port, small_image, wait_until
+from harness import RADIOGRAPHS, Node, Pacs, free_port, send, small_image, wait_until
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 FORWARD = {"forward": "[{match: {from: xray1}, send_to: [pacs]}]", "routes": "[]", "delivery.retry_first": "200 ms"}
@@ -121,3 +121,12 @@ def test_with_transcode_false_it_is_parked_with_the_reason(tmp_path, files):
             else:
                 assert delivery["state"] == "parked" and "transcode is false for it" in delivery["text"]
         assert set(old.got) == {u for u, (h, _) in files.items() if h.file_meta.TransferSyntaxUID == EXPLICIT}
+
+
+def test_originals_after_the_results_come_last(tmp_path):
+    settings = {"forward": "[{match: {from: xray1}, send_to: [pacs], when: after_results}]"}
+    with Pacs() as pacs, Node(tmp_path / "node", settings, pacs_port=pacs.port) as node:
+        assert send(node, [small_image("HAND"), small_image("CHEST")]) == [0, 0]
+        wait_until(lambda: len(pacs.log) == 4, "all sent")
+        of_hand = [entry.dataset.Modality for entry in pacs.log if entry.dataset.get("BodyPartExamined") != "CHEST"]
+        assert of_hand == ["OT", "SR", "CR"]

@@ -85,6 +85,24 @@ class ScriptedStore : public storage::StudyStore {
                              const std::string&) override {
     return none();
   }
+  Result<storage::BegunCommitment> begin_commitment(const std::string&, int, std::chrono::milliseconds) override {
+    return none();
+  }
+  Status release_commitment(const std::string&, std::chrono::milliseconds, const std::string&) override {
+    return none();
+  }
+  Result<bool> end_commitment(const std::string&, const std::string&, const std::vector<storage::SopReference>&,
+                              const std::vector<storage::CommitmentFailure>&) override {
+    return none();
+  }
+  Status add_commitment_request(const std::string&, const std::string&, const std::vector<storage::SopReference>&) override {
+    return none();
+  }
+  Result<std::vector<storage::CommitmentRequest>> due_commitment_requests(int) override { return none(); }
+  Status end_commitment_request(std::int64_t, std::optional<std::chrono::milliseconds>, const std::string&) override {
+    return none();
+  }
+  Result<storage::Safety> safety_of(const storage::SopReference&, bool) override { return none(); }
   Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>&) override { return none(); }
   Status release_delivery(std::int64_t) override { return none(); }
   Result<std::vector<storage::StudySummary>> list_studies(std::optional<storage::StudyState>, int, int) override {
