@@ -119,10 +119,9 @@ void check_peer(const config::NodeConfig& config, const config::PeerConfig& peer
     if ((*scu)->takes(std::string(form->sop_class_uid))) {
       taken.push_back(form->word);
     } else {
-      findings.bad(
-          fmt::format("peer {}: does not take {}, SOP class {}: have its administrator allow it, or name other "
-                      "forms under results.forms",
-                      peer.name, form->word, form->sop_class_uid));
+      findings.bad(fmt::format(
+          "peer {}: takes no {} (SOP class {}): such results would be parked; leave it out in results.forms.{}",
+          peer.name, form->word, form->sop_class_uid, peer.name));
     }
   }
   findings.good(fmt::format("peer {}: {} at {}:{} answers C-ECHO{}{}", peer.name, peer.ae_title, peer.host, peer.port,
