@@ -204,7 +204,19 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
     config::InferenceConfig alone = config.inference;
     std::erase_if(alone.models, [&](const auto& other) { return other.name != model.name; });
     std::erase_if(alone.tasks, [&](const auto& task) { return task.model != model.name; });
-    for (config::TaskConfig& task : alone.tasks) task.when.reset();  // Of tasks of other models: all together below.
+    for (config::TaskConfig& task : alone.tasks) {
+      task.when.reset();  // Of tasks of other models: all together below.
+      task.region_selection.detector.clear();
+    }
+    for (const config::TaskConfig& task : config.inference.tasks) {
+      if (!task.regions || task.region_selection.detector != model.name) continue;
+      config::TaskConfig boxes;
+      boxes.name = task.name + " boxes";
+      boxes.origin = task.origin;
+      boxes.model = model.name;
+      boxes.detects = true;
+      alone.tasks.push_back(std::move(boxes));
+    }
     auto predictor = open_predictor(alone);
     if (!predictor.ok()) {
       findings.bad(fmt::format("model {}: {}", model.name, predictor.status().message()));
@@ -217,6 +229,10 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
                                 info.precision, info.device, info.model_digest));
       if (!info.note.empty()) findings.note(fmt::format("model {} {}", model.name, info.note));
     }
+  }
+  for (const config::TaskConfig& task : config.inference.tasks) {
+    if (task.regions && task.region_selection.detector.empty())
+      findings.note(fmt::format("task {}: has no detector, its regions are fixed tiles", task.name));
   }
   check_conditions(config.inference.tasks, labels, findings);
   check_store(config, findings);
