@@ -1,4 +1,4 @@
-// MessageConfig: the `messages:` of node.yaml: systems that are told what was found in a study without DICOM.
+// MessageConfig, DicomWebConfig: the `messages:` and `dicomweb:` of node.yaml: destinations that are no DICOM peers.
 //
 // Source: HL7 v2.5.1 chapters 2 (control), 3 (PID), 4 (ORC, OBR), 7 (OBX); MLLP: HL7 transport, release 1.
 #pragma once
@@ -42,6 +42,16 @@ struct MessageConfig {
   std::map<std::string, std::string> fields;
   Hl7Characters characters = Hl7Characters::kUtf8;
   bool study_uid_as_text = false;  // OBX-2 of the Study Instance UID: HD, or ST where an engine refuses HD.
+};
+
+struct DicomWebConfig {  // Gets objects by STOW-RS, PS3.18 10.5.
+  std::string name;
+  std::string host;
+  std::uint16_t port = 0;
+  std::string path;  // Of the URL, with its query: ".../studies".
+  TlsConfig tls;
+  std::string token;  // Bearer, RFC 6750; empty: none.
+  std::chrono::seconds answer_timeout{60};
 };
 
 }  // namespace node::config

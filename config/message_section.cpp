@@ -75,32 +75,53 @@ void read_oru(Section& section, MessageConfig& config) {
   }
 }
 
-void read_webhook(Section& section, const Context& context, MessageConfig& config) {
-  section.require("url", "where the JSON is posted: http://host:port/path, or https");
+// Where nothing else than a URL says where to connect to.
+template <typename Config>
+void read_url(Section& section, Config& config, const std::string& wanted) {
+  section.require("url", wanted);
   std::string url;
-  if (section.text("url", url)) {
-    static const std::regex kUrl("(https?)://([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:]+\\])(:([0-9]{1,5}))?(/[!-~]*)?");
-    std::smatch parts;
-    int port = 0;
-    const bool fits = std::regex_match(url, parts, kUrl);
-    if (fits) {
-      config.tls.on = parts[1] == "https";
-      config.host = parts[2];
-      if (config.host.front() == '[') config.host = config.host.substr(1, config.host.size() - 2);
-      port = parts[4].matched ? std::stoi(parts[4]) : config.tls.on ? 443 : 80;
-      if (parts[5].matched) config.path = parts[5];
-    }
-    if (port < 1 || port > 65535) {
-      section.wrong("url", "is " + in_quotes(url) + "; http://host:port/path, or https, is wanted, without spaces");
-    }
-    config.port = static_cast<std::uint16_t>(port);
+  if (!section.text("url", url)) return;
+  static const std::regex kUrl("(https?)://([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:]+\\])(:([0-9]{1,5}))?(/[!-~]*)?");
+  std::smatch parts;
+  int port = 0;
+  if (std::regex_match(url, parts, kUrl)) {
+    config.tls.on = parts[1] == "https";
+    config.host = parts[2];
+    if (config.host.front() == '[') config.host = config.host.substr(1, config.host.size() - 2);
+    port = parts[4].matched ? std::stoi(parts[4]) : config.tls.on ? 443 : 80;
+    config.path = parts[5].matched ? parts[5].str() : "/";
   }
+  if (port < 1 || port > 65535) {
+    section.wrong("url", "is " + in_quotes(url) + "; http://host:port/path, or https, is wanted, without spaces");
+  }
+  config.port = static_cast<std::uint16_t>(port);
+}
+
+// A file whose one line is a secret.
+bool read_secret(Section& section, const Context& context, const std::string& key, std::string& secret) {
   std::string file;
-  if (!section.text("secret_file", file)) return;
-  const auto secret = read_text_file(context.resolve(file));
-  if (!secret.ok()) return section.wrong("secret_file", secret.status().message());
-  config.secret = secret->substr(0, secret->find_last_not_of(" \t\r\n") + 1);
-  if (config.secret.size() < 16) section.wrong("secret_file", "holds fewer than 16 characters; a key of 32 is good");
+  if (!section.text(key, file)) return false;
+  const auto text = read_text_file(context.resolve(file));
+  if (!text.ok()) {
+    section.wrong(key, text.status().message());
+    return false;
+  }
+  secret = text->substr(0, text->find_last_not_of(" \t\r\n") + 1);
+  return true;
+}
+
+void read_webhook(Section& section, const Context& context, MessageConfig& config) {
+  read_url(section, config, "where the JSON is posted: http://host:port/path, or https");
+  if (read_secret(section, context, "secret_file", config.secret) && config.secret.size() < 16) {
+    section.wrong("secret_file", "holds fewer than 16 characters; a key of 32 is good");
+  }
+}
+
+// With a URL, http or https says whether there is TLS; `tls` says more of it.
+void read_tls_of_url(Section& section, const Context& context, TlsConfig& tls) {
+  const bool on = tls.on;
+  read_tls(section.section("tls"), context, tls);
+  if (!on && tls.on) section.wrong("tls", "is given, but the url begins with http:; https: is wanted");
 }
 
 }  // namespace
@@ -119,16 +140,32 @@ void read_messages(Section& root, const Context& context, Names& names, std::vec
     section.duration("answer_timeout", config.answer_timeout, seconds(1), minutes(10));
     if (config.kind == MessageKind::kOru) {
       read_oru(section, config);
+      read_tls(section.section("tls"), context, config.tls);
     } else {
       read_webhook(section, context, config);
-    }
-    const bool on = config.tls.on;
-    const bool named = section.get("tls") != nullptr;
-    read_tls(section.section("tls"), context, config.tls);
-    if (config.kind == MessageKind::kWebhook && named && !on) {
-      section.wrong("tls", "is given, but the url begins with http:; https: is wanted");
+      read_tls_of_url(section, context, config.tls);
     }
     messages.push_back(std::move(config));
+  });
+}
+
+void read_dicomweb(Section& root, const Context& context, Names& names, std::vector<DicomWebConfig>& servers) {
+  root.each("dicomweb", [&](const std::string& name, Section& section) {
+    DicomWebConfig config;
+    config.name = name;
+    if (!names.peer_problem(name).empty()) {
+      names.destinations.push_back(name);
+    } else {
+      section.wrong("", "has the name of a peer; both are destinations, so each wants its own");
+    }
+    read_url(section, config, "where objects are stored: https://host/dicom-web/studies");
+    if (read_secret(section, context, "token_file", config.token) && !config.tls.on) {
+      section.wrong("token_file",
+                    "is given, but the url begins with http:; a token wants https:, else everybody reads it");
+    }
+    read_tls_of_url(section, context, config.tls);
+    section.duration("answer_timeout", config.answer_timeout, seconds(1), minutes(10));
+    servers.push_back(std::move(config));
   });
 }
 

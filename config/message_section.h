@@ -1,4 +1,4 @@
-// What of node.yaml is `messages:`, with every mistake noted.
+// What of node.yaml is `messages:` and `dicomweb:`, with every mistake noted.
 //
 // Threads: one at a time.
 #pragma once
@@ -12,5 +12,8 @@ namespace node::config {
 
 // Adds their names to `names`, as destinations of results only.
 void read_messages(Section& root, const Context& context, Names& names, std::vector<MessageConfig>& messages);
+
+// Adds their names to `names`, as destinations of results and originals.
+void read_dicomweb(Section& root, const Context& context, Names& names, std::vector<DicomWebConfig>& servers);
 
 }  // namespace node::config

@@ -213,6 +213,7 @@ NodeConfig read_root(Section& root, const Context& context) {
     if (!peer.host.empty() && peer.port != 0) names.destinations.push_back(peer.name);
   }
   read_messages(root, context, names, config.messages);
+  read_dicomweb(root, context, names, config.dicomweb);
   read_routes(root, names, config.router);
   read_region_head(root.section("region_head"), config.inference.tasks, config.router.body_parts,
                    config.router.region_head);

@@ -28,6 +28,7 @@ struct NodeConfig {
   RouterConfig router;
   ReportConfig report;
   std::vector<MessageConfig> messages;
+  std::vector<DicomWebConfig> dicomweb;
   HttpConfig http;
   LogConfig log;
 };

@@ -46,9 +46,9 @@ struct Names {
     if (std::find(messages.begin(), messages.end(), name) != messages.end()) {
       return in_quotes(name) + " is one of messages: it gets no objects";
     }
+    if (std::find(destinations.begin(), destinations.end(), name) != destinations.end()) return "";
     const std::string unknown = peer_problem(name);
     if (!unknown.empty()) return unknown;
-    if (std::find(destinations.begin(), destinations.end(), name) != destinations.end()) return "";
     return "peer " + in_quotes(name) + " has no host and port, so nothing can be sent to it";
   }
   std::string results_problem(const std::string& name) const {

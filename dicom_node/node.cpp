@@ -10,6 +10,7 @@
 #include "dicom_node/deliver/commitment_worker.h"
 #include "dicom_node/deliver/delivery_worker.h"
 #include "dicom_node/deliver/message_sender.h"
+#include "dicom_node/deliver/stow_sender.h"
 #include "dicom_node/operate/http_server.h"
 #include "dicom_node/operate/listing_json.h"
 #include "dicom_node/operate/retention_worker.h"
@@ -75,6 +76,7 @@ Status Node::Impl::set_destinations() {
     if (peer.port != 0) names.push_back(peer.name);
   }
   for (const config::MessageConfig& message : config.messages) names.push_back(message.name);
+  for (const config::DicomWebConfig& server : config.dicomweb) names.push_back(server.name);
   NODE_ASSIGN_OR_RETURN(const auto parked, store->set_destinations(names));
   for (const auto& [destination, deliveries] : parked) {
     spdlog::warn("event=deliveries_parked destination={} deliveries={} reason=\"{}\"", destination, deliveries,
@@ -137,6 +139,10 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
   for (const config::MessageConfig& message : config.messages) {
     impl->deliveries.push_back(deliver::DeliveryWorker::start(
         config.delivery, message.name, deliver::message_sender(config.delivery, message), *impl->spool, *impl->store));
+  }
+  for (const config::DicomWebConfig& server : config.dicomweb) {
+    impl->deliveries.push_back(deliver::DeliveryWorker::start(
+        config.delivery, server.name, deliver::stow_sender(config.delivery, server), *impl->spool, *impl->store));
   }
   impl->commitment = deliver::CommitmentWorker::start(config.delivery, *impl->store);
   impl->reports = report::ReportWorker::start(config.report, *impl->spool, *impl->store);

@@ -187,7 +187,7 @@ std::vector<TaskInfo> Engine::tasks() const {
     info.model = model.name;
     info.model_version = model.version;
     info.model_digest = model.digest;
-    info.labels = task.head.labels;
+    info.labels = task.work() == Work::kDetect ? model.network.labels : task.head.labels;
     info.unit = task.config.output == config::OutputKind::kRegression ? task.config.unit : std::string("1");
     info.parameters = model.parameters;
     info.pass = task.queue;

@@ -116,17 +116,10 @@ RegionPredictor::~RegionPredictor() {
 }
 
 std::vector<TaskInfo> RegionPredictor::tasks() const {
-  std::vector<TaskInfo> infos;
-  for (TaskInfo& info : within_->tasks()) {
-    if (!tasks_.contains(info.task)) continue;  // Boxes for one of them.
-    if (const auto version = versions_.find(info.task); version != versions_.end()) {
-      info.model_version += version->second;
-      if (version->second == "+tiles") {
-        info.note +=
-            (info.note.empty() ? "" : "; ") + ("task " + info.task + " has no detector: its regions are tiles");
-      }
-    }
-    infos.push_back(std::move(info));
+  std::vector<TaskInfo> infos = within_->tasks();
+  for (TaskInfo& info : infos) {
+    const auto version = versions_.find(info.task);
+    if (version != versions_.end()) info.model_version += version->second;
   }
   return infos;
 }

@@ -1,6 +1,6 @@
 // region_predictor: a Predictor whose region tasks look at parts of an image, over one that looks at whole images.
 //
-// Guarantee: as Predictor's. A region task's answer holds the whole image and every chosen region, each with its own
+// Guarantee: as Predictor's. The boxes of a detector are a task of their own ("TASK boxes"), which nobody else asks. A region task's answer holds the whole image and every chosen region, each with its own
 //            logits and scores, or the request fails. Other tasks pass through unchanged; those that wait for a region
 //            task (`when`) are asked after it, with its answer known.
 // Batches:   each crop is a request of its own to the predictor within, which so forms batches of the crops of several

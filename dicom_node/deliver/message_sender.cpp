@@ -7,24 +7,18 @@
 #include <array>
 #include <fstream>
 #include <iterator>
-#include <utility>  // Before Asio 1.74, whose awaitable.hpp forgets it in C++20.
-// clang-format off
-#include <boost/beast/http.hpp>
-// clang-format on
 
 #include "dicom_node/deliver/connection.h"
+#include "dicom_node/deliver/http_exchange.h"
 
 namespace node::deliver {
 namespace {
 
-namespace beast = boost::beast;
-namespace http = beast::http;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 using storage::DeliveryState;
 
 constexpr std::size_t kAcknowledgementBytesMax = 1 << 20;
-constexpr std::uint64_t kBodyBytesMax = 64 * 1024;
 constexpr char kBlockStart = '\x0B', kBlockEnd = '\x1C', kCarriageReturn = '\r';
 
 Result<std::string> read_all(const std::filesystem::path& file) {
@@ -121,29 +115,10 @@ class WebhookSender : public Sender {
     }
     NODE_RETURN_IF_ERROR(connection_->write(request(*body, uid), config_.answer_timeout).within(what));
 
-    http::response_parser<http::string_body> parser;
-    parser.body_limit(kBodyBytesMax);
-    parser.eager(true);  // The body may come with the header.
-    const auto deadline = steady_clock::now() + config_.answer_timeout;
-    std::string received;
-    while (!parser.is_done()) {
-      const auto more = connection_->read(left_until(deadline));
-      if (!more.ok()) {
-        beast::error_code ended;
-        if (parser.got_some()) parser.put_eof(ended);
-        if (parser.is_done() && !ended) break;
-        return more.status().within(what);
-      }
-      received += *more;
-      beast::error_code error;
-      received.erase(0, parser.put(boost::asio::buffer(received), error));
-      if (error == http::error::need_more) error = {};
-      if (error) return unavailable(what + ": its answer is not HTTP: " + error.message());
-      if (steady_clock::now() >= deadline) return unavailable(what + ": its answer did not come whole in time");
-    }
-    if (!parser.keep_alive()) connection_.reset();
-    const auto& response = parser.get();
-    return judge_http(response.result_int(), {response.reason().data(), response.reason().size()}, response.body());
+    const auto response = read_response(*connection_, config_.answer_timeout);
+    if (!response.ok()) return response.status().within(what);
+    if (!response->keep_alive) connection_.reset();
+    return judge_http(response->status, response->reason, response->body);
   }
 
  private:

@@ -59,8 +59,8 @@ std::vector<std::vector<Cell>> table_of(const Prediction& prediction) {
 
 // Of the text's size: how wide a column is.
 int column_ems(std::size_t column) {
-  constexpr int kFirst[] = {3, 9, 4, 10};
-  return column < std::size(kFirst) ? kFirst[column] : 6;
+  constexpr int kFirst[] = {3, 9, 5, 10};
+  return column < std::size(kFirst) ? kFirst[column] : 7;
 }
 
 struct Layout {
@@ -155,7 +155,8 @@ void draw_boxes(Canvas& canvas, const Layout& l, const object::GrayImage& radiog
   const int thin = std::max(2, l.text_px / 8);
   std::vector<Rectangle> taken;
   for (const bool deciding : {false, true}) {  // The deciding one lies over the others.
-    for (std::size_t r = 1; r < prediction.regions.size(); ++r) {
+    // The whole image has a box only where it decides.
+    for (std::size_t r = deciding ? 0 : 1; r < prediction.regions.size(); ++r) {
       if (decides(prediction, r) != deciding) continue;
       draw_box(canvas, place(prediction.regions[r].box), deciding ? 2 * thin : thin,
                deciding ? kDecidingColour : kRegionColour);

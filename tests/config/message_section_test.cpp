@@ -34,6 +34,24 @@ TEST_F(NodeConfigTest, MessagesAreDestinationsOfResultsOnly) {
   EXPECT_THAT(mistakes(base + "results: {forms: {ris: [sr]}}\n"), HasSubstr("'ris' is one of messages"));
 }
 
+TEST_F(NodeConfigTest, ADicomWebServerIsADestinationOfAllObjects) {
+  write("token", "abc\n");
+  const std::string base =
+      kBase + "dicomweb:\n  web: {url: \"https://[::1]:8443/dicom-web/studies\", token_file: token}\n";
+  const auto config = read(base +
+                           "routes: [{name: all, tasks: [anomaly], send_to: [web]}]\nforward: [{send_to: [web]}]\n"
+                           "results: {forms: {web: [sr]}}\n");
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  ASSERT_EQ(config->dicomweb.size(), 1u);
+  EXPECT_EQ(config->dicomweb[0].host, "::1");
+  EXPECT_EQ(config->dicomweb[0].port, 8443);
+  EXPECT_EQ(config->dicomweb[0].path, "/dicom-web/studies");
+  EXPECT_EQ(config->dicomweb[0].token, "abc");
+  EXPECT_THAT(mistakes(kBase + "dicomweb:\n  web: {url: \"http://a/\", token_file: token}\n"),
+              HasSubstr("dicomweb.web.token_file: is given, but the url begins with http:"));
+  EXPECT_THAT(mistakes(kBase + "dicomweb:\n  web: {answer_timeout: 1 s}\n"), HasSubstr("dicomweb.web.url: is missing"));
+}
+
 TEST_F(NodeConfigTest, MistakesInMessagesAreNamed) {
   const auto of = [this](const std::string& what) { return mistakes(kBase + "messages:\n  ris: {" + what + "}\n"); };
   EXPECT_THAT(of("host: ris, port: 1"), HasSubstr("messages.ris.kind: is missing"));

@@ -119,8 +119,8 @@ TEST_F(RegionPredictorTest, EachFoundRegionIsCutAndTheWholeImageIsAlwaysThere) {
   EXPECT_EQ(one.model_version, "head@1+regions:0123456789abcdef");
   EXPECT_EQ(predictor_->stats().requests, 1u);
   EXPECT_EQ(predictor_->stats().failures, 0u);
-  ASSERT_EQ(predictor_->tasks().size(), 1u);  // The boxes are nobody's task.
-  EXPECT_EQ(predictor_->tasks()[0].model_version, "head@1+regions:0123456789abcdef");
+  ASSERT_EQ(predictor_->tasks().size(), 2u);
+  EXPECT_EQ(predictor_->tasks()[1].model_version, "head@1+regions:0123456789abcdef");
 }
 
 TEST_F(RegionPredictorTest, WithoutABoxTheWholeImageIsTheAnswer) {

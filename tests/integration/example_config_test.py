@@ -67,9 +67,13 @@ def detector(labels):
                                       num_detection_tokens=10, id2label=dict(enumerate(labels)),
                                       label2id={label: i for i, label in enumerate(labels)})
     model = transformers.YolosForObjectDetection(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)  # Of which the test needs that it finds bones.
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 2:
+                parameter.normal_(std=2 * parameter.shape[1] ** -0.5)
+            elif "norm" not in name:
+                parameter.normal_()
         model.class_labels_classifier.layers[2].weight.mul_(3)
     return model
 

@@ -9,6 +9,7 @@
 
 #include "dicom_node/deliver/message_sender.h"
 #include "dicom_node/deliver/store_scu.h"
+#include "dicom_node/deliver/stow_sender.h"
 #include "dicom_node/node.h"
 #include "dicom_node/operate/commands/commands.h"
 #include "dicom_node/receive/presentation_contexts.h"
@@ -138,16 +139,18 @@ void check_peers(const config::NodeConfig& config, Findings& findings) {
   }
 }
 
-void check_messages(const config::NodeConfig& config, Findings& findings) {
-  for (const config::MessageConfig& message : config.messages) {
-    const auto sender = deliver::message_sender(config.delivery, message)({});
-    if (sender.ok()) {
-      findings.good(fmt::format("messages {}: {}:{} takes connections{}", message.name, message.host, message.port,
-                                message.tls.on ? ", with TLS" : ""));
-    } else {
-      findings.bad(fmt::format("messages {}: {}", message.name, sender.status().message()));
-    }
-  }
+// What is no DICOM peer takes a connection, or not; more cannot be tried without leaving something there.
+void check_connections(const config::NodeConfig& config, Findings& findings) {
+  const auto look = [&](const char* kind, const auto& destination, const deliver::OpenSender& open) {
+    const std::string what = fmt::format("{} {}", kind, destination.name);
+    const auto sender = open({});
+    if (!sender.ok()) return findings.bad(what + ": " + sender.status().message());
+    findings.good(fmt::format("{}: {}:{} takes connections{}", what, destination.host, destination.port,
+                              destination.tls.on ? ", with TLS" : ""));
+  };
+  for (const auto& message : config.messages)
+    look("messages", message, deliver::message_sender(config.delivery, message));
+  for (const auto& server : config.dicomweb) look("dicomweb", server, deliver::stow_sender(config.delivery, server));
 }
 
 // What is drawn has to be in some font of this machine.
@@ -207,7 +210,19 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
     config::InferenceConfig alone = config.inference;
     std::erase_if(alone.models, [&](const auto& other) { return other.name != model.name; });
     std::erase_if(alone.tasks, [&](const auto& task) { return task.model != model.name; });
-    for (config::TaskConfig& task : alone.tasks) task.when.reset();  // Of tasks of other models: all together below.
+    for (config::TaskConfig& task : alone.tasks) {
+      task.when.reset();  // Of tasks of other models: all together below.
+      task.region_selection.detector.clear();
+    }
+    for (const config::TaskConfig& task : config.inference.tasks) {
+      if (!task.regions || task.region_selection.detector != model.name) continue;
+      config::TaskConfig boxes;
+      boxes.name = task.name + " boxes";
+      boxes.origin = task.origin;
+      boxes.model = model.name;
+      boxes.detects = true;
+      alone.tasks.push_back(std::move(boxes));
+    }
     auto predictor = open_predictor(alone);
     if (!predictor.ok()) {
       findings.bad(fmt::format("model {}: {}", model.name, predictor.status().message()));
@@ -221,10 +236,14 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
       if (!info.note.empty()) findings.note(fmt::format("model {} {}", model.name, info.note));
     }
   }
+  for (const config::TaskConfig& task : config.inference.tasks) {
+    if (task.regions && task.region_selection.detector.empty())
+      findings.note(fmt::format("task {}: has no detector, its regions are fixed tiles", task.name));
+  }
   check_conditions(config.inference.tasks, labels, findings);
   check_store(config, findings);
   check_peers(config, findings);
-  check_messages(config, findings);
+  check_connections(config, findings);
   return findings.failed() ? 1 : 0;
 }
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "dicom_node/deliver/stow_sender.h"
+
 namespace node::deliver {
 namespace {
 
@@ -47,6 +49,25 @@ TEST(Http, DecidesTheDelivery) {
   for (int status : {408, 429, 500, 503}) EXPECT_EQ(judge_http(status, "", "").state, DeliveryState::kPending);
   for (int status : {301, 400, 401, 404, 422}) EXPECT_EQ(judge_http(status, "", "").state, DeliveryState::kParked);
   EXPECT_EQ(judge_http(401, "Unauthorized", "no key").words, "HTTP 401 Unauthorized: no key");
+}
+
+TEST(Stow, AFailureReasonDecidesAsACStoreStatusDoes) {
+  const auto body = [](int reason) {
+    return R"({"00081198":{"vr":"SQ","Value":[{"00081197":{"vr":"US","Value":[)" + std::to_string(reason) + "]}}]}}";
+  };
+  EXPECT_EQ(judge_stow(409, "Conflict", body(0xA700)).state, DeliveryState::kPending);
+  EXPECT_EQ(judge_stow(409, "Conflict", body(0xA900)).state, DeliveryState::kParked);
+  EXPECT_EQ(judge_stow(409, "Conflict", body(0x0111)).state, DeliveryState::kDelivered) << "it is there";
+  EXPECT_EQ(judge_stow(202, "Accepted", body(0xC122)).state, DeliveryState::kParked);
+  EXPECT_EQ(judge_stow(409, "Conflict", body(0xA900)).words, "HTTP 409, failure reason A900H");
+  EXPECT_EQ(judge_stow(200, "OK", R"({"00081198":{"vr":"SQ","Value":[{}]}})").state, DeliveryState::kPending)
+      << "a failure without a reason";
+}
+
+TEST(Stow, WithoutOneTheHttpStatusDecides) {
+  for (int status : {200, 202}) EXPECT_EQ(judge_stow(status, "", "{}").state, DeliveryState::kDelivered);
+  for (int status : {401, 403, 429, 500, 503}) EXPECT_EQ(judge_stow(status, "", "").state, DeliveryState::kPending);
+  for (int status : {400, 404, 409, 415}) EXPECT_EQ(judge_stow(status, "", "no JSON").state, DeliveryState::kParked);
 }
 
 // RFC 4231, test case 2.

@@ -67,6 +67,15 @@ TEST(RegionPicture, TheRegionOfTheTumourScoreIsHighlighted) {
   EXPECT_EQ(picture->image.at(379, 140), kRegionColour);
 }
 
+TEST(RegionPicture, TheWholeImageIsFramedWhereItDecides) {
+  Prediction prediction = found();
+  prediction.scores[1].region = 0;
+  const auto picture = draw_regions(grey(400, 200), 400, 200, prediction, text());
+  ASSERT_TRUE(picture.ok());
+  EXPECT_EQ(picture->image.at(399, 100), kDecidingColour);
+  EXPECT_EQ(picture->image.at(379, 140), kRegionColour);
+}
+
 TEST(RegionPicture, NumbersOfBoxesThatShareACornerStandBesideEachOther) {
   Prediction prediction = found();
   prediction.regions[2].box = {20, 40, 180, 380};
