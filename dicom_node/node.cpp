@@ -14,6 +14,7 @@
 #include "dicom_node/operate/http_server.h"
 #include "dicom_node/operate/listing_json.h"
 #include "dicom_node/operate/retention_worker.h"
+#include "dicom_node/operate/route_json.h"
 #include "dicom_node/receive/store_scp.h"
 #include "dicom_node/report/report_worker.h"
 #include "dicom_node/route/router.h"
@@ -30,9 +31,11 @@ std::vector<std::string> task_names(const config::InferenceConfig& config) {
 }
 
 struct Node::Impl {
-  explicit Impl(const config::NodeConfig& config_in) : config(config_in) {}
+  Impl(const config::NodeConfig& config_in, inference::Predictor& predictor_in)
+      : config(config_in), predictor(predictor_in) {}
 
   const config::NodeConfig config;
+  inference::Predictor& predictor;
   std::int64_t losses = 0;   // Rows whose file is gone; found at start.
   std::int64_t orphans = 0;  // Files without a row; found and deleted at start.
   // In the order of the flow, so that they are destroyed from the last to the first: each outlives its users.
@@ -46,11 +49,13 @@ struct Node::Impl {
   std::unique_ptr<report::ReportWorker> reports;
   std::unique_ptr<analyze::AnalysisWorker> analysis;
   std::unique_ptr<receive::StoreScp> scp;
+  std::atomic<bool> started{false};  // Every stage is there: until then the pages show the store alone.
   bool stopped = false;
 
   Status check_invariants(storage::FileSystem& file_system);
   Status set_destinations();
   Status ready() const;
+  operate::NodeStats stats() const;
 };
 
 // A file without a row: no peer was told Success and nothing was sent, so it is deleted. A row without its file is data
@@ -101,12 +106,32 @@ Status Node::Impl::ready() const {
   return ok_status();
 }
 
+operate::NodeStats Node::Impl::stats() const {
+  operate::NodeStats stats;
+  stats.version = config.report.node_version;
+  stats.ready = ready().ok();
+  stats.store = store->stats();
+  stats.tasks = predictor.tasks();
+  if (const auto free = spool->free_bytes(); free.ok()) stats.disk_free_bytes = *free;
+  stats.disk_reserve_bytes = config.storage.free_bytes_min;
+  stats.losses = losses + spool->losses();
+  stats.orphans_deleted = orphans;
+  if (!started) return stats;
+  stats.receive = scp->stats();
+  stats.analysis = analysis->stats();
+  stats.inference = predictor.stats();
+  stats.report = reports->stats();
+  for (const auto& worker : deliveries) stats.deliveries[worker->destination()] = worker->stats();
+  stats.retention = retention->stats();
+  return stats;
+}
+
 Node::Node(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Node::~Node() { stop(); }
 
 Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Clock& clock,
                                           storage::FileSystem& file_system, inference::Predictor& predictor) {
-  auto impl = std::make_unique<Impl>(config);
+  auto impl = std::make_unique<Impl>(config, predictor);
   // The store first: its lock says whether this directory is ours, before anything in it is touched.
   NODE_ASSIGN_OR_RETURN(impl->store, storage::open_sqlite_study_store(config.storage, clock, file_system));
   NODE_ASSIGN_OR_RETURN(impl->spool, storage::Spool::open(config.storage, file_system));
@@ -121,15 +146,21 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
   for (const config::ModelConfig& model : config.inference.models) {
     models.push_back(operate::model_json(model, tasks));
   }
+  std::vector<std::string> routes;
+  for (const config::RouteRule& rule : config.router.routes) routes.push_back(operate::rule_json(rule));
   NODE_ASSIGN_OR_RETURN(
       impl->http, operate::HttpServer::open(
                       config.http, {.ready = [self] { return self->ready(); },
+                                    .stats = [self] { return self->stats(); },
                                     .store = impl->store.get(),
+                                    .spool = impl->spool.get(),
+                                    .router = [self] { return *self->router; },
                                     .title = fmt::format("{} on port {}", config.receive.ae_title, config.receive.port),
                                     .version = config.report.node_version,
                                     .tasks = config.inference.tasks,
                                     .region_head = config.report.region_head,
-                                    .models = std::move(models)}));
+                                    .models = std::move(models),
+                                    .routes = std::move(routes)}));
   impl->retention = operate::RetentionWorker::start(config.storage, clock, *impl->spool, *impl->store);
   NODE_RETURN_IF_ERROR(impl->set_destinations());
   for (const config::PeerConfig& peer : config.delivery.peers) {
@@ -153,6 +184,7 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
   for (const config::RouteRule& rule : config.router.routes) analysis.urgent_when[rule.name] = rule.urgent_when;
   impl->analysis = analyze::AnalysisWorker::start(analysis, *impl->spool, *impl->store, predictor);
   NODE_ASSIGN_OR_RETURN(impl->scp, receive::StoreScp::open(config.receive, *impl->spool, *impl->store, *impl->router));
+  impl->started = true;
   return std::unique_ptr<Node>(new Node(std::move(impl)));
 }
 

@@ -12,7 +12,7 @@ namespace {
 // Numbers of states are those of the enums in study_store.h. Each partial index holds only what one kind of claim looks
 // for, in the order in which it is handed out, so that claiming costs the same with a thousand rows and with a million.
 // `waits`, `blocked` and `delayed` say what would otherwise be a search: each is kept by one function of the store.
-constexpr std::array<const char*, 7> kMigrations = {R"sql(
+constexpr std::array<const char*, 8> kMigrations = {R"sql(
 CREATE TABLE study(
   id INTEGER PRIMARY KEY,
   uid TEXT NOT NULL UNIQUE,
@@ -181,6 +181,9 @@ CREATE TABLE commitment_request(
   text TEXT NOT NULL DEFAULT '',
   UNIQUE(peer, transaction_uid));
 CREATE INDEX commitment_request_due ON commitment_request(due_at, id) WHERE ended = 0;
+)sql",
+                                                    R"sql(
+CREATE INDEX study_by_accession_number ON study(accession_number);
 )sql"};
 
 constexpr std::int64_t kKnownVersion = kMigrations.size();

@@ -1,6 +1,7 @@
 #include "storage/sqlite_study_queries.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace node::storage {
 
@@ -143,8 +144,8 @@ const std::string kSelectStudy =
     "last_instance_at, closed_at, finished_at, urgent FROM study ";
 
 Result<StudySummary> read_study(Database& database, Query& row) {
-  const std::int64_t id = row.integer();
   StudySummary study;
+  const std::int64_t id = study.key = row.integer();
   study.study_instance_uid = row.text();
   study.accession_number = row.text();
   study.state = static_cast<StudyState>(row.integer());
@@ -236,6 +237,14 @@ Result<InstanceRecord> load_instance(Database& database, std::int64_t id) {
   return row.status().ok() ? not_found("instance " + std::to_string(id)) : row.status();
 }
 
+Result<InstanceRecord> show_instance(Database& database, const Uid& sop_instance_uid) {
+  Query row(database, kSelectInstance + "WHERE i.sop_instance_uid = ? AND i.current = 1", sop_instance_uid.str());
+  if (!row.next()) return row.status().ok() ? not_found("instance " + sop_instance_uid.str()) : row.status();
+  NODE_ASSIGN_OR_RETURN(InstanceRecord record, read_instance(row));
+  NODE_RETURN_IF_ERROR(load_predictions(database, record));
+  return record;
+}
+
 Result<std::vector<InstanceRecord>> list_instances(Database& database, const Uid& study_instance_uid,
                                                    bool current_only) {
   std::vector<InstanceRecord> records;
@@ -274,33 +283,45 @@ Result<std::vector<ResultRecord>> list_results(Database& database, std::int64_t 
   return records;
 }
 
-Result<std::vector<StudySummary>> list_studies(Database& database, std::optional<StudyState> state, int offset,
-                                               int limit) {
+namespace {
+
+// The ids of the few studies that a filter looks for, to begin with them: SQLite would go through all studies instead.
+// ?2: what they begin with, ?3: what comes behind all that do.
+std::string few_studies(const StudyFilter& filter) {
+  if (!filter.search.empty()) {
+    const std::string limit = " LIMIT " + std::to_string(kSearchMax) + ")";
+    return "SELECT * FROM (SELECT id AS found FROM study WHERE uid >= ?2 AND uid < ?3" + limit +
+           " UNION SELECT * FROM (SELECT id FROM study WHERE accession_number >= ?2 AND accession_number < ?3" + limit +
+           " UNION SELECT study_id FROM instance WHERE sop_instance_uid = ?2 AND current = 1";
+  }
+  if (filter.conflicts) {
+    return "SELECT DISTINCT study_id AS found FROM instance INDEXED BY study_with_conflict WHERE state = 4";
+  }
+  if (filter.parked) return "SELECT DISTINCT study_id AS found FROM delivery WHERE state = 2";
+  return "";
+}
+
+}  // namespace
+
+Result<std::vector<StudySummary>> list_studies(Database& database, const StudyFilter& filter) {
+  const std::string few = few_studies(filter);
+  std::string sql = kSelectStudy;
+  if (!few.empty())
+    sql.replace(sql.rfind("FROM study "), std::string::npos, "FROM (" + few + ") CROSS JOIN study ON id = found ");
+  sql += "WHERE id < ?4";
+  if (filter.state) sql += " AND state = " + std::to_string(static_cast<int>(*filter.state));
+  if (filter.conflicts) sql += " AND EXISTS (SELECT 1 FROM instance WHERE study_id = study.id AND state = 4)";
+  if (filter.parked) sql += " AND EXISTS (SELECT 1 FROM delivery WHERE study_id = study.id AND state = 2)";
+  // The last code point of Unicode: behind every text that begins with `search`.
+  Query rows(database, sql + " ORDER BY id DESC LIMIT ?1", filter.limit, filter.search,
+             filter.search + "\xf4\x8f\xbf\xbf",
+             filter.before > 0 ? filter.before : std::numeric_limits<std::int64_t>::max());
   std::vector<StudySummary> studies;
-  const std::string where = state ? "WHERE state = " + std::to_string(static_cast<int>(*state)) + " " : "";
-  Query rows(database, kSelectStudy + where + "ORDER BY id DESC LIMIT ? OFFSET ?", limit, offset);
   while (rows.next()) {
     NODE_ASSIGN_OR_RETURN(StudySummary study, read_study(database, rows));
     studies.push_back(std::move(study));
   }
   NODE_RETURN_IF_ERROR(rows.status());
-  return studies;
-}
-
-Result<std::vector<StudySummary>> list_conflicts(Database& database, int offset, int limit) {
-  std::vector<StudySummary> studies;
-  // From the few conflicts to their studies; SQLite would search all studies for them.
-  Query ids(database,
-            "SELECT DISTINCT study_id FROM instance INDEXED BY study_with_conflict WHERE state = 4 "
-            "ORDER BY study_id DESC LIMIT ? OFFSET ?",
-            limit, offset);
-  while (ids.next()) {
-    Query row(database, kSelectStudy + "WHERE id = ?", ids.integer());
-    if (!row.next()) return row.status().ok() ? internal_error("a conflict without a study") : row.status();
-    NODE_ASSIGN_OR_RETURN(StudySummary study, read_study(database, row));
-    studies.push_back(std::move(study));
-  }
-  NODE_RETURN_IF_ERROR(ids.status());
   return studies;
 }
 
@@ -310,17 +331,20 @@ Result<StudySummary> find_study(Database& database, const Uid& study_instance_ui
   return row.status().ok() ? not_found("study " + study_instance_uid.str()) : row.status();
 }
 
-Result<std::vector<DeliveryRecord>> list_deliveries(Database& database, std::optional<DeliveryState> state, int offset,
-                                                    int limit) {
+Result<std::vector<DeliveryRecord>> list_deliveries(Database& database, const DeliveryFilter& filter) {
   std::vector<DeliveryRecord> records;
-  const std::string where = state ? "WHERE d.state = " + std::to_string(static_cast<int>(*state)) + " " : "";
+  std::string where = "WHERE d.id < ?3";
+  if (filter.state) where += " AND d.state = " + std::to_string(static_cast<int>(*filter.state));
+  // "+": the few of one study are sorted; SQLite would go through all deliveries in their order instead.
+  if (filter.study) where += " AND d.study_id = (SELECT id FROM study WHERE uid = ?1)";
   Query rows(database,
              "SELECT d.id, d.destination, coalesce(r.uid, i.sop_instance_uid), s.uid, coalesce(r.kind, 'original'), "
              "d.state, d.attempts, d.created_at, d.due_at, d.delivered_at, d.peer_status, d.text, d.commitment FROM delivery d "
              "JOIN study s ON s.id = d.study_id LEFT JOIN instance i ON i.id = d.instance_id "
              "LEFT JOIN result r ON r.id = d.result_id " +
-                 where + "ORDER BY d.id DESC LIMIT ? OFFSET ?",
-             limit, offset);
+                 where + (filter.study ? " ORDER BY +d.id DESC LIMIT ?2" : " ORDER BY d.id DESC LIMIT ?2"),
+             filter.study ? filter.study->str() : "", filter.limit,
+             filter.before > 0 ? filter.before : std::numeric_limits<std::int64_t>::max());
   while (rows.next()) {
     DeliveryRecord record;
     record.id = rows.integer();

@@ -23,12 +23,10 @@ Result<InstanceRecord> load_instance(Database& database, std::int64_t id);
 Result<std::vector<InstanceRecord>> list_instances(Database& database, const Uid& study_instance_uid,
                                                    bool current_only);
 Result<std::vector<ResultRecord>> list_results(Database& database, std::int64_t study_id);
-Result<std::vector<StudySummary>> list_studies(Database& database, std::optional<StudyState> state, int offset,
-                                               int limit);
-Result<std::vector<StudySummary>> list_conflicts(Database& database, int offset, int limit);
+Result<InstanceRecord> show_instance(Database& database, const Uid& sop_instance_uid);
+Result<std::vector<StudySummary>> list_studies(Database& database, const StudyFilter& filter);
 Result<StudySummary> find_study(Database& database, const Uid& study_instance_uid);
-Result<std::vector<DeliveryRecord>> list_deliveries(Database& database, std::optional<DeliveryState> state, int offset,
-                                                    int limit);
+Result<std::vector<DeliveryRecord>> list_deliveries(Database& database, const DeliveryFilter& filter);
 Result<std::vector<StoredFile>> known_files(Database& database);
 StoreStats stats(Database& database);
 

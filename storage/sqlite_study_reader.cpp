@@ -28,15 +28,9 @@ Result<bool> SqliteStudyReader::is_own_result(const Uid& sop_instance_uid) {
   return queries::is_own_result(*lookups_, sop_instance_uid);
 }
 
-Result<std::vector<StudySummary>> SqliteStudyReader::list_studies(std::optional<StudyState> state, int offset,
-                                                                  int limit) {
+Result<std::vector<StudySummary>> SqliteStudyReader::list_studies(const StudyFilter& filter) {
   MutexLock lock(listings_mutex_);
-  return queries::list_studies(*listings_, state, offset, limit);
-}
-
-Result<std::vector<StudySummary>> SqliteStudyReader::list_conflicts(int offset, int limit) {
-  MutexLock lock(listings_mutex_);
-  return queries::list_conflicts(*listings_, offset, limit);
+  return queries::list_studies(*listings_, filter);
 }
 
 Result<StudySummary> SqliteStudyReader::find_study(const Uid& study_instance_uid) {
@@ -49,10 +43,21 @@ Result<std::vector<InstanceRecord>> SqliteStudyReader::list_instances(const Uid&
   return queries::list_instances(*listings_, study_instance_uid, false);
 }
 
-Result<std::vector<DeliveryRecord>> SqliteStudyReader::list_deliveries(std::optional<DeliveryState> state, int offset,
-                                                                       int limit) {
+Result<InstanceRecord> SqliteStudyReader::show_instance(const Uid& sop_instance_uid) {
   MutexLock lock(listings_mutex_);
-  return queries::list_deliveries(*listings_, state, offset, limit);
+  return queries::show_instance(*listings_, sop_instance_uid);
+}
+
+Result<std::vector<DeliveryRecord>> SqliteStudyReader::list_deliveries(const DeliveryFilter& filter) {
+  MutexLock lock(listings_mutex_);
+  return queries::list_deliveries(*listings_, filter);
+}
+
+Result<std::int64_t> SqliteStudyReader::data_version() {
+  MutexLock lock(listings_mutex_);
+  Query query(*listings_, "PRAGMA data_version");
+  if (query.next()) return query.integer();
+  return query.status().ok() ? internal_error("PRAGMA data_version: no answer") : query.status();
 }
 
 Result<std::vector<StoredFile>> SqliteStudyReader::known_files() {

@@ -27,12 +27,12 @@ class SqliteStudyReader : public StudyStore {
   Uid node_uid() const override { return node_uid_; }
   Result<std::optional<HeldInstance>> find_instance(const Uid& sop_instance_uid) override;
   Result<bool> is_own_result(const Uid& sop_instance_uid) override;
-  Result<std::vector<StudySummary>> list_studies(std::optional<StudyState> state, int offset, int limit) override;
-  Result<std::vector<StudySummary>> list_conflicts(int offset, int limit) override;
+  Result<std::vector<StudySummary>> list_studies(const StudyFilter& filter) override;
   Result<StudySummary> find_study(const Uid& study_instance_uid) override;
   Result<std::vector<InstanceRecord>> list_instances(const Uid& study_instance_uid) override;
-  Result<std::vector<DeliveryRecord>> list_deliveries(std::optional<DeliveryState> state, int offset,
-                                                      int limit) override;
+  Result<InstanceRecord> show_instance(const Uid& sop_instance_uid) override;
+  Result<std::vector<DeliveryRecord>> list_deliveries(const DeliveryFilter& filter) override;
+  Result<std::int64_t> data_version() override;
   Result<std::vector<StoredFile>> known_files() override;
   StoreStats stats() override;
 

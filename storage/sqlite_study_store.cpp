@@ -503,6 +503,7 @@ StoreStats SqliteStudyStore::stats() {
   const GroupCommit::Stats writer = writer_.stats();
   stats.writes = writer.works;
   stats.commits = writer.commits;
+  stats.delivered_after = delivered_after_.snapshot();
   return stats;
 }
 

@@ -120,6 +120,7 @@ class SqliteStudyStore : public SqliteStudyReader {
   Status hold_open(Transaction& transaction, std::uint64_t association, std::int64_t study);
   Status end_hold(Transaction& transaction, std::uint64_t association, bool whole_study);
   Status end_unrecorded_holds(Transaction& transaction);
+  Status time_delivery(Transaction& transaction, std::int64_t study);
   Status refresh_waits(Transaction& transaction, std::int64_t study);
   Status refresh_rest(Transaction& transaction, std::int64_t study);
   Result<std::vector<StoredFile>> purge_study(Transaction& transaction, bool originals, std::int64_t study,
@@ -153,6 +154,7 @@ class SqliteStudyStore : public SqliteStudyReader {
   std::optional<std::string> destinations_;                     // From set_destinations(): "\npacs\narchive\n".
   std::optional<std::int64_t> suspect_;                         // Last instance that was claimed to be alone.
   bool others_wait_ = false;                                    // For all instance claims to end, for its sake.
+  Histogram delivered_after_{delivery_seconds_bounds()};
   GroupCommit writer_;
 
   Mutex unrecorded_ends_mutex_;

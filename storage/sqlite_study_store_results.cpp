@@ -264,7 +264,8 @@ Status SqliteStudyStore::finish_delivery(ClaimToken token, const DeliveryOutcome
     const bool pending = outcome.state == DeliveryState::kPending;
     Query row(transaction.database,
               "UPDATE delivery SET state = ?2, attempts = attempts + 1, delayed = ?3, delay_ms = ?4, due_at = ?5, "
-              "delivered_at = ?6, peer_status = ?7, text = ?8, commitment = ?9, commitment_due = ?10 WHERE id = ?1 RETURNING study_id, destination",
+              "delivered_at = ?6, peer_status = ?7, text = ?8, commitment = ?9, commitment_due = ?10 WHERE id = ?1 RETURNING study_id, destination, "
+              "result_id IS NOT NULL",
               *id, static_cast<int>(outcome.state), pending && delay_ms > 0, delay_ms, due_now() + delay_ms,
               outcome.state == DeliveryState::kDelivered ? std::optional(now()) : std::nullopt,
               outcome.peer_status ? std::optional<std::int64_t>(*outcome.peer_status) : std::nullopt, outcome.text,
@@ -272,12 +273,25 @@ Status SqliteStudyStore::finish_delivery(ClaimToken token, const DeliveryOutcome
     if (!row.next()) return row.status().ok() ? not_found("finish delivery: no such row") : row.status();
     const std::int64_t study = row.integer();
     const std::string destination = row.text();
+    const bool is_result = row.boolean();
     NODE_RETURN_IF_ERROR(row.run());
     delivery_claims_.drop(transaction, *id);
+    if (is_result && outcome.state == DeliveryState::kDelivered) {
+      NODE_RETURN_IF_ERROR(time_delivery(transaction, study));
+    }
     if (pending) signal_on_commit(transaction, deliveries_at(destination));
     NODE_RETURN_IF_ERROR(refresh_rest(transaction, study));
     return refresh_blocked(transaction, study, destination);
   });
+}
+
+// Counts how long a result took that a peer has now.
+Status SqliteStudyStore::time_delivery(Transaction& transaction, std::int64_t study) {
+  Query row(transaction.database, "SELECT max(last_instance_at, open_since) FROM study WHERE id = ?", study);
+  if (!row.next()) return row.status();
+  const double seconds = static_cast<double>(std::max<std::int64_t>(now() - row.integer(), 0)) / 1000;
+  transaction.on_commit([this, seconds] { delivered_after_.observe(seconds); });
+  return ok_status();
 }
 
 Status SqliteStudyStore::postpone_deliveries(const std::string& destination, const std::vector<ClaimToken>& tokens,

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "config/base/clock.h"
+#include "config/base/histogram.h"
 #include "config/base/status.h"
 #include "storage/route_decision.h"
 #include "storage/spool.h"
@@ -214,6 +215,7 @@ struct DeliveryRecord {
 };
 
 struct StudySummary {
+  std::int64_t key = 0;  // Grows with each study that arrives; see StudyFilter::before.
   std::string study_instance_uid{}, accession_number{};
   StudyState state = StudyState::kOpen;
   std::string reason{};
@@ -226,10 +228,32 @@ struct StudySummary {
   std::optional<WallTime> closed_at{}, finished_at{};
 };
 
+// What a listing shows, newest first; all that is set must hold. A page ends where the next one's `before` begins, so
+// that the last page costs what the first does.
+struct StudyFilter {
+  std::optional<StudyState> state{};
+  bool conflicts = false;   // Only those that hold an object kept aside.
+  bool parked = false;      // Only those with a delivery that waits for a person.
+  std::string search{};     // The begin of an accession number or Study Instance UID, or a whole SOP Instance UID. Of
+                            // more than kSearchMax that begin so, any.
+  std::int64_t before = 0;  // Only those with a smaller key; 0: from the newest.
+  int limit = 100;
+};
+inline constexpr int kSearchMax = 1000;
+
+struct DeliveryFilter {
+  std::optional<DeliveryState> state{};
+  std::optional<Uid> study{};
+  std::int64_t before = 0;  // As above, of DeliveryRecord::id.
+  int limit = 100;
+};
+
 struct StoreStats {
   std::int64_t instances_received = 0, instances_waiting = 0, studies_open = 0, deliveries_pending = 0,
                deliveries_parked = 0, conflicts = 0;
   std::int64_t writes = 0, commits = 0;  // Calls marked [synced] since the start, and the transactions they shared.
+  // Seconds from a study's last image, or the retry that asked for it again, to each result that a peer took.
+  HistogramSnapshot delivered_after{};
 };
 
 // How long what is at rest is kept; nothing: for ever. A study is at rest since it ended and everything due for it was
@@ -341,15 +365,15 @@ class StudyStore {
   virtual Status release_delivery(std::int64_t id) = 0;
 
   // --- operate ------------------------------------------------------------------------------------------------
-  // Newest first. `state` empty: all.
-  virtual Result<std::vector<StudySummary>> list_studies(std::optional<StudyState> state, int offset, int limit) = 0;
-  // Those that hold an object kept aside as a conflict, newest first.
-  virtual Result<std::vector<StudySummary>> list_conflicts(int offset, int limit) = 0;
+  virtual Result<std::vector<StudySummary>> list_studies(const StudyFilter& filter) = 0;
   virtual Result<StudySummary> find_study(const Uid& study_instance_uid) = 0;  // Errors: kNotFound.
   // All versions in order of arrival, with predictions.
   virtual Result<std::vector<InstanceRecord>> list_instances(const Uid& study_instance_uid) = 0;
-  virtual Result<std::vector<DeliveryRecord>> list_deliveries(std::optional<DeliveryState> state, int offset,
-                                                              int limit) = 0;
+  // The newest version that is no conflict, with predictions. Errors: kNotFound.
+  virtual Result<InstanceRecord> show_instance(const Uid& sop_instance_uid) = 0;
+  virtual Result<std::vector<DeliveryRecord>> list_deliveries(const DeliveryFilter& filter) = 0;
+  // Another number than before once anything that a listing shows has changed. Costs next to nothing.
+  virtual Result<std::int64_t> data_version() = 0;
   // Opens the next revision of a study's report, its instances to be analysed again, each as its next version, so that
   // their image objects get UIDs of their own; what was purged keeps what was found. Errors: kNotFound;
   // kInvalidArgument: all its images were purged. [synced]

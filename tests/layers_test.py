@@ -44,6 +44,7 @@ THIRD_PARTY = [
     (r"^openssl/", r"^(storage|inference|dicom_node)/.*\.cpp$"),
     (r"^nlohmann/", r"^(inference|dicom_node|tools)/.*\.cpp$"),
     (r"^spdlog/", r"^dicom_node/.*\.cpp$"),
+    (r"^prometheus/", r"^dicom_node/operate/.*\.cpp$"),
     (r"^CLI/", r"^(dicom_node|tools)/.*\.cpp$"),
     (r"^(cairo|pango)|^(cairo|pango)/", r"^dicom_node/report/.*\.cpp$"),
     (r"^openjpeg", r"^dicom_node/object/.*\.cpp$"),

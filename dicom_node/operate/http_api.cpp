@@ -3,19 +3,26 @@
 #include <fmt/format.h>
 #include <openssl/crypto.h>
 
-#include <charconv>
-#include <optional>
+#include <algorithm>
+#include <chrono>
+#include <iterator>
+#include <map>
+#include <utility>
 
 #include "dicom_node/operate/changes.h"
+#include "dicom_node/operate/http_query.h"
 #include "dicom_node/operate/instance_json.h"
 #include "dicom_node/operate/listing_json.h"
-#include "dicom_node/operate/studies_page.h"
+#include "dicom_node/operate/now_json.h"
+#include "dicom_node/operate/page_files.h"
+#include "dicom_node/operate/pictures.h"
+#include "dicom_node/operate/route_json.h"
 
 namespace node::operate {
 namespace {
 
 constexpr std::size_t kTargetBytesMax = 2048;
-constexpr int kPageDefault = 100, kPageMax = 1000;
+constexpr int kStudyDeliveriesMax = 1000;
 
 HttpAnswer plain(int status, std::string body) { return {status, std::move(body), "text/plain; charset=utf-8"}; }
 HttpAnswer refusal(int status, std::string_view message) { return {status, error_json(message) + "\n"}; }
@@ -36,58 +43,10 @@ HttpAnswer wrong_method(std::string allow) {
   return answer;
 }
 
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  for (std::size_t begin = 0;;) {
-    const std::size_t end = text.find(separator, begin);
-    parts.push_back(text.substr(begin, end == std::string_view::npos ? end : end - begin));
-    if (end == std::string_view::npos) return parts;
-    begin = end + 1;
-  }
-}
-
-struct Paging {
-  int offset = 0, limit = kPageDefault;
-  std::string_view state{};
-};
-
-// "offset=100&limit=50&state=open"
-Result<Paging> parse_paging(std::string_view query) {
-  Paging paging;
-  for (const std::string_view pair : split(query, '&')) {
-    if (pair.empty()) continue;
-    const std::size_t equals = std::min(pair.find('='), pair.size());
-    const std::string_view key = pair.substr(0, equals), value = pair.substr(std::min(equals + 1, pair.size()));
-    if (key == "state") {
-      paging.state = value;
-      continue;
-    }
-    if (key != "offset" && key != "limit") {
-      return invalid_argument("an unknown parameter: there is offset, limit, state");
-    }
-    int number = 0;
-    const auto parsed = std::from_chars(value.data(), value.data() + value.size(), number);
-    const bool whole = parsed.ec == std::errc() && parsed.ptr == value.data() + value.size();
-    if (!whole || number < (key == "limit" ? 1 : 0) || (key == "limit" && number > kPageMax)) {
-      return invalid_argument(
-          fmt::format("offset is a number from 0, limit one from 1 to {}; {} is neither", kPageMax, key));
-    }
-    (key == "limit" ? paging.limit : paging.offset) = number;
-  }
-  return paging;
-}
-
-// {"studies": [...], "next": "/api/studies?offset=100&limit=100"}; `entries` holds one more than a page, if there is
-// one.
-HttpAnswer paged(std::string_view name, const Paging& paging, std::vector<std::string> entries) {
-  const bool more = entries.size() > static_cast<std::size_t>(paging.limit);
-  if (more) entries.pop_back();
-  std::string next;
-  if (more) {
-    next = fmt::format(R"(,"next":"/api/{}?offset={}&limit={}{}{}")", name, paging.offset + paging.limit, paging.limit,
-                       paging.state.empty() ? "" : "&state=", paging.state);
-  }
-  return {200, fmt::format("{{\"{}\":[{}]{}}}\n", name, fmt::join(entries, ","), next)};
+// {"studies": [...], "next": "/api/studies?before=4711&limit=100"}
+HttpAnswer page_json(std::string_view name, const std::vector<std::string>& entries, const std::string& next) {
+  const std::string rest = next.empty() ? "" : ",\"next\":" + text_json(next);
+  return {200, fmt::format("{{\"{}\":[{}]{}}}\n", name, fmt::join(entries, ","), rest)};
 }
 
 }  // namespace
@@ -100,69 +59,101 @@ bool HttpApi::authorised(const HttpRequest& request) const {
          CRYPTO_memcmp(request.authorization.data(), bearer_.data(), bearer_.size()) == 0;
 }
 
+bool HttpApi::takes_long(std::string_view target) { return target.substr(0, target.find('?')).ends_with(".png"); }
+
 HttpAnswer HttpApi::answer(const HttpRequest& request) const {
   if (request.target.size() > kTargetBytesMax) return refusal(414, "the address is too long");
-  const bool reads = request.method == "GET" || request.method == "HEAD";
   const std::size_t question = std::min(request.target.find('?'), request.target.size());
   const std::string_view path = request.target.substr(0, question);
   const std::string_view query = request.target.substr(std::min(question + 1, request.target.size()));
+  const bool reads = request.method == "GET" || request.method == "HEAD";
 
   if (path == "/healthz") return reads ? plain(200, "ok\n") : wrong_method("GET, HEAD");
   if (token_for_all_ && !authorised(request)) return refusal(401, "needs the bearer token of http.token_file");
   const std::vector<std::string_view> parts = split(path.substr(path.starts_with('/') ? 1 : 0), '/');
-  const bool studies = parts.size() > 1 && parts[0] == "api" && parts[1] == "studies";
-  const bool deliveries = parts.size() > 1 && parts[0] == "api" && parts[1] == "deliveries";
+  const bool four = parts.size() == 4 && parts[0] == "api";
+  const bool retries = four && parts[1] == "studies" && parts[3] == "retry";
+  if (retries || (four && parts[1] == "deliveries" && parts[3] == "release")) return change(request, retries, parts[2]);
+  HttpAnswer answer = read(path, query);
+  return reads || answer.status == 404 ? answer : wrong_method("GET, HEAD");
+}
 
-  const bool retries = studies && parts.size() == 4 && parts[3] == "retry";
-  if (retries || (deliveries && parts.size() == 4 && parts[3] == "release")) {
-    if (request.method != "POST") return wrong_method("POST");
-    if (bearer_.empty()) return refusal(403, "http.token_file is not set, so nothing can be changed over HTTP");
-    if (!authorised(request)) return refusal(401, "needs the bearer token of http.token_file");
-    return retries ? retry_study(parts[2]) : release_delivery(parts[2]);
+HttpAnswer HttpApi::change(const HttpRequest& request, bool retries, std::string_view of) const {
+  if (request.method != "POST") return wrong_method("POST");
+  if (bearer_.empty()) return refusal(403, "http.token_file is not set, so nothing can be changed over HTTP");
+  if (!authorised(request)) return refusal(401, "needs the bearer token of http.token_file");
+  return retries ? retry_study(of) : release_delivery(of);
+}
+
+HttpAnswer HttpApi::read(std::string_view path, std::string_view query) const {
+  if (path == "/readyz") return readiness();
+  if (path == "/metrics") return {200, metrics_text(view_.stats()), kMetricsType};
+  if (path == "/api/studies") return list_studies(query);
+  if (path == "/api/deliveries") return list_deliveries(query);
+  if (path == "/api/models") return page_json("models", view_.models, "");
+  if (path == "/api/routes") return page_json("routes", view_.routes, "");
+  if (path == "/api/now") return {200, now_json(view_.title, view_.ready(), view_.stats(), *flow_) + "\n"};
+  if (path == "/api/events") {
+    return {200, "event: now\ndata: " + now_json(view_.title, view_.ready(), view_.stats(), *flow_) + "\n\n",
+            kEventsType};
   }
-  if (studies && parts.size() == 2) return reads ? list_studies(query) : wrong_method("GET, HEAD");
-  if (studies && parts.size() == 3) return reads ? study(parts[2]) : wrong_method("GET, HEAD");
-  if (deliveries && parts.size() == 2) return reads ? list_deliveries(query) : wrong_method("GET, HEAD");
-  if (path == "/api/models") {
-    return reads ? HttpAnswer{200, fmt::format("{{\"models\":[{}]}}\n", fmt::join(view_.models, ","))}
-                 : wrong_method("GET, HEAD");
+  const std::vector<std::string_view> parts = split(path.substr(path.starts_with('/') ? 1 : 0), '/');
+  if (parts.size() > 2 && parts[0] == "api") {
+    if (parts[1] == "studies" && parts.size() == 3) return study(parts[2]);
+    if (parts[1] == "studies" && parts.size() == 4 && parts[3] == "route") return explain(parts[2]);
+    if (parts[1] == "instances" && parts.size() == 4 && (parts[3] == "preview.png" || parts[3] == "overlay.png")) {
+      return picture(parts[2], parts[3] == "overlay.png", query);
+    }
   }
-  if (path == "/" || path == "/readyz") return reads ? page(path) : wrong_method("GET, HEAD");
+  if (const PageFile* file = find_page_file(path)) return {200, std::string(file->content), std::string(file->type)};
   return refusal(404, "no such page");
 }
 
-HttpAnswer HttpApi::page(std::string_view path) const {
-  if (path == "/") return {200, studies_page(view_), "text/html; charset=utf-8"};
+HttpAnswer HttpApi::readiness() const {
   const Status ready = view_.ready();
   return ready.ok() ? plain(200, "ready\n") : plain(503, ready.message() + "\n");
 }
 
+std::string HttpApi::next_event(std::int64_t& seen_version) const {
+  if (!view_.stats) return "";
+  const NodeStats stats = view_.stats();
+  flow_->observe(std::chrono::steady_clock::now(), flow_of(stats));
+  const auto version = view_.store->data_version();
+  const bool changed = version.ok() && std::exchange(seen_version, *version) != *version;
+  return fmt::format("event: {}\ndata: {}\n\n", changed ? "change" : "now",
+                     now_json(view_.title, view_.ready(), stats, *flow_));
+}
+
 HttpAnswer HttpApi::list_studies(std::string_view query) const {
-  const Result<Paging> paging = parse_paging(query);
-  if (!paging.ok()) return refusal(paging.status());
-  const bool conflicts = paging->state == "conflict";  // No state of a study: one that holds an object kept aside.
-  const auto state = parse_study_state(paging->state);
-  if (!state && !conflicts && !paging->state.empty()) {
-    return refusal(400, "state is one of open, closed, finished, not_routed, failed, conflict");
-  }
-  const auto found = conflicts ? view_.store->list_conflicts(paging->offset, paging->limit + 1)
-                               : view_.store->list_studies(state, paging->offset, paging->limit + 1);
+  Result<storage::StudyFilter> filter = parse_study_query(query);
+  if (!filter.ok()) return refusal(filter.status());
+  const int limit = filter->limit++;  // One more, to see whether there is another page.
+  auto found = view_.store->list_studies(*filter);
   if (!found.ok()) return refusal(found.status());
+  std::string next;
+  if (std::ssize(*found) > limit) {
+    found->pop_back();
+    next = next_page("/api/studies", query, found->back().key, limit);
+  }
   std::vector<std::string> entries;
   for (const storage::StudySummary& study : *found) entries.push_back(study_json(study));
-  return paged("studies", *paging, std::move(entries));
+  return page_json("studies", entries, next);
 }
 
 HttpAnswer HttpApi::list_deliveries(std::string_view query) const {
-  const Result<Paging> paging = parse_paging(query);
-  if (!paging.ok()) return refusal(paging.status());
-  const auto state = parse_delivery_state(paging->state);
-  if (!state && !paging->state.empty()) return refusal(400, "state is one of pending, delivered, parked");
-  const auto found = view_.store->list_deliveries(state, paging->offset, paging->limit + 1);
+  Result<storage::DeliveryFilter> filter = parse_delivery_query(query);
+  if (!filter.ok()) return refusal(filter.status());
+  const int limit = filter->limit++;
+  auto found = view_.store->list_deliveries(*filter);
   if (!found.ok()) return refusal(found.status());
+  std::string next;
+  if (std::ssize(*found) > limit) {
+    found->pop_back();
+    next = next_page("/api/deliveries", query, found->back().id, limit);
+  }
   std::vector<std::string> entries;
   for (const storage::DeliveryRecord& delivery : *found) entries.push_back(delivery_json(delivery));
-  return paged("deliveries", *paging, std::move(entries));
+  return page_json("deliveries", entries, next);
 }
 
 HttpAnswer HttpApi::study(std::string_view uid_text) const {
@@ -172,11 +163,55 @@ HttpAnswer HttpApi::study(std::string_view uid_text) const {
   if (!study.ok()) return refusal(study.status());
   const auto instances = view_.store->list_instances(*uid);
   if (!instances.ok()) return refusal(instances.status());
-  std::vector<std::string> entries;
+  const auto sent = view_.store->list_deliveries({.study = *uid, .limit = kStudyDeliveriesMax});
+  if (!sent.ok()) return refusal(sent.status());
+  std::vector<std::string> entries, deliveries;
   for (const storage::InstanceRecord& instance : *instances) {
     entries.push_back(instance_json(instance, view_.tasks, view_.region_head, {}));
   }
-  return {200, fmt::format("{{\"study\":{},\"instances\":[{}]}}\n", study_json(*study), fmt::join(entries, ","))};
+  for (const storage::DeliveryRecord& delivery : *sent) deliveries.push_back(delivery_json(delivery));
+  return {200, fmt::format("{{\"study\":{},\"instances\":[{}],\"deliveries\":[{}]}}\n", study_json(*study),
+                           fmt::join(entries, ","), fmt::join(deliveries, ","))};
+}
+
+// As the rules in force would have it now, which may be others than when the image came.
+HttpAnswer HttpApi::explain(std::string_view study_uid) const {
+  const auto uid = storage::Uid::parse(std::string(study_uid));
+  if (!uid.ok()) return refusal(400, "no DICOM UID");
+  const auto instances = view_.store->list_instances(*uid);
+  if (!instances.ok()) return refusal(instances.status());
+  if (instances->empty()) return refusal(404, "study " + uid->str());
+  if (view_.spool == nullptr || !view_.router) return refusal(404, "no routes here");
+  const route::Router router = view_.router();
+  std::map<std::string, std::string> images;  // By SOP Instance UID: of several versions the last.
+  for (const storage::InstanceRecord& instance : *instances) {
+    const std::string sop = instance.sop_instance_uid.str();
+    const auto header = instance.purged_at
+                            ? Result<object::InstanceHeader>(not_found("the original was deleted by retention"))
+                            : object::read_instance_header(view_.spool->path(instance.file.key));
+    images[sop] =
+        header.ok()
+            ? route_json("", *header, router.route(*header, instance.peer), router.explain(*header, instance.peer))
+            : fmt::format("{{\"sop_instance_uid\":\"{}\",\"error\":{}}}", sop, text_json(header.status().message()));
+  }
+  std::vector<std::string> entries;
+  for (auto& [sop, entry] : images) entries.push_back(std::move(entry));
+  return page_json("images", entries, "");
+}
+
+HttpAnswer HttpApi::picture(std::string_view uid_text, bool overlay, std::string_view query) const {
+  const auto uid = storage::Uid::parse(std::string(uid_text));
+  if (!uid.ok()) return refusal(400, "no DICOM UID");
+  const auto frame = parse_frame_query(query);
+  if (!frame.ok()) return refusal(frame.status());
+  const auto instance = view_.store->show_instance(*uid);
+  if (!instance.ok()) return refusal(instance.status());
+  if (view_.spool == nullptr) return refusal(404, "no pictures here");
+  auto png = overlay ? overlay_png(*instance, *frame, view_.tasks, *view_.spool)
+                     : preview_png(*instance, *frame, *view_.spool);
+  if (png.ok()) return {200, std::move(png).value(), "image/png"};
+  // What cannot be drawn is no fault of the node's.
+  return png.status().code() == StatusCode::kNotFound ? refusal(png.status()) : refusal(422, png.status().message());
 }
 
 HttpAnswer HttpApi::retry_study(std::string_view uid_text) const {

@@ -1,13 +1,13 @@
 // HttpApi: the paths of the HTTP surface and what each answers; knows no socket.
 //
 // Guarantee: what a client sends is checked here before anything is asked of the store; a POST changes nothing without
-// the
-//            bearer token, which is compared in constant time.
-// Threads:   answer() from one thread at a time; it may wait for the store.
+//            the bearer token, which is compared in constant time.
+// Threads:   any; answer() may wait for the store, and where takes_long() says so for the loading of an image.
 // Source:    README.md, "The HTTP API".
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,19 +15,27 @@
 #include "config/base/status.h"
 #include "config/router_config.h"
 #include "config/task_config.h"
+#include "dicom_node/operate/metrics.h"
+#include "dicom_node/operate/recent_flow.h"
+#include "dicom_node/route/router.h"
+#include "storage/spool.h"
 #include "storage/study_store.h"
 
 namespace node::operate {
 
 // What the pages show, handed in so that the server knows no stage.
 struct NodeView {
-  std::function<Status()> ready;  // OK, or the reason why the node takes no images or makes no results.
+  std::function<Status()> ready;       // OK, or the reason why the node takes no images or makes no results.
+  std::function<NodeStats()> stats{};  // For /metrics.
   storage::StudyStore* store = nullptr;
-  std::string title;  // "SKELEX on port 11112"
+  const storage::Spool* spool = nullptr;    // For pictures and explanations; null: there are none.
+  std::function<route::Router()> router{};  // The one in force.
+  std::string title;                        // "SKELEX on port 11112"
   std::string version;
   std::vector<config::TaskConfig> tasks{};  // For the levels and labels of findings.
   config::RegionHead region_head{};         // Held against what the header says of the body part.
   std::vector<std::string> models{};        // model_json() of each.
+  std::vector<std::string> routes{};        // rule_json() of each.
 };
 
 struct HttpRequest {
@@ -43,6 +51,8 @@ struct HttpAnswer {
   std::string allow{};  // Of a 405: the methods that would do.
 };
 
+inline constexpr const char* kEventsType = "text/event-stream";  // An answer that goes on.
+
 class HttpApi {
  public:
   // `token` empty: none is configured. `token_for_all`: every path but /healthz needs it, not only a POST.
@@ -50,16 +60,28 @@ class HttpApi {
 
   HttpAnswer answer(const HttpRequest& request) const;
 
+  // Whether an answer takes long, because an image is loaded for it.
+  static bool takes_long(std::string_view target);
+
+  // An event of `GET /api/events`: "change" if a listing has changed since `seen_version`, else "now". To be called
+  // about every second; the last hour's figures come from it. Empty: nothing can be said now.
+  std::string next_event(std::int64_t& seen_version) const;
+
  private:
   const NodeView view_;
   const std::string bearer_;  // "Bearer TOKEN", or empty.
   const bool token_for_all_;
+  const std::shared_ptr<RecentFlow> flow_ = std::make_shared<RecentFlow>();
 
   bool authorised(const HttpRequest& request) const;
-  HttpAnswer page(std::string_view path) const;
+  HttpAnswer read(std::string_view path, std::string_view query) const;
+  HttpAnswer change(const HttpRequest& request, bool retries, std::string_view of) const;
+  HttpAnswer readiness() const;
   HttpAnswer list_studies(std::string_view query) const;
   HttpAnswer list_deliveries(std::string_view query) const;
   HttpAnswer study(std::string_view uid) const;
+  HttpAnswer explain(std::string_view study_uid) const;
+  HttpAnswer picture(std::string_view uid, bool overlay, std::string_view query) const;
   HttpAnswer retry_study(std::string_view uid) const;
   HttpAnswer release_delivery(std::string_view id) const;
 };

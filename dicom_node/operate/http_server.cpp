@@ -27,6 +27,12 @@ constexpr std::uint32_t kHeaderBytesMax = 8 * 1024;
 constexpr std::uint64_t kBodyBytesMax = 64 * 1024;
 constexpr std::chrono::seconds kRequestTimeout{15};
 constexpr std::chrono::seconds kDrainTimeout{2};
+constexpr int kStreamsMax = 24;  // Of /api/events: pages that are open somewhere.
+constexpr std::chrono::seconds kLookEvery{1};
+constexpr int kLooksWithoutChange = 5;  // So often what has not changed is said all the same.
+constexpr const char* kPolicy =
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 std::string_view view_of(beast::string_view text) { return {text.data(), text.size()}; }
 
@@ -43,7 +49,12 @@ struct HttpServer::Impl {
   int connections = 0;
   std::list<Session*> silent;  // Those whose next byte is awaited, the one silent for longest first.
   asio::io_context io{1};
-  asio::thread_pool pages{1};  // Where answers may wait for the store.
+  asio::thread_pool pages{1};     // Where answers may wait for the store.
+  asio::thread_pool pictures{1};  // Where they wait for an image: one at a time, because one may be large.
+  std::list<std::shared_ptr<Session>> streams;
+  asio::steady_timer look_again{io};
+  int looks = 0;
+  std::int64_t seen_version = -1;  // Touched by `pages` alone.
   tcp::acceptor acceptor{io};
   std::uint16_t port = 0;
   std::thread thread;
@@ -95,7 +106,8 @@ struct HttpServer::Impl {
       const bool keep_alive = request.keep_alive();
       // Alone in not waiting for the store: a node whose disk hangs still says that it lives.
       if (request.target() == "/healthz") return respond(answer(), keep_alive);
-      asio::post(server.pages, [self = shared_from_this(), keep_alive]() mutable {
+      auto& pool = HttpApi::takes_long(view_of(request.target())) ? server.pictures : server.pages;
+      asio::post(pool, [self = shared_from_this(), keep_alive]() mutable {
         HttpAnswer answer = self->answer();
         auto& io = self->server.io;
         asio::post(io, [self = std::move(self), answer = std::move(answer), keep_alive]() mutable {
@@ -118,13 +130,18 @@ struct HttpServer::Impl {
 
     void respond(HttpAnswer answer, bool keep_alive) {
       const bool head = parser->is_header_done() && parser->get().method() == http::verb::head;
+      if (answer.status == 200 && answer.type == kEventsType && !head) {
+        if (std::ssize(server.streams) < kStreamsMax) return follow(std::move(answer.body));
+        answer = {503, error_json("too many pages follow the events") + "\n"};
+      }
       response = {};
       response.result(static_cast<unsigned>(answer.status));
       response.version(11);
       response.set(http::field::content_type, answer.type);
       response.set(http::field::cache_control, "no-store");
       response.set("X-Content-Type-Options", "nosniff");
-      response.set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
+      response.set("Content-Security-Policy", kPolicy);
+      response.set("Referrer-Policy", "no-referrer");
       if (!answer.allow.empty()) response.set(http::field::allow, answer.allow);
       if (answer.status == 401) response.set(http::field::www_authenticate, "Bearer");
       response.keep_alive(keep_alive);
@@ -139,6 +156,27 @@ struct HttpServer::Impl {
         self->stream.expires_after(kDrainTimeout);
         self->drain();
       });
+    }
+
+    // The answer goes on: one event after the other, until the client is gone.
+    void follow(std::string first) {
+      send("HTTP/1.1 200 OK\r\nContent-Type: " + std::string(kEventsType) +
+           "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n" +
+           std::move(first));
+      server.streams.push_back(shared_from_this());
+    }
+
+    // What comes while the last event is still on its way is left out: the next one says all of it.
+    void send(std::string event) {
+      if (!sending.empty() || event.empty()) return;
+      sending = std::move(event);
+      stream.expires_after(kRequestTimeout);
+      asio::async_write(stream, asio::buffer(sending),
+                        [self = shared_from_this()](beast::error_code error, std::size_t) {
+                          self->sending.clear();
+                          self->stream.expires_never();
+                          if (error) self->server.streams.remove(self);
+                        });
     }
 
     // Takes what the client still sends, so that closing does not take the answer from it.
@@ -156,6 +194,7 @@ struct HttpServer::Impl {
     std::array<char, 4096> scratch{};
     std::optional<http::request_parser<http::string_body>> parser;
     http::response<http::string_body> response;
+    std::string sending;  // Of an answer that goes on.
     std::optional<std::list<Session*>::iterator> place;
     bool counted = true;  // Among `connections`.
   };
@@ -173,6 +212,30 @@ struct HttpServer::Impl {
       // With none silent the new one closes here: no answer is kinder than a queue without end.
       if (!error && connections < kConnectionsMax) std::make_shared<Session>(*this, std::move(socket))->read();
       accept();
+    });
+  }
+
+  // Looks about every second whether something has changed, and tells the pages that are open.
+  void look() {
+    look_again.expires_after(kLookEvery);
+    look_again.async_wait([this](beast::error_code error) {
+      if (error) return;
+      asio::post(pages, [this] {
+        const std::int64_t before = seen_version;
+        std::string event;
+        try {
+          event = api.next_event(seen_version);
+        } catch (const std::exception& error) {
+          spdlog::error("event=http_failed reason=\"{}\"", error.what());
+        }
+        asio::post(io, [this, event = std::move(event), changed = seen_version != before] {
+          if (changed || ++looks >= kLooksWithoutChange) {
+            looks = 0;
+            for (const auto& session : std::list(streams)) session->send(event);
+          }
+          look();
+        });
+      });
     });
   }
 
@@ -214,6 +277,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::open(const config::HttpConfig& c
   auto impl = std::make_unique<Impl>(HttpApi(std::move(view), std::move(token), !address.is_loopback()), where);
   NODE_RETURN_IF_ERROR(impl->listen(address, config.port));
   impl->accept();
+  impl->look();
   Impl* self = impl.get();
   self->thread = std::thread([self] {
     try {
@@ -230,8 +294,10 @@ HttpServer::~HttpServer() { stop(); }
 void HttpServer::stop() {
   impl_->io.stop();
   if (impl_->thread.joinable()) impl_->thread.join();
-  impl_->pages.stop();
-  impl_->pages.join();
+  for (asio::thread_pool* pool : {&impl_->pages, &impl_->pictures}) {
+    pool->stop();
+    pool->join();
+  }
 }
 
 std::uint16_t HttpServer::port() const { return impl_->port; }

@@ -3,7 +3,8 @@
 // Guarantee: bounded in everything a client can choose: connections, header and body size, and the time of a request; a
 //            client that stalls costs one connection and not for ever, and the connection that is silent for longest
 //            makes room for a new one. /healthz answers also while the store does not. Nothing of a patient is shown.
-// Threads:   two of its own: one for the sockets, one for HttpApi. What `NodeView` calls must outlive the server.
+// Threads:   three of its own: one for the sockets, one for HttpApi, one for its pictures. What `NodeView` calls must
+// outlive the server.
 #pragma once
 
 #include <cstdint>

@@ -5,6 +5,7 @@
 
 #include "dicom_node/object/finding_record.h"
 #include "dicom_node/object/map_percentiles.h"
+#include "dicom_node/operate/listing_json.h"
 #include "dicom_node/report/finding_summary.h"
 
 namespace node::operate {
@@ -89,6 +90,12 @@ std::string instance_json(const storage::InstanceRecord& instance, const std::ve
   json["sop_instance_uid"] = instance.sop_instance_uid.str();
   json["state"] = storage::to_string(instance.state);
   put(json, "reason", instance.reason.empty() ? instance.route.reason : instance.reason);
+  if (instance.received_at > WallTime{}) {  // From a store.
+    if (instance.version > 1) json["version"] = instance.version;
+    json["received_at"] = utc(instance.received_at);
+    put(json, "predicted_at", utc(instance.predicted_at));
+    put(json, "purged_at", utc(instance.purged_at));
+  }
   put(json, "rule", instance.route.rule);
   put(json, "body_part", instance.route.body_part);
   put(json, "body_part_from", instance.route.body_part_evidence);

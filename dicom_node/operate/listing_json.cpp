@@ -12,16 +12,17 @@ using Json = nlohmann::ordered_json;
 
 std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
+}  // namespace
+
 std::string utc(std::optional<WallTime> time) {
   if (!time) return "";
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
                      fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::time_point(*time))));
 }
 
-}  // namespace
-
 std::string study_json(const storage::StudySummary& study) {
   return dump({{"study_instance_uid", study.study_instance_uid},
+               {"accession_number", study.accession_number},
                {"state", storage::to_string(study.state)},
                {"reason", study.reason},
                {"urgent", study.urgent},
@@ -36,7 +37,9 @@ std::string study_json(const storage::StudySummary& study) {
                {"deliveries_pending", study.deliveries_pending},
                {"deliveries_parked", study.deliveries_parked},
                {"deliveries_done", study.deliveries_done},
+               {"opened_at", utc(study.opened_at)},
                {"last_instance_at", utc(study.last_instance_at)},
+               {"closed_at", utc(study.closed_at)},
                {"finished_at", utc(study.finished_at)}});
 }
 
@@ -48,6 +51,7 @@ std::string delivery_json(const storage::DeliveryRecord& delivery) {
                {"study_instance_uid", delivery.study_instance_uid},
                {"state", storage::to_string(delivery.state)},
                {"attempts", delivery.attempts},
+               {"created_at", utc(delivery.created_at)},
                {"due_at", utc(delivery.due_at)},
                {"delivered_at", utc(delivery.delivered_at)},
                {"peer_status", delivery.peer_status ? fmt::format("{:04X}", *delivery.peer_status) : ""},
@@ -68,6 +72,8 @@ std::string model_json(const config::ModelConfig& model, const std::vector<infer
   return dump(json);
 }
 
+std::string text_json(std::string_view text) { return dump(Json(std::string(text))); }
+
 std::string error_json(std::string_view message) {
   Json json;
   json["error"] = std::string(message);
@@ -81,6 +87,13 @@ std::optional<storage::StudyState> parse_study_state(std::string_view text) {
     if (text == storage::to_string(state)) return state;
   }
   return std::nullopt;
+}
+
+bool set_study_state(storage::StudyFilter& filter, std::string_view text) {
+  filter.state = parse_study_state(text);
+  filter.conflicts = text == "conflict";
+  filter.parked = text == "parked";
+  return filter.state || filter.conflicts || filter.parked;
 }
 
 std::optional<storage::DeliveryState> parse_delivery_state(std::string_view text) {

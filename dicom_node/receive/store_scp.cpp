@@ -145,6 +145,7 @@ struct StoreScp::Impl {
   storage::StudyStore& store_;
   Intake intake;
   Commitment commitment;
+  Histogram store_seconds{store_seconds_bounds()};
   const int stop_event;  // Readable from stop() on.
   std::unique_ptr<AssociationAcceptor> acceptor;
 
@@ -439,6 +440,7 @@ bool StoreScp::Impl::store(Session& session, std::uint8_t context_id, const Comm
   const OFCondition sent = DIMSE_sendStoreResponse(session.association, context_id, &request, &response,
                                                    answer.error_comment.empty() ? nullptr : &detail);
 
+  store_seconds.observe(std::chrono::duration<double>(steady_clock::now() - begun).count());
   const auto level = answer.outcome == Outcome::kStoreFailed ? spdlog::level::err
                      : answer.status != kSuccess             ? spdlog::level::warn
                                                              : spdlog::level::info;
@@ -616,6 +618,7 @@ StoreScpStats StoreScp::stats() const {
   const AcceptorStats accepted = impl_->acceptor->stats();
   MutexLock lock(impl_->mutex);
   StoreScpStats stats = impl_->counts;
+  stats.store_seconds = impl_->store_seconds.snapshot();
   stats.rejected_limit_total += accepted.over_limit_total;
   stats.rejected_other_total += accepted.garbage_total;
   stats.requests_expired_total = accepted.expired_total + accepted.evicted_total;

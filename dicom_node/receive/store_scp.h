@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 
+#include "config/base/histogram.h"
 #include "config/base/status.h"
 #include "config/peer_config.h"
 #include "dicom_node/route/router.h"
@@ -39,6 +40,7 @@ struct StoreScpStats {
   std::uint64_t conflicts_total = 0;
   std::uint64_t own_results_total = 0;
   std::map<std::uint16_t, std::uint64_t> refused_by_status;
+  HistogramSnapshot store_seconds{};  // From a C-STORE's command to its answer.
 };
 
 class StoreScp {

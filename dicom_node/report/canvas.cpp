@@ -210,6 +210,31 @@ RgbImage fit(const RgbImage& image, int rows_max, int columns_max) {
   return small;
 }
 
+RgbImage crop(const RgbImage& image, const Rectangle& area) {
+  if (area.width <= 0 || area.height <= 0) return image;
+  const int bottom = std::min(image.rows, area.y + area.height), right = std::min(image.columns, area.x + area.width);
+  RgbImage part{bottom - area.y, right - area.x, {}};
+  for (int y = area.y; y < bottom; ++y) {
+    const auto row = image.pixels.begin() + (static_cast<std::ptrdiff_t>(y) * image.columns + area.x) * 3;
+    part.pixels.insert(part.pixels.end(), row, row + static_cast<std::ptrdiff_t>(part.columns) * 3);
+  }
+  return part;
+}
+
+Result<std::string> encode_png(const RgbImage& image) {
+  if (image.rows <= 0 || image.columns <= 0) return invalid_argument("encode PNG: no picture");
+  const Owned<cairo_surface_t> surface = to_surface(image);
+  std::string bytes;
+  const auto append = [](void* into, const unsigned char* data, unsigned size) {
+    static_cast<std::string*>(into)->append(reinterpret_cast<const char*>(data), size);
+    return CAIRO_STATUS_SUCCESS;
+  };
+  const cairo_status_t status = cairo_surface_write_to_png_stream(surface.get(), append, &bytes);
+  if (status == CAIRO_STATUS_SUCCESS) return bytes;
+  const std::string message = std::string("encode PNG: ") + cairo_status_to_string(status);
+  return status == CAIRO_STATUS_NO_MEMORY ? resource_exhausted(message) : internal_error(message);
+}
+
 Status write_png(const RgbImage& image, const std::filesystem::path& file) {
   if (image.rows <= 0 || image.columns <= 0) return invalid_argument("write " + file.string() + ": no picture");
   const Owned<cairo_surface_t> surface = to_surface(image);

@@ -71,6 +71,11 @@ class Canvas {
 // Shrinks (never enlarges) a picture to fit into rows x columns, its aspect ratio kept.
 RgbImage fit(const RgbImage& image, int rows_max, int columns_max);
 
+// The part of a picture that lies in `area`; all of it where that is empty.
+RgbImage crop(const RgbImage& image, const Rectangle& area);
+
+// The bytes of a PNG file. Errors: kInvalidArgument (no picture), kResourceExhausted (memory), kInternal.
+Result<std::string> encode_png(const RgbImage& image);
 // Errors: kInvalidArgument (no picture), kResourceExhausted (disk full), kInternal (cannot be written).
 Status write_png(const RgbImage& image, const std::filesystem::path& file);
 

@@ -26,17 +26,6 @@ RgbImage grey_to_rgb(const object::GrayImage& grey) {
   return image;
 }
 
-RgbImage crop(const RgbImage& image, const Rectangle& area) {
-  if (area.width <= 0 || area.height <= 0) return image;
-  const int bottom = std::min(image.rows, area.y + area.height), right = std::min(image.columns, area.x + area.width);
-  RgbImage part{bottom - area.y, right - area.x, {}};
-  for (int y = area.y; y < bottom; ++y) {
-    const auto row = image.pixels.begin() + (static_cast<std::ptrdiff_t>(y) * image.columns + area.x) * 3;
-    part.pixels.insert(part.pixels.end(), row, row + static_cast<std::ptrdiff_t>(part.columns) * 3);
-  }
-  return part;
-}
-
 std::string lines_of(const ContactSheetEntry& entry) { return fmt::format("{}", fmt::join(entry.lines, "\n")); }
 
 int cell_height(const ContactSheetEntry& entry) {

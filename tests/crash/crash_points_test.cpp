@@ -90,7 +90,7 @@ Stage late_image_and_retention() {
 
 std::map<std::string, int> deliveries_by_kind(Process& process) {
   std::map<std::string, int> counts{{"original", 0}, {"sc", 0}, {"sr", 0}};
-  const auto deliveries = process.store().list_deliveries(std::nullopt, 0, 100);
+  const auto deliveries = process.store().list_deliveries({.limit = 100});
   for (const auto& delivery : *deliveries) ++counts[delivery.kind];
   return counts;
 }
@@ -133,7 +133,7 @@ void expect_all_or_none_of_a_revision(Process& process) {
 
 void expect_known_what_was_sent(Process& process, Hospital& hospital) {
   std::set<std::string> recorded;
-  const auto deliveries = process.store().list_deliveries(std::nullopt, 0, 100);
+  const auto deliveries = process.store().list_deliveries({.limit = 100});
   for (const auto& delivery : *deliveries) recorded.insert(delivery.destination + " " + delivery.sop_instance_uid);
   std::map<std::string, std::set<std::string>> contents;
   for (const Sent& object : hospital.sent()) {

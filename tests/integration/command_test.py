@@ -11,7 +11,7 @@ import pytest
 from pynetdicom import AE, evt
 from pynetdicom.pdu import A_ASSOCIATE_RJ
 
-from harness import BIN, DEMO, RADIOGRAPHS, SOURCE, Node, Pacs, SANITIZED_FACTOR, frames_each, small_image, wait_until
+from harness import BIN, DEMO, RADIOGRAPHS, SOURCE, Node, Pacs, SANITIZED_FACTOR, frames_each, send, small_image, wait_until
 
 
 def run(*arguments):
@@ -76,6 +76,51 @@ def test_check_says_which_forms_of_results_a_peer_would_not_take(tmp_path):
     assert "takes sc\n" in default.stdout
     assert other.returncode == 1 and "FAIL  peer pacs: takes no kos" in other.stdout
     assert none.returncode == 0 and "answers C-ECHO, takes sc, sr-text" in none.stdout, none.stdout
+
+
+def test_check_tells_the_usual_mistakes_with_a_peer_apart(tmp_path):
+    def said(pacs, *extra):
+        done = run("check", *Node(tmp_path, pacs_port=pacs.port).arguments(), *extra)
+        return done.returncode, next(line for line in done.stdout.splitlines() if "peer pacs" in line)
+
+    pacs = Pacs(ae_title="OTHER")
+    pacs._ae.require_called_aet = True
+    with pacs:
+        status, line = said(pacs)
+        assert status == 1 and "is not called PACS: set peers.pacs.ae_title" in line, line
+    pacs = Pacs()
+    pacs._ae.require_calling_aet = ["SOMEBODY"]
+    with pacs:
+        status, line = said(pacs)
+        assert status == 1 and "does not know us: register SKELEX" in line, line
+    status, line = said(pacs)
+    assert status == 1 and "nothing listens on port" in line, line
+    status, line = said(pacs, "--set", "peers.pacs.host=no-such-host.invalid")
+    assert status == 1 and "is peers.pacs.host right" in line, line
+
+
+def test_check_names_a_full_disk_a_task_and_a_destination_without_use_and_an_open_token(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    token.chmod(0o644)
+    config = tmp_path / "node.yaml"
+    config.write_text(DEMO.read_text().replace("send_to: [pacs]", "send_to: []").replace("demo/", f"{DEMO.parent}/demo/")
+                      .replace("[anomaly, fracture, implant, region]", "[anomaly, fracture, implant]"))
+    done = run("check", *Node(tmp_path, {"storage.free_bytes_min": "900 TiB", "http.token_file": token}, config=config).arguments())
+    assert done.returncode == 1
+    for words in ("below the reserve", "task region: no route uses it", "peer pacs: no route sends anything to it",
+                  "every user of this machine can read it"):
+        assert words in done.stdout, done.stdout
+
+
+def test_check_finds_a_clock_that_was_set_back(tmp_path):
+    with Node(tmp_path) as node:
+        send(node, [small_image("CHEST")])
+    import sqlite3
+    with sqlite3.connect(tmp_path / "store/studies.sqlite") as database:
+        database.execute("UPDATE study SET last_instance_at = last_instance_at + 86400000")
+    done = run("check", *Node(tmp_path).arguments())
+    assert done.returncode == 1 and "FAIL  clock: the store's newest study arrived" in done.stdout, done.stdout
 
 
 def test_predict_writes_a_line_and_objects_for_every_image(tmp_path):

@@ -157,7 +157,8 @@ def test_the_pages_say_so(delivered):
     node, pacs = delivered
     assert node.get("/healthz")[0] == 200
     assert node.get("/readyz") == (200, "ready\n")
-    status, page = node.get("/")
+    assert node.get("/")[0] == 200
+    status, page = node.get("/api/studies")
     assert status == 200
     assert str(pacs.reports()[0].StudyInstanceUID) in page and "finished" in page
     assert not any(str(r.PatientName) in page or str(r.PatientID) in page for r in pacs.reports())

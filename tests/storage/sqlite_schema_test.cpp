@@ -45,7 +45,7 @@ TEST_F(SqliteSchema, WhatVersion1HeldIsThereAfterTheMigration) {
   EXPECT_THAT(before.status().message(), HasSubstr("schema version 1"));
   open();
   EXPECT_EQ(store_->node_uid(), uid("2.25.7"));
-  EXPECT_THAT(*store_->list_studies(std::nullopt, 0, 10), SizeIs(4));
+  EXPECT_THAT(*store_->list_studies({.limit = 10}), SizeIs(4));
   EXPECT_EQ(summary(1).revision, 2);
   EXPECT_EQ(summary(1).finished_at, WallTime(seconds(1013)));
   EXPECT_EQ(summary(1).conflicts, 1);
@@ -63,7 +63,7 @@ TEST_F(SqliteSchema, WhatVersion1HeldIsThereAfterTheMigration) {
   EXPECT_EQ(found[2].state, InstanceState::kConflict);
   EXPECT_THAT(*store_->known_files(), SizeIs(8));
   EXPECT_TRUE(*store_->is_own_result(uid("1.2.8.2")));
-  const auto parked = *store_->list_deliveries(DeliveryState::kParked, 0, 10);
+  const auto parked = *store_->list_deliveries({.state = DeliveryState::kParked, .limit = 10});
   ASSERT_THAT(parked, SizeIs(1));
   EXPECT_EQ(parked[0].peer_status, 0xA700);
   EXPECT_EQ(parked[0].text, "out of resources");
@@ -115,7 +115,7 @@ TEST_F(SqliteSchema, AMigrationThatFailsChangesNothing) {
   EXPECT_EQ(objects(*raw()), before);
   ASSERT_TRUE(raw()->execute("DROP INDEX study_held").ok());
   open();
-  EXPECT_THAT(*store_->list_studies(std::nullopt, 0, 10), SizeIs(4));
+  EXPECT_THAT(*store_->list_studies({.limit = 10}), SizeIs(4));
 }
 
 TEST_F(SqliteSchema, ANewerSchemaIsRefusedByBothVersions) {

@@ -154,9 +154,9 @@ TEST_F(SqliteStudyStoreTest, AReaderBesideARunningNodeSeesWhatIsCommittedAndWrit
   EXPECT_EQ((*reader)->node_uid(), store_->node_uid());
   EXPECT_EQ((*reader)->find_study(uid("1.2.1"))->state, StudyState::kFinished);
   add(image(2, 1));
-  EXPECT_THAT(*(*reader)->list_studies(std::nullopt, 0, 10), SizeIs(2));
+  EXPECT_THAT(*(*reader)->list_studies({.limit = 10}), SizeIs(2));
   EXPECT_THAT(*(*reader)->list_instances(uid("1.2.2")), SizeIs(1));
-  EXPECT_THAT(*(*reader)->list_deliveries(DeliveryState::kPending, 0, 10), SizeIs(2));
+  EXPECT_THAT(*(*reader)->list_deliveries({.state = DeliveryState::kPending, .limit = 10}), SizeIs(2));
   EXPECT_THAT(*(*reader)->known_files(), SizeIs(4));
   EXPECT_EQ((*reader)->stats().instances_received, 2);
 

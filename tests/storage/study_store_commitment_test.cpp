@@ -41,7 +41,7 @@ class StudyStoreCommitment : public StudyStoreContract {
     return ended.ok() && *ended;
   }
   bool purgeable() { return !purged({kNoWait, std::nullopt}).empty(); }
-  DeliveryRecord delivery() { return store_->list_deliveries(std::nullopt, 0, 10).value().at(0); }
+  DeliveryRecord delivery() { return store_->list_deliveries({.limit = 10}).value().at(0); }
 };
 
 TEST_P(StudyStoreCommitment, NothingIsPurgedBeforeTheDestinationHasCommitted) {

@@ -1,4 +1,6 @@
 // The contract of study_store.h: retention and delivery.
+#include <numeric>
+
 #include "tests/storage/study_store_contract.h"
 
 namespace node::storage {
@@ -130,7 +132,7 @@ TEST_P(StudyStoreContract, WhatIsForADestinationThatIsGoneIsParkedInWordsUntilIt
   add(given);
   EXPECT_EQ(*store_->set_destinations({"pacs"}), (std::map<std::string, int>{{"gone", 1}}));
   EXPECT_THAT(claim_deliveries("gone"), SizeIs(0));
-  const auto parked = *store_->list_deliveries(DeliveryState::kParked, 0, 10);
+  const auto parked = *store_->list_deliveries({.state = DeliveryState::kParked, .limit = 10});
   ASSERT_THAT(parked, SizeIs(1));
   EXPECT_EQ(parked[0].text, kNoSuchDestination);
 
@@ -206,8 +208,12 @@ TEST_P(StudyStoreContract, TheOutcomeOfADeliveryIsWrittenDown) {
   ASSERT_TRUE(store_->finish_delivery(overlay[0].token, {DeliveryState::kDelivered, kNoWait, 0xB000, "coerced"}).ok());
   EXPECT_EQ(store_->finish_delivery(overlay[0].token, {DeliveryState::kParked, kNoWait, {}, ""}).code(),
             StatusCode::kNotFound);
-  const auto delivered = *store_->list_deliveries(DeliveryState::kDelivered, 0, 10);
+  const auto delivered = *store_->list_deliveries({.state = DeliveryState::kDelivered, .limit = 10});
   ASSERT_THAT(delivered, SizeIs(1));
+  const HistogramSnapshot after = store_->stats().delivered_after;
+  EXPECT_EQ(std::accumulate(after.counts.begin(), after.counts.end(), std::uint64_t{0}), 1u)
+      << "a result that is there";
+  EXPECT_GE(after.sum, 2);
   EXPECT_EQ(delivered[0].destination, "pacs");
   EXPECT_EQ(delivered[0].kind, "sc");
   EXPECT_EQ(delivered[0].study_instance_uid, "1.2.1");
@@ -230,7 +236,7 @@ TEST_P(StudyStoreContract, APostponedDestinationOffersNothingUntilItsTimeAndCoun
   ASSERT_TRUE(store_->postpone_deliveries("pacs", {first[0].token, 4711}, seconds(60), "refused").ok());
   EXPECT_THAT(claim_deliveries(), IsEmpty()) << "the second study waits as well: the destination is down";
   EXPECT_EQ(store_->finish_delivery(first[0].token, {}).code(), StatusCode::kNotFound) << "the claim was given back";
-  EXPECT_EQ(store_->list_deliveries(DeliveryState::kPending, 3, 1)->at(0).text, "") << "2.8 was not claimed";
+  EXPECT_EQ(store_->list_deliveries({.state = DeliveryState::kPending})->at(3).text, "") << "2.8 was not claimed";
   clock_.advance(seconds(59));
   EXPECT_THAT(claim_deliveries(), IsEmpty());
   auto waiting =
@@ -243,7 +249,7 @@ TEST_P(StudyStoreContract, APostponedDestinationOffersNothingUntilItsTimeAndCoun
   ASSERT_TRUE(store_->postpone_deliveries("pacs", {again[0].token}, seconds(60), "").ok());
   restart();
   EXPECT_THAT(claim_deliveries(), SizeIs(2)) << "a new process asks for itself";
-  const auto listed = *store_->list_deliveries(DeliveryState::kPending, 0, 10);
+  const auto listed = *store_->list_deliveries({.state = DeliveryState::kPending, .limit = 10});
   EXPECT_EQ(listed.back().text + listed[listed.size() - 2].text, "refused");
 }
 

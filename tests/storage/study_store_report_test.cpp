@@ -183,7 +183,7 @@ TEST_P(StudyStoreContract, AResultThatIsKnownIsLeftAsItIsAndSentToNobodyTwice) {
   for (const auto& file : files) keys.push_back(file.key);
   EXPECT_THAT(
       keys, testing::UnorderedElementsAre("ab/1.2.1.1.dcm", "ab/1.2.1.2.dcm", "cd/1.2.9.1.1.dcm", "cd/1.2.8.1.1.dcm"));
-  EXPECT_THAT(*store_->list_deliveries(std::nullopt, 0, 100), SizeIs(2));
+  EXPECT_THAT(*store_->list_deliveries({.limit = 100}), SizeIs(2));
 }
 
 TEST_P(StudyStoreContract, ADeliveryOfAnUnknownResultRefusesTheWholeCall) {

@@ -92,9 +92,10 @@ TEST_P(StudyStoreContract, AConflictIsKeptAsideAndChangesNothingElse) {
   EXPECT_EQ(summary(1).instances, 1);
   EXPECT_EQ(store_->stats().conflicts, 1);
   add(unrouted(2, 1));
-  ASSERT_THAT(*store_->list_conflicts(0, 10), SizeIs(1));
-  EXPECT_EQ((*store_->list_conflicts(0, 10))[0].study_instance_uid, "1.2.1");
-  EXPECT_THAT(*store_->list_conflicts(1, 10), IsEmpty());
+  ASSERT_THAT(*store_->list_studies({.conflicts = true, .limit = 10}), SizeIs(1));
+  const std::int64_t key = (*store_->list_studies({.conflicts = true}))[0].key;
+  EXPECT_EQ((*store_->list_studies({.conflicts = true, .limit = 10}))[0].study_instance_uid, "1.2.1");
+  EXPECT_THAT(*store_->list_studies({.conflicts = true, .before = key}), IsEmpty());
   EXPECT_EQ(instances(1)[1].state, InstanceState::kConflict);
   EXPECT_THAT(claim_instances(), IsEmpty());
   EXPECT_THAT(claim_deliveries("archive"), IsEmpty());
@@ -344,6 +345,31 @@ TEST_P(StudyStoreContract, StopWakesEveryWaiterAndLeavesTheRestWorking) {
 
 // --- operate ----------------------------------------------------------------------------------------------------
 
+TEST_P(StudyStoreContract, AStudyIsFoundByWhatItsNumbersBeginWith) {
+  for (int study : {1, 2, 12}) add(image(study, 1));
+  const auto found = [&](const std::string& text) {
+    std::vector<std::string> uids;
+    const auto studies = store_->list_studies({.search = text});
+    for (const auto& study : *studies) uids.push_back(study.study_instance_uid);
+    return uids;
+  };
+  EXPECT_THAT(found("A1"), ElementsAre("1.2.12", "1.2.1"));
+  EXPECT_THAT(found("A12"), ElementsAre("1.2.12"));
+  EXPECT_THAT(found("1.2.2"), ElementsAre("1.2.2"));
+  EXPECT_THAT(found("1.2."), ElementsAre("1.2.12", "1.2.2", "1.2.1"));
+  EXPECT_THAT(found(image(2, 1).sop_instance_uid.str()), ElementsAre("1.2.2"));
+  EXPECT_THAT(found("2"), IsEmpty());
+  EXPECT_THAT(found("%"), IsEmpty());
+  EXPECT_THAT(*store_->list_studies({.state = StudyState::kFinished, .search = "A1"}), IsEmpty());
+}
+
+TEST_P(StudyStoreContract, AListingsVersionChangesWithWhatItShows) {
+  const std::int64_t before = store_->data_version().value();
+  EXPECT_EQ(store_->data_version().value(), before);
+  add(image(1, 1));
+  EXPECT_NE(store_->data_version().value(), before);
+}
+
 TEST_P(StudyStoreContract, StudiesAreListedNewestFirstByStateAndPage) {
   for (int study = 1; study <= 3; ++study) add(image(study, 1));
   add(unrouted(4, 1));
@@ -351,9 +377,9 @@ TEST_P(StudyStoreContract, StudiesAreListedNewestFirstByStateAndPage) {
   clock_.advance(seconds(10));
   for (auto ready = claim_study(); ready; ready = claim_study()) report(*ready);
   std::vector<std::string> all, finished;
-  const auto listed = *store_->list_studies(std::nullopt, 0, 100);
+  const auto listed = *store_->list_studies({.limit = 100});
   for (const auto& study : listed) all.push_back(study.study_instance_uid);
-  const auto page = *store_->list_studies(StudyState::kFinished, 1, 1);
+  const auto page = *store_->list_studies({.state = StudyState::kFinished, .before = listed[1].key, .limit = 1});
   for (const auto& study : page) {
     finished.push_back(study.study_instance_uid);
   }
@@ -362,6 +388,8 @@ TEST_P(StudyStoreContract, StudiesAreListedNewestFirstByStateAndPage) {
   EXPECT_EQ(summary(1).accession_number, "A1");
   EXPECT_EQ(summary(1).deliveries_pending, 2);
   EXPECT_EQ(store_->find_study(uid("1.2.77")).status().code(), StatusCode::kNotFound);
+  EXPECT_THAT(*store_->list_deliveries({.study = uid("1.2.2")}), SizeIs(2));
+  EXPECT_THAT(*store_->list_deliveries({.study = uid("1.2.77")}), IsEmpty());
   EXPECT_EQ(store_->stats().instances_received, 4);
   EXPECT_EQ(store_->stats().deliveries_pending, 6);
 }

@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/timex.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -12,6 +14,7 @@
 #include "dicom_node/deliver/stow_sender.h"
 #include "dicom_node/node.h"
 #include "dicom_node/operate/commands/commands.h"
+#include "dicom_node/operate/http_server.h"
 #include "dicom_node/receive/presentation_contexts.h"
 #include "dicom_node/report/canvas.h"
 #include "dicom_node/report/result_forms.h"
@@ -43,6 +46,47 @@ std::filesystem::path nearest(std::filesystem::path path) {
   path = std::filesystem::absolute(path, error);
   while (!std::filesystem::exists(path, error) && path.has_relative_path()) path = path.parent_path();
   return path;
+}
+
+// Times of studies and objects come from the clock; a wrong one also closes studies early and deletes what is young.
+void check_clock(storage::StudyStore* store, Findings& findings) {
+  constexpr std::chrono::minutes kTolerance{5};
+  constexpr std::chrono::year_month_day kWritten{std::chrono::year(2026) / 1 / 1};  // No clock is right before this.
+  const WallTime now = SystemClock().now();
+  const auto seconds = [](WallTime time) {
+    return std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count();
+  };
+  if (now < std::chrono::sys_days(kWritten)) {
+    return findings.bad(fmt::format(
+        "clock: it says {} s since 1970, before this program was written: set it, and let NTP keep it", seconds(now)));
+  }
+  if (store != nullptr) {
+    const auto newest = store->list_studies({.limit = 1});
+    if (newest.ok() && !newest->empty() && newest->front().last_instance_at > now + kTolerance) {
+      return findings.bad(fmt::format(
+          "clock: the store's newest study arrived {} s from now: the clock was set back, or was wrong then; "
+          "set it, and let NTP keep it",
+          seconds(newest->front().last_instance_at) - seconds(now)));
+    }
+  }
+  timex state{};
+  if (adjtimex(&state) == TIME_ERROR || (state.status & STA_UNSYNC) != 0) {
+    findings.note("clock: nothing keeps it right (no NTP): install systemd-timesyncd or chrony");
+  }
+}
+
+// Whoever reads the token may change what the node does.
+void check_token(const config::HttpConfig& http, Findings& findings) {
+  if (http.token_file.empty()) {
+    return findings.note("http.token_file is not set: nothing can be released or repeated from the page");
+  }
+  std::error_code error;
+  const auto rights = std::filesystem::status(http.token_file, error).permissions();
+  if (const auto token = read_token(http); !token.ok()) {
+    findings.bad(token.status().message() + ": openssl rand -hex 32 makes one");
+  } else if ((rights & std::filesystem::perms::others_read) != std::filesystem::perms::none) {
+    findings.bad(fmt::format("http.token_file {}: every user of this machine can read it: chmod o-r", http.token_file));
+  }
 }
 
 void check_spool(const std::string& directory, storage::StudyStore& store, Findings& findings) {
@@ -89,12 +133,39 @@ void check_store(const config::NodeConfig& config, Findings& findings) {
     findings.good(fmt::format("store {}: {} instances, {} deliveries due, {} parked; {} MiB free", directory,
                               stats.instances_received, stats.deliveries_pending, stats.deliveries_parked,
                               *free >> 20));
+    if (*free < 2 * config.storage.free_bytes_min) {
+      findings.note(fmt::format("store {}: less than twice the reserve of {} MiB is free: it will soon take no image",
+                                directory, config.storage.free_bytes_min >> 20));
+    }
     check_spool(directory, **store, findings);
-  } else if (store.status().code() == StatusCode::kNotFound) {
+    check_clock(store->get(), findings);
+    return;
+  }
+  check_clock(nullptr, findings);
+  if (store.status().code() == StatusCode::kNotFound) {
     findings.good(fmt::format("store {}: not there yet, made at first start; {} MiB free", directory, *free >> 20));
   } else {
     findings.bad(fmt::format("store {}: {}", directory, store.status().message()));
   }
+}
+
+// Which of the usual mistakes a failed association is, and what mends it. `why`: in DCMTK's words.
+std::string remedy(const config::NodeConfig& config, const config::PeerConfig& peer, const std::string& why) {
+  const auto says = [&](std::string_view words) { return why.find(words) != std::string::npos; };
+  if (says("Called AE Title Not Recognized")) {
+    return fmt::format("it is there, but is not called {}: set peers.{}.ae_title to its own AE title", peer.ae_title,
+                       peer.name);
+  }
+  if (says("Calling AE Title Not Recognized")) {
+    return fmt::format("it is there, but does not know us: register {} with this machine's address there",
+                       config.receive.ae_title);
+  }
+  if (says("rejected")) return "it is there, but takes no association from us: its own log says why";
+  if (says("refused")) {
+    return fmt::format("the host is there, but nothing listens on port {}: is it running, is peers.{}.port right?",
+                       peer.port, peer.name);
+  }
+  return fmt::format("it does not answer: is peers.{}.host right, is it on, does a firewall stand between?", peer.name);
 }
 
 bool gets_results(const config::NodeConfig& config, const std::string& peer) {
@@ -114,7 +185,9 @@ void check_peer(const config::NodeConfig& config, const config::PeerConfig& peer
   }
   auto scu = deliver::StoreScu::open(config.delivery, peer, kinds);
   const Status answered = scu.ok() ? (*scu)->echo() : scu.status();
-  if (!answered.ok()) return findings.bad(fmt::format("peer {}: {}", peer.name, answered.message()));
+  if (!answered.ok())
+    return findings.bad(
+        fmt::format("peer {}: {}; {}", peer.name, answered.message(), remedy(config, peer, answered.message())));
   std::vector<std::string_view> taken;
   for (const report::Form* form : forms) {
     if ((*scu)->takes(std::string(form->sop_class_uid))) {
@@ -129,11 +202,29 @@ void check_peer(const config::NodeConfig& config, const config::PeerConfig& peer
                             taken.empty() ? "" : ", takes ", fmt::join(taken, ", ")));
 }
 
+// Peers to which no route and no rule sends anything.
+std::set<std::string> destinations_without_use(const config::NodeConfig& config) {
+  std::set<std::string> unused;
+  for (const config::PeerConfig& peer : config.delivery.peers) {
+    if (peer.port != 0) unused.insert(peer.name);
+  }
+  for (const config::RouteRule& rule : config.router.routes) {
+    for (const std::string& name : rule.send_to) unused.erase(name);
+  }
+  for (const config::ForwardRule& rule : config.router.forward) {
+    for (const std::string& name : rule.send_to) unused.erase(name);
+  }
+  for (const std::string& name : config.report.skipped_to) unused.erase(name);
+  return unused;
+}
+
 void check_peers(const config::NodeConfig& config, Findings& findings) {
+  const std::set<std::string> unused = destinations_without_use(config);
   for (const config::PeerConfig& peer : config.delivery.peers) {
     if (peer.port == 0) {
       findings.good(fmt::format("peer {}: only sends to us, as {}", peer.name, peer.ae_title));
     } else {
+      if (unused.contains(peer.name)) findings.note(fmt::format("peer {}: no route sends anything to it", peer.name));
       check_peer(config, peer, findings);
     }
   }
@@ -242,6 +333,7 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
   }
   check_conditions(config.inference.tasks, labels, findings);
   check_store(config, findings);
+  check_token(config.http, findings);
   check_peers(config, findings);
   check_connections(config, findings);
   return findings.failed() ? 1 : 0;

@@ -18,18 +18,16 @@ int fail(const Status& status) {
 }  // namespace
 
 int list_studies(const config::NodeConfig& config, const std::string& state, bool json) {
-  const bool conflicts = state == "conflict";  // No state of a study: one that holds an object kept aside.
-  const std::optional<storage::StudyState> wanted = parse_study_state(state);
-  if (!state.empty() && !wanted && !conflicts) {
-    fmt::print(stderr, "skelex-node: --state {}: known are open, closed, finished, not_routed, failed, conflict\n",
-               state);
+  storage::StudyFilter filter{.limit = kPage};
+  if (!state.empty() && !set_study_state(filter, state)) {
+    fmt::print(stderr, "skelex-node: --state {}: known are {}\n", state, kStudyStates);
     return 2;
   }
   SystemClock clock;
   auto store = storage::open_sqlite_study_store_read_only(config.storage, clock);
   if (!store.ok()) return fail(store.status());
-  for (int offset = 0;; offset += kPage) {
-    auto page = conflicts ? (*store)->list_conflicts(offset, kPage) : (*store)->list_studies(wanted, offset, kPage);
+  for (;;) {
+    auto page = (*store)->list_studies(filter);
     if (!page.ok()) return fail(page.status());
     for (const storage::StudySummary& study : *page) {
       if (json) {
@@ -44,6 +42,7 @@ int list_studies(const config::NodeConfig& config, const std::string& state, boo
       }
     }
     if (page->size() < kPage) return 0;
+    filter.before = page->back().key;
   }
 }
 
@@ -70,10 +69,10 @@ int list_deliveries(const config::NodeConfig& config, bool parked_only, bool jso
   SystemClock clock;
   auto store = storage::open_sqlite_study_store_read_only(config.storage, clock);
   if (!store.ok()) return fail(store.status());
-  std::optional<storage::DeliveryState> wanted;
-  if (parked_only) wanted = storage::DeliveryState::kParked;
-  for (int offset = 0;; offset += kPage) {
-    auto page = (*store)->list_deliveries(wanted, offset, kPage);
+  storage::DeliveryFilter filter{.limit = kPage};
+  if (parked_only) filter.state = storage::DeliveryState::kParked;
+  for (;;) {
+    auto page = (*store)->list_deliveries(filter);
     if (!page.ok()) return fail(page.status());
     for (const storage::DeliveryRecord& delivery : *page) {
       const std::string peer_status = delivery.peer_status ? fmt::format("{:04X}", *delivery.peer_status) : "";
@@ -86,6 +85,7 @@ int list_deliveries(const config::NodeConfig& config, bool parked_only, bool jso
       }
     }
     if (page->size() < kPage) return 0;
+    filter.before = page->back().id;
   }
 }
 

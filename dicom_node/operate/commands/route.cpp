@@ -4,38 +4,13 @@
 
 #include "dicom_node/node.h"
 #include "dicom_node/operate/commands/commands.h"
+#include "dicom_node/operate/route_json.h"
 #include "dicom_node/route/router.h"
 
 namespace node::operate {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-void print_json(const std::string& path, const object::InstanceHeader& header, const route::RouteDecision& decision,
-                const route::Explanation& explanation) {
-  Json line = {{"path", path},
-               {"sop_instance_uid", header.sop_instance_uid},
-               {"rule", decision.rule},
-               {"body_part", decision.body_part},
-               {"body_part_from", decision.body_part_evidence},
-               {"tasks", decision.tasks},
-               {"reason", decision.reason},
-               {"priority", decision.priority},
-               {"send_to", decision.results_to},
-               {"shadow", decision.shadow},
-               {"forward_to", decision.forward_to},
-               {"forward_after_results", decision.forward_after_results},
-               {"pixels_decide", !decision.pending.empty()},
-               {"sources", Json::array()},
-               {"rules", Json::array()}};
-  for (const route::SourceOutcome& source : explanation.sources) {
-    line["sources"].push_back({{"attribute", source.attribute}, {"says", source.says}, {"body_part", source.term}});
-  }
-  for (const route::RuleOutcome& outcome : explanation.rules) {
-    line["rules"].push_back({{"rule", outcome.rule}, {"matched", outcome.matched}, {"why_not", outcome.why_not}});
-  }
-  fmt::print("{}\n", line.dump(-1, ' ', false, Json::error_handler_t::replace));
-}
 
 void print_words(const std::string& path, const route::RouteDecision& decision, const route::Explanation& explanation) {
   fmt::print("{}\n", path);
@@ -88,7 +63,7 @@ int route(const config::NodeConfig& config, const std::vector<std::string>& path
     const route::RouteDecision decision = router->route(*header, "");
     const route::Explanation explanation = router->explain(*header, "");
     if (json) {
-      print_json(input.path, *header, decision, explanation);
+      fmt::print("{}\n", route_json(input.path, *header, decision, explanation));
     } else {
       print_words(input.path, decision, explanation);
     }

@@ -143,7 +143,7 @@ class DeliveryWorkerTest : public testing::Test {
     for (milliseconds passed{0}; passed < time; passed += step) advance(step);
   }
   std::vector<DeliveryRecord> deliveries(std::optional<DeliveryState> state = std::nullopt) {
-    return here_.store().list_deliveries(state, 0, 1000).value();
+    return here_.store().list_deliveries({.state = state, .limit = 1000}).value();
   }
   DeliveryRecord delivery(int number) {
     for (DeliveryRecord& record : deliveries()) {

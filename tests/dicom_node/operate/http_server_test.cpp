@@ -60,6 +60,7 @@ class HttpServerTest : public ::testing::Test {
   }
   NodeView view_of_node() {
     return {.ready = [this] { return ready; },
+            .stats = [this] { return stats; },
             .store = &here.store(),
             .title = "NODE <1>",
             .version = "0",
@@ -73,6 +74,7 @@ class HttpServerTest : public ::testing::Test {
     return config;
   }
   fakes::TemporaryStore here;
+  NodeStats stats;
   Status ready;
 };
 
@@ -86,14 +88,71 @@ TEST_F(HttpServerTest, ReadinessSaysWhyNot) {
   EXPECT_NE(get(server->port(), "/healthz").find("200 OK"), std::string::npos);
 }
 
-TEST_F(HttpServerTest, ThePageListsStudiesAndEscapesText) {
-  here.add("bytes", "1.2.3.1", "1.2.3", {"fracture"});
+TEST_F(HttpServerTest, MetricsAreThoseOfTheStages) {
+  stats.receive.refused_by_status[0xA700] = 3;
+  stats.receive.store_seconds = {{0.1, 1}, {2, 1, 4}, 40.5};
+  stats.deliveries["pacs"] = {.delivered = 5, .warnings = 2, .reachable = false};
+  auto server = open();
+  const std::string answer = get(server->port(), "/metrics");
+  for (const char* line : {"Content-Type: text/plain; version=0.0.4", "skelex_stores_refused_total{status=\"A700\"} 3",
+                           "skelex_deliveries_total{destination=\"pacs\",outcome=\"delivered\"} 3",
+                           "skelex_deliveries_total{destination=\"pacs\",outcome=\"delivered_with_warning\"} 2",
+                           "skelex_destination_up{destination=\"pacs\"} 0", "skelex_store_seconds_bucket{le=\"0.1\"} 2",
+                           "skelex_store_seconds_bucket{le=\"1\"} 3", "skelex_store_seconds_bucket{le=\"+Inf\"} 7",
+                           "skelex_store_seconds_sum 40.5", "skelex_store_seconds_count 7", "skelex_ready 0"}) {
+    EXPECT_NE(answer.find(line), std::string::npos) << line;
+  }
+}
+
+TEST_F(HttpServerTest, ThePageIsPartOfTheProgramAndAllowsItselfAlone) {
   auto server = open();
   const std::string page = get(server->port(), "/");
-  EXPECT_NE(page.find("1.2.3"), std::string::npos);
-  EXPECT_NE(page.find("open"), std::string::npos);
-  EXPECT_NE(page.find("NODE &lt;1&gt;"), std::string::npos);
-  EXPECT_EQ(page.find("NODE <1>"), std::string::npos);
+  EXPECT_NE(page.find("Content-Type: text/html; charset=utf-8"), std::string::npos);
+  EXPECT_NE(page.find("default-src 'none'; script-src 'self'; style-src 'self'"), std::string::npos);
+  EXPECT_EQ(page.find("unsafe-inline"), std::string::npos);
+  EXPECT_NE(get(server->port(), "/app.js").find("Content-Type: text/javascript"), std::string::npos);
+  EXPECT_NE(get(server->port(), "/style.css").find("Content-Type: text/css"), std::string::npos);
+}
+
+TEST_F(HttpServerTest, EventsSayWhatIsNowAndThatSomethingHasChanged) {
+  auto server = open();
+  const int fd = connected(server->port());
+  const std::string request = "GET /api/events HTTP/1.1\r\nHost: x\r\n\r\n";
+  ASSERT_EQ(send(fd, request.data(), request.size(), MSG_NOSIGNAL), static_cast<ssize_t>(request.size()));
+  std::string answer;
+  const auto read_until = [&](const char* text) {
+    char buffer[4096];
+    for (ssize_t n = 1; answer.find(text) == std::string::npos && n > 0;) {
+      n = recv(fd, buffer, sizeof buffer, 0);
+      if (n > 0) answer.append(buffer, n);
+    }
+    return answer.find(text) != std::string::npos;
+  };
+  EXPECT_TRUE(read_until("event: now\ndata: {\"title\":\"NODE <1>\"")) << answer;
+  EXPECT_NE(answer.find("Content-Type: text/event-stream"), std::string::npos);
+  EXPECT_TRUE(read_until("event: change")) << "the first look";
+  answer.clear();
+  here.add("bytes", "1.2.3.1", "1.2.3", {"fracture"});
+  EXPECT_TRUE(read_until("event: change")) << answer;
+  close(fd);
+}
+
+TEST_F(HttpServerTest, OnlySoManyPagesFollowTheEvents) {
+  auto server = open();
+  std::vector<int> open_pages;
+  const std::string request = "GET /api/events HTTP/1.1\r\nHost: x\r\n\r\n";
+  std::string last;
+  for (int page = 0; page < 25; ++page) {
+    open_pages.push_back(connected(server->port()));
+    send(open_pages.back(), request.data(), request.size(), MSG_NOSIGNAL);
+    char buffer[64];
+    const ssize_t n = recv(open_pages.back(), buffer, sizeof buffer, 0);
+    last.assign(buffer, std::max<ssize_t>(n, 0));
+    EXPECT_EQ(last.substr(0, 15) == "HTTP/1.1 200 OK", page < 24) << page;
+  }
+  EXPECT_EQ(last.substr(0, 12), "HTTP/1.1 503");
+  EXPECT_NE(get(server->port(), "/healthz").find("200 OK"), std::string::npos);
+  for (const int fd : open_pages) close(fd);
 }
 
 struct BadRequest {
@@ -131,7 +190,17 @@ INSTANTIATE_TEST_SUITE_P(
         BadRequest{"LimitZero", request_of("GET", "/api/studies?limit=0"), 400},
         BadRequest{"LimitTooLarge", request_of("GET", "/api/studies?limit=100000"), 400},
         BadRequest{"LimitNoNumber", request_of("GET", "/api/deliveries?limit=1x"), 400},
-        BadRequest{"OffsetNegative", request_of("GET", "/api/deliveries?offset=-1"), 400},
+        BadRequest{"KeyNegative", request_of("GET", "/api/deliveries?before=-1"), 400},
+        BadRequest{"StudyNoUid", request_of("GET", "/api/deliveries?study=1..2"), 400},
+        BadRequest{"SearchHalfEncoded", request_of("GET", "/api/studies?search=%4"), 400},
+        BadRequest{"SearchWithNul", request_of("GET", "/api/studies?search=A%00"), 400},
+        BadRequest{"PictureNoUid", request_of("GET", "/api/instances/..%2f..%2fetc/preview.png"), 400},
+        BadRequest{"PictureUnknown", request_of("GET", "/api/instances/1.2.4/overlay.png"), 404},
+        BadRequest{"PictureFrameZero", request_of("GET", "/api/instances/1.2.3.1/preview.png?frame=0"), 400},
+        BadRequest{"PageTraversal", request_of("GET", "/../app.js"), 404},
+        BadRequest{"PageInFolder", request_of("GET", "/page/app.js"), 404},
+        BadRequest{"RouteOfNone", request_of("GET", "/api/studies/1.2.4/route"), 404},
+        BadRequest{"PostToMetrics", request_of("POST", "/metrics", "Content-Length: 0\r\n"), 405},
         BadRequest{"UnknownState", request_of("GET", "/api/studies?state=asleep"), 400},
         BadRequest{"UnknownParameter", request_of("GET", "/api/studies?page=2"), 400},
         BadRequest{"PostToAList", request_of("POST", "/api/studies", "Content-Length: 0\r\n"), 405},
@@ -177,8 +246,11 @@ TEST_F(HttpServerTest, ListsAreJsonPageByPage) {
   EXPECT_TRUE(json_of(get(server->port(), "/api/studies?state=failed"))["studies"].empty());
   EXPECT_EQ(json_of(get(server->port(), "/api/deliveries?limit=3"))["deliveries"].size(), 3u);
   EXPECT_FALSE(json_of(get(server->port(), "/api/deliveries?limit=3")).contains("next")) << "the last page is full";
-  EXPECT_EQ(json_of(get(server->port(), "/api/deliveries?limit=1&offset=2"))["deliveries"][0]["sop_instance_uid"],
-            "1.2.1.1");
+  const auto two = json_of(get(server->port(), "/api/deliveries?limit=2&state=pending"));
+  EXPECT_EQ(json_of(get(server->port(), two["next"]))["deliveries"][0]["sop_instance_uid"], "1.2.1.1");
+  EXPECT_EQ(json_of(get(server->port(), "/api/deliveries?study=1.2.2"))["deliveries"].size(), 1u);
+  EXPECT_EQ(json_of(get(server->port(), "/api/studies?search=1%2E2%2e3"))["studies"].size(), 1u);
+  EXPECT_TRUE(json_of(get(server->port(), "/api/studies?search=1.3"))["studies"].empty());
   EXPECT_EQ(json_of(get(server->port(), "/api/models"))["models"][0]["model"], "m");
 }
 

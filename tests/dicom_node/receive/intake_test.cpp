@@ -140,7 +140,7 @@ TEST_F(IntakeTest, StoresAnImageWithItsRouteAndItsForwarding) {
   EXPECT_TRUE(instance.reportable);
   EXPECT_THAT(instance.route.tasks, ::testing::ElementsAre("knee-oa"));
   EXPECT_TRUE(stored_.spool().verify(instance.file).ok());
-  const auto deliveries = stored_.store().list_deliveries(std::nullopt, 0, 10);
+  const auto deliveries = stored_.store().list_deliveries({.limit = 10});
   ASSERT_TRUE(deliveries.ok());
   ASSERT_EQ(deliveries->size(), 1u);
   EXPECT_EQ(deliveries->front().destination, "archive");

@@ -105,16 +105,14 @@ class ScriptedStore : public storage::StudyStore {
   Result<storage::Safety> safety_of(const storage::SopReference&, bool) override { return none(); }
   Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>&) override { return none(); }
   Status release_delivery(std::int64_t) override { return none(); }
-  Result<std::vector<storage::StudySummary>> list_studies(std::optional<storage::StudyState>, int, int) override {
-    return none();
-  }
-  Result<std::vector<storage::StudySummary>> list_conflicts(int, int) override { return none(); }
+  Result<std::vector<storage::StudySummary>> list_studies(const storage::StudyFilter&) override { return none(); }
   Result<storage::StudySummary> find_study(const storage::Uid&) override { return none(); }
   Result<std::vector<storage::InstanceRecord>> list_instances(const storage::Uid&) override { return none(); }
-  Result<std::vector<storage::DeliveryRecord>> list_deliveries(std::optional<storage::DeliveryState>, int,
-                                                               int) override {
+  Result<storage::InstanceRecord> show_instance(const storage::Uid&) override { return none(); }
+  Result<std::vector<storage::DeliveryRecord>> list_deliveries(const storage::DeliveryFilter&) override {
     return none();
   }
+  Result<std::int64_t> data_version() override { return none(); }
   Status retry_study(const storage::Uid&) override { return none(); }
   Result<storage::PurgedFiles> purge(const storage::PurgeLimits&, int) override { return none(); }
   Result<std::vector<storage::StoredFile>> known_files() override { return none(); }

@@ -1,0 +1,44 @@
+// metrics: what the stages count, as Prometheus reads it (`GET /metrics`).
+//
+// Guarantee: nothing is counted here; each module counts for itself, and a scrape takes one snapshot of each. Names of
+//            peers, tasks and models of the configuration are labels; nothing of a patient or a study is.
+// Threads:   reentrant.
+// Source:    Prometheus text exposition format 0.0.4; README.md, "Metrics", lists the names.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "dicom_node/analyze/analysis_worker.h"
+#include "dicom_node/deliver/delivery_worker.h"
+#include "dicom_node/operate/retention_worker.h"
+#include "dicom_node/receive/store_scp.h"
+#include "dicom_node/report/report_worker.h"
+#include "inference/predictor.h"
+#include "storage/study_store.h"
+
+namespace node::operate {
+
+// One snapshot of every stage.
+struct NodeStats {
+  bool ready = false;
+  std::string version;
+  receive::StoreScpStats receive{};
+  storage::StoreStats store{};
+  analyze::AnalysisStats analysis{};
+  inference::PredictorStats inference{};
+  std::vector<inference::TaskInfo> tasks{};
+  report::ReportStats report{};
+  std::map<std::string, deliver::DeliveryStats> deliveries{};  // By destination.
+  RetentionStats retention{};
+  std::uint64_t disk_free_bytes = 0, disk_reserve_bytes = 0;
+  std::int64_t losses = 0;           // Stored objects that are gone or not as they were stored.
+  std::int64_t orphans_deleted = 0;  // At the start.
+};
+
+inline constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
+std::string metrics_text(const NodeStats& stats);
+
+}  // namespace node::operate

@@ -1,0 +1,153 @@
+// The page as a whole: which part the address names, what is live, the token, light and dark.
+import { listen, token } from "./api.js";
+import { Deliveries } from "./deliveries.js";
+import { h, icon } from "./dom.js";
+import { Models } from "./models.js";
+import { drawNow } from "./now.js";
+import { Studies } from "./studies.js";
+import { Study } from "./study.js";
+import { drawTheme } from "./theme.js";
+
+const $ = (id) => document.getElementById(id);
+const main = $("main");
+
+drawTheme($("theme"));
+
+// --- The token. ------------------------------------------------------------------------------------------------------
+const dialog = $("token-dialog");
+function drawToken() {
+  const unlocked = Boolean(token.get());
+  $("token").replaceChildren(icon(unlocked ? "unlock" : "lock"));
+  $("token").title = unlocked ? "Lock changes" : "Unlock changes";
+  $("token").setAttribute("aria-label", $("token").title);
+}
+function askForToken(problem) {
+  $("token-problem").textContent = problem ?? "";
+  $("token-problem").hidden = !problem;
+  $("token-input").value = "";
+  dialog.returnValue = "cancel";
+  dialog.showModal();
+  return new Promise((resolve) => dialog.addEventListener("close", () => {
+    if (dialog.returnValue === "ok") token.set($("token-input").value.trim());
+    $("token-input").value = "";
+    drawToken();
+    resolve(dialog.returnValue === "ok" && Boolean(token.get()));
+  }, { once: true }));
+}
+$("token-input").addEventListener("keydown", (event) => {  // Enter is "Unlock", not the first button.
+  if (event.key !== "Enter") return;
+  event.preventDefault();
+  dialog.close("ok");
+});
+// Whether changes may be asked for; asks for the token where there is none, or where `refused` says that it is wrong.
+async function unlock(refused) {
+  if (refused) {
+    token.set("");
+    drawToken();
+    return askForToken("That token is not this node's.");
+  }
+  return token.get() ? true : askForToken();
+}
+$("token").addEventListener("click", () => {
+  if (!token.get()) return askForToken();
+  token.set("");
+  drawToken();
+});
+drawToken();
+
+// --- Which part of the page the address names. -----------------------------------------------------------------------
+const address = (path, query) => `#${path}${query.toString() ? `?${query}` : ""}`;
+const studies = new Studies((query) => (location.hash = address(chosen ? `/studies/${chosen}` : "/studies", query)));
+const study = new Study({ back: () => (location.hash = address("/studies", studies.query)), unlock });
+const deliveries = new Deliveries((query) => (location.hash = address("/deliveries", query)), unlock);
+const models = new Models();
+const split = h("div", { class: "split" }, studies.element, study.element);
+let chosen = "";
+let live = [];  // What is to be read again after a change.
+
+function route() {
+  const [path, query] = location.hash.slice(1).split("?");
+  const parts = path.split("/").filter(Boolean), parameters = new URLSearchParams(query ?? "");
+  const part = ["deliveries", "models"].includes(parts[0]) ? parts[0] : "studies";
+  for (const link of document.querySelectorAll(".top nav a")) {
+    link.hash === `#/${part}` ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+  }
+  if (part === "studies") {
+    chosen = parts[1] ?? "";
+    show(split);
+    split.classList.toggle("has-study", Boolean(chosen));
+    studies.show(parameters, chosen);
+    study.show(chosen);
+    live = [studies, study];
+  } else if (part === "deliveries") {
+    show(deliveries.element);
+    deliveries.show(parameters);
+    live = [deliveries];
+  } else {
+    show(models.element);
+    models.show();
+    live = [];
+  }
+}
+function show(element) {
+  if (main.firstChild !== element) main.replaceChildren(element);
+}
+addEventListener("hashchange", route);
+document.querySelector(".skip").addEventListener("click", (event) => {  // The address names a part, not a place.
+  event.preventDefault();
+  main.focus();
+});
+addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.target.closest("input, textarea, dialog")) return;
+  event.preventDefault();
+  if (!studies.search.isConnected) location.hash = "#/studies";
+  queueMicrotask(() => studies.search.focus());
+});
+route();
+
+// --- Live. -----------------------------------------------------------------------------------------------------------
+let connected = false;
+let pending = 0;
+function reload() {  // At most twice a second, and not for nobody to see.
+  if (pending || document.hidden) return;
+  pending = setTimeout(() => {
+    pending = 0;
+    for (const part of live) part.load();
+  }, 300);
+}
+document.addEventListener("visibilitychange", () => document.hidden || reload());
+
+function drawHealth(now) {
+  const health = $("health"), trouble = $("trouble");
+  const [word, kind] = !connected ? ["No connection", "bad"] : now.ready ? ["Ready", "good"] : ["Not ready", "bad"];
+  if (health.textContent !== word) health.textContent = word;
+  health.className = `health ${kind}`;
+  const reason = !connected ? "The node does not answer. What is shown is what it said last." : now.ready ? "" : `Not ready: ${now.reason}`;
+  if (trouble.textContent !== reason) trouble.textContent = reason;
+  trouble.hidden = !reason;
+}
+
+let last = null;
+listen({
+  onNow(now) {
+    last = now;
+    connected = true;
+    document.title = `${now.deliveries_parked ? `(${now.deliveries_parked}) ` : ""}${now.ready ? "" : "NOT READY "}SKELEX node ${now.title}`;
+    drawHealth(now);
+    $("about").textContent = `${now.title} · version ${now.version}`;
+    $("parked-count").textContent = now.deliveries_parked ? String(now.deliveries_parked) : "";
+    $("parked-count").hidden = !now.deliveries_parked;
+    const focus = document.activeElement?.closest("#now a")?.getAttribute("href");
+    $("now").replaceChildren(...drawNow(now));
+    if (focus) $("now").querySelector(`a[href="${focus}"]`)?.focus();
+  },
+  onChange: reload,
+  onState(up) {
+    const back = up && !connected && last;
+    connected = up;
+    if (last) drawHealth(last);
+    else if (!up) drawHealth({ ready: false });
+    if (back) reload();
+  },
+});
+setInterval(() => document.hidden || live.forEach((part) => part === studies && part.load()), 30000);  // "2 min ago" moves on.

@@ -1,0 +1,246 @@
+"""The operator's page in a real Chromium without a window, on a real node.
+
+What a person on call does is walked through: a study arrives and its row appears by itself; its overlay is shown beside
+the radiograph; a delivery that the PACS refused is released and leaves. Screenshots go to $NODE_SCREENSHOTS, if set.
+Without Chromium and its driver the tests say skipped.
+"""
+import os
+import pathlib
+import shutil
+
+import pytest
+from harness import Node, Pacs, modality, radiograph, send, wait_until, RADIOGRAPHS
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+pytestmark = pytest.mark.skipif(not shutil.which("chromedriver"), reason="Debian's chromium-driver is not installed")
+TOKEN = "only-for-this-test"
+
+
+def start_browser(directory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
+                     "--window-size=1440,900", f"--user-data-dir={directory}/chromium"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    driver = start_browser(tmp_path_factory.mktemp("browser"))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory):
+    """A node with a token, and a PACS that refuses overlays while `refusing`."""
+    directory = tmp_path_factory.mktemp("page")
+    (directory / "token").write_text(TOKEN + "\n")
+    refusing = {"on": False}
+
+    def answer(dataset):
+        return 0xA900 if refusing["on"] and dataset.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7" else 0x0000
+    with Pacs(answer=answer) as pacs, Node(directory, {"http.token_file": directory / "token"}, pacs.port) as node:
+        node.refusing, node.pacs = refusing, pacs
+        yield node
+
+
+def page(browser, node, address="#/studies"):
+    browser.get("about:blank")
+    browser.get(f"http://127.0.0.1:{node.page}/{address}")
+    wait_until(lambda: text(browser, "#health") == "Ready", "the page says that the node is ready", 20)
+
+
+def all_of(browser, selector):
+    return browser.find_elements(By.CSS_SELECTOR, selector)
+
+
+def text(browser, selector):
+    found = all_of(browser, selector)
+    try:
+        return found[0].text if found else ""
+    except Exception:  # It was drawn anew in between.
+        return ""
+
+
+def has(browser, selector, words):
+    return wait_until(lambda: words in text(browser, selector), f"{selector} says {words}: {text(browser, selector)}", 40)
+
+
+def click(browser, selector):
+    def once():
+        try:
+            all_of(browser, selector)[0].click()
+            return True
+        except Exception:  # Not there yet, or drawn anew in between.
+            return False
+    wait_until(once, f"{selector} can be clicked", 20)
+
+
+def shoot(browser, name, width=1440, height=900, theme=None):
+    if not os.environ.get("NODE_SCREENSHOTS"):
+        return
+    browser.set_window_size(width, height)
+    if theme:
+        browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+    folder = pathlib.Path(os.environ["NODE_SCREENSHOTS"])
+    folder.mkdir(parents=True, exist_ok=True)
+    wait_until(lambda: browser.execute_script("return [...document.images].every(i => i.complete)"), "pictures are there")
+    browser.save_screenshot(str(folder / f"{name}.png"))
+
+
+def test_a_study_arrives_is_shown_and_its_parked_overlay_is_released(browser, hospital):
+    node = hospital
+    page(browser, node)
+    assert "No image has been received yet" in text(browser, ".list-pane")
+    browser.execute_script("window.notReloaded = true")
+
+    node.refusing["on"] = True
+    image = radiograph("03_1_femur", AccessionNumber="ACC-2026-0117")
+    send(node, [image])
+    has(browser, ".list tbody", "ACC-2026-0117")
+    has(browser, ".list tbody", "1/1")
+    wait_until(lambda: "1 parked" in text(browser, ".list tbody"), "the refused overlay is parked", 60)
+    has(browser, "#parked-card", "1")
+
+    # Its way, its picture, its findings.
+    click(browser, ".list tbody .row-link")
+    has(browser, ".study-head h2", "ACC-2026-0117")
+    assert len(all_of(browser, ".way li.done")) >= 5
+    assert {"Fracture"} <= {name.text.splitlines()[0] for name in all_of(browser, ".finding-name")}
+    wait_until(lambda: all_of(browser, ".overlay"), "an overlay", 20)
+    sizes = wait_until(lambda: browser.execute_script(
+        "const p = [...document.querySelectorAll('.stage img')]; return p.every(i => i.naturalWidth) && p.map(i => [i.naturalWidth, i.naturalHeight])"),
+        "both pictures are loaded", 30)
+    assert len(sizes) == 2 and sizes[0] == sizes[1] and min(sizes[0]) > 300, "one lies over the other"
+    differ = browser.execute_script("""
+        const data = [...document.querySelectorAll('.stage img')].map(image => {
+          const canvas = Object.assign(document.createElement('canvas'), {width: image.naturalWidth, height: image.naturalHeight});
+          const context = canvas.getContext('2d'); context.drawImage(image, 0, 0);
+          return context.getImageData(0, 0, canvas.width, canvas.height).data; });
+        const grey = d => { for (let i = 0; i < d.length; i += 4) if (d[i] !== d[i+1] || d[i] !== d[i+2]) return false; return true; };
+        return [grey(data[0]), grey(data[1])];""")
+    assert differ == [True, False], "the radiograph is grey, the overlay is not"
+    slider = all_of(browser, ".slider")[0]
+    slider.send_keys(Keys.END)
+    assert browser.execute_script("return getComputedStyle(document.querySelector('.overlay')).clipPath") == "inset(0px 0px 0px 100%)"
+    click(browser, ".viewer-tools .chip:last-child")
+    assert slider.get_attribute("value") == "0"
+    click(browser, ".viewer-tools .chip:nth-child(2)")
+    shoot(browser, "study-dark", theme="dark")
+    shoot(browser, "study-light", theme="light")
+    shoot(browser, "study-narrow", 420, 1800, theme="light")
+    shoot(browser, "study-wall", 2560, 1440, theme="dark")
+    browser.set_window_size(1440, 900)
+
+    # Why it went where it went.
+    click(browser, ".explain summary")
+    has(browser, ".explanations", "Rule lower-limb takes it")
+    has(browser, ".explanations", "shoulder")
+
+    # The peer's own words, and the button.
+    has(browser, ".deliveries", "A900")
+    node.refusing["on"] = False
+    click(browser, ".release")
+    has(browser, "#token-dialog", "Unlock changes")
+    field = all_of(browser, "#token-input")[0]
+    field.send_keys("wrong", Keys.ENTER)
+    has(browser, "#token-problem", "not this node's")
+    field.send_keys(TOKEN, Keys.ENTER)
+    wait_until(lambda: not browser.execute_script("return document.getElementById('token-dialog').open"), "the dialog closes")
+    click(browser, ".release")
+    wait_until(lambda: not all_of(browser, ".release") and text(browser, ".deliveries").count("delivered") >= 2,
+               "the overlay has left", 60)
+    assert len(node.pacs.overlays()) >= 2, "refused once, then taken"
+    has(browser, "#parked-card", "0")
+    assert browser.execute_script("return window.notReloaded === true"), "all that without a reload"
+
+
+def test_one_study_is_found_by_its_numbers(browser, hospital):
+    node = hospital
+    send(node, [radiograph("01_1_hand", AccessionNumber="HAND-7")])
+    page(browser, node)
+    has(browser, ".list tbody", "HAND-7")
+    webdriver.ActionChains(browser).send_keys("/").perform()
+    assert browser.switch_to.active_element.get_attribute("id") == "search"
+    browser.switch_to.active_element.send_keys("HAND")
+    wait_until(lambda: len(all_of(browser, ".list tbody tr")) == 1, "one study is left", 20)
+    assert "HAND-7" in text(browser, ".list tbody") and "search=HAND" in browser.current_url
+    field = browser.find_element(By.ID, "search")
+    field.clear()
+    field.send_keys("no such number")
+    has(browser, ".notice", "No study fits")
+    field.clear()
+    uid = node.studies()[0]["study_instance_uid"]
+    field.send_keys(uid)
+    wait_until(lambda: [row.get_attribute("data-uid") for row in all_of(browser, ".list tbody tr")] == [uid], "it is found by UID", 20)
+
+
+def test_it_is_used_by_keyboard_alone(browser, hospital):
+    send(hospital, [radiograph("01_1_hand")])
+    page(browser, hospital)
+    wait_until(lambda: all_of(browser, ".list tbody tr"), "studies are listed")
+    seen = []
+    for _ in range(40):
+        webdriver.ActionChains(browser).send_keys(Keys.TAB).perform()
+        seen.append(browser.execute_script("const e = document.activeElement; return e.className || e.id || e.tagName"))
+        if "row-link" in seen[-1]:
+            break
+    assert "row-link" in seen[-1], seen
+    assert "skip" in seen[0], "the first stop leads past the head"
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    wait_until(lambda: all_of(browser, ".study-head"), "the study opens")
+
+
+def test_axe_finds_nothing_in_either_theme(browser, hospital):
+    axe = pytest.importorskip("axe_core_python")
+    script = (pathlib.Path(axe.__file__).parent / "axe.min.js").read_text()
+    send(hospital, [radiograph("01_1_hand")])
+    wait_until(lambda: hospital.at_rest(), "it is analysed")
+    uid = hospital.studies()[0]["study_instance_uid"]
+    for address in ("#/studies", f"#/studies/{uid}", "#/deliveries", "#/models"):
+        page(browser, hospital, address)
+        wait_until(lambda: all_of(browser, "table, .panels"), "the part is drawn")
+        browser.execute_script(script)
+        for theme in ("dark", "light"):
+            browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+            found = browser.execute_async_script("const done = arguments[0]; axe.run().then(r => done(r.violations), e => done([{id: String(e), nodes: []}]))")
+            assert not found, [(one["id"], [(node["html"][:160], node.get("failureSummary", "")[:300]) for node in one["nodes"]][:3]) for one in found]
+    shoot(browser, "models-dark", theme="dark")
+
+
+def test_a_peers_markup_stays_text_and_the_page_asks_for_nothing_outside(browser, hospital):
+    node = hospital
+    send(node, [radiograph("02_1_foot", AccessionNumber="<b>x</b>")])
+    page(browser, node)
+    has(browser, ".list tbody", "<b>x</b>")
+    assert not all_of(browser, ".list tbody b")
+    asked = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+    assert asked and all(name.startswith(f"http://127.0.0.1:{node.page}/") for name in asked), asked
+    serious = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE" and "401" not in entry["message"]]
+    assert not serious, serious
+    shoot(browser, "studies-dark", theme="dark")
+
+
+def test_no_name_of_a_patient_is_shown_or_sent(browser, hospital):
+    node = hospital
+    image = radiograph("08_1_forearm", AccessionNumber="N-1", PatientName="Secretname^Ann", PatientID="SECRETID")
+    send(node, [image])
+    wait_until(lambda: any(s["accession_number"] == "N-1" for s in node.studies()), "it is stored")
+    for path in ("/api/studies", f"/api/studies/{image.StudyInstanceUID}", f"/api/studies/{image.StudyInstanceUID}/route",
+                 "/api/deliveries", "/metrics", "/api/now"):
+        assert "secret" not in node.get(path)[1].lower(), path
+
+
+def test_trouble_is_said(browser, hospital):
+    page(browser, hospital)
+    hospital.stop()
+    has(browser, "#health", "No connection")
+    has(browser, "#trouble", "does not answer")
+    hospital.start()
+    has(browser, "#health", "Ready")
