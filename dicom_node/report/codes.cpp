@@ -96,6 +96,7 @@ const Code kAlgorithmFamily{"111000", "DCM", "Algorithm Family"};
 const Code kArtificialIntelligence{"123110", "DCM", "Artificial Intelligence"};
 const Code kSourceOfMeasurement{"121112", "DCM", "Source of Measurement"};
 const Code kBestIllustration{"121080", "DCM", "Best illustration of finding"};
+const Code kImageRegion{"111030", "DCM", "Image Region"};
 const Code kComment{"121106", "DCM", "Comment"};
 const Code kNotANumber{"114000", "DCM", "Not a number"};
 const Code kLanguage{"121049", "DCM", "Language of Content Item and Descendants"};
@@ -149,6 +150,7 @@ std::vector<Code> codes_in_results() {
                           kArtificialIntelligence,
                           kSourceOfMeasurement,
                           kBestIllustration,
+                          kImageRegion,
                           kComment,
                           kNotANumber,
                           kPresent,

@@ -23,7 +23,7 @@ inline constexpr const char* kPrivateScheme = "99SKELEX";
 extern const Code kLanguageEnglish, kProcedureUnspecified, kImagingMeasurements, kMeasurementGroup;
 extern const Code kTrackingIdentifier, kTrackingUniqueIdentifier, kFinding, kFindingSite, kLaterality;
 extern const Code kAlgorithmName, kAlgorithmVersion, kAlgorithmParameters, kAlgorithmFamily, kArtificialIntelligence;
-extern const Code kSourceOfMeasurement, kBestIllustration, kComment, kNotANumber;
+extern const Code kSourceOfMeasurement, kImageRegion, kBestIllustration, kComment, kNotANumber;
 extern const Code kPresent, kAbsent, kUndetermined;
 // Observer of a document without a template of DCMTK's own.
 extern const Code kLanguage, kObserverType, kDevice, kDeviceObserverUid, kDeviceObserverName, kDeviceObserverModel,

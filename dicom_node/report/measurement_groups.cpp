@@ -13,6 +13,8 @@
 #include "dicom_node/report/content_tree.h"
 #include "dicom_node/report/finding_summary.h"
 #include "dicom_node/report/map_peak.h"
+#include "dicom_node/report/region_groups.h"
+#include "dicom_node/report/region_picture.h"
 
 namespace node::report {
 namespace {
@@ -162,6 +164,8 @@ void add_notes(ContentTree& tree, const Source& source, const config::TaskConfig
   if (task.output == config::OutputKind::kRegression && task.unit == "mo")
     if (const std::string sex = object::text_of(source.dataset(), DCM_PatientSex); sex == "M" || sex == "F")
       note("The model does not know the patient's sex; norms for comparison: those of sex " + sex);
+  if (!finding.prediction.regions_note.empty()) note("Regions: " + finding.prediction.regions_note);
+  for (const std::string& line : region_disagreements(finding.prediction)) note(line);
   if (task.when) note(asked_because(*task.when, *source.image, finding.frame));
   for (const std::string& what : object::quality_notes(finding.rendering)) note(what);
 }
@@ -209,7 +213,10 @@ Status add_measurement_groups(DSRDocumentTree& document, const std::vector<Sourc
     return internal_error("structured report: template without " + kImagingMeasurements.meaning);
   for (const Source& source : sources)
     for (const object::FindingRecord& finding : source.image->findings)
-      if (finding.prediction.not_asked.empty()) add_measurement_group(tree, source, finding, study, context);
+      if (finding.prediction.not_asked.empty()) {
+        add_measurement_group(tree, source, finding, study, context);
+        add_region_groups(tree, source, finding, context);
+      }
   return tree.status();
 }
 

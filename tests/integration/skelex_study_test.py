@@ -107,6 +107,33 @@ def test_validators_find_no_error(delivered, tmp_path):
         highdicom.sr.srread(tmp_path / "0.dcm")
 
 
+def test_the_report_has_a_group_for_each_region(delivered):
+    """TID 1410: outline in pixels of its image, site, scores; read back by highdicom as planar regions of interest."""
+    images, lines, pacs = delivered
+    [report] = pacs.reports()
+    document = highdicom.sr.ComprehensiveSR.from_dataset(report)
+    groups = document.content.get_planar_roi_measurement_groups()
+    expected = {}
+    for uid, line in lines.items():
+        [finding] = [f for f in line["findings"] if f["task"] == "bone-tumour-regions"]
+        for region in finding["regions"][1:]:
+            expected[uid, tuple(region["box"])] = region
+    assert len(groups) == len(expected) > 0
+    for group in groups:
+        content = group[0].ContentSequence
+        [outline] = items(content, "111030")
+        source = str(outline.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+        points = numpy.reshape(outline.GraphicData, (-1, 2))
+        assert (points[0] == points[-1]).all() and len(points) == 5
+        region = expected.pop((source, (*points.min(0).astype(int), *points.max(0).astype(int))))
+        assert f"region {region['number']} {region['label']}" in group.tracking_identifier
+        [site] = items(content, "363698007")
+        assert site.ConceptCodeSequence[0].CodeMeaning.lower() in (region["label"], region["label"].replace("shaft", "diaphysis"))
+        numbers = [float(item.MeasuredValueSequence[0].NumericValue) for item in items(content, "SKX-PROB")]
+        assert numbers == pytest.approx(list(region["probabilities"].values()), abs=1e-4)
+    assert not expected
+
+
 def test_the_report_says_what_decided(delivered):
     _, lines, pacs = delivered
     [report] = pacs.reports()

@@ -1,0 +1,67 @@
+#include "dicom_node/report/region_groups.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "dicom_node/object/result_identity.h"
+#include "dicom_node/report/finding_summary.h"
+#include "dicom_node/report/region_picture.h"
+
+namespace node::report {
+namespace {
+
+using inference::Box;
+using inference::Region;
+
+// Closed, along the outer edges of the pixels.
+std::vector<Point> outline(const Box& box) {
+  const double left = box.left, top = box.top, right = box.right, bottom = box.bottom;
+  return {{left, top}, {right, top}, {right, bottom}, {left, bottom}, {left, top}};
+}
+
+// The bone, by the code that a task with such a label gives it; a private one, if none does. Tiles are no site.
+std::optional<Code> site_of(const Region& region, const std::vector<config::TaskConfig>& tasks) {
+  if (region.source != inference::RegionSource::kDetector) return std::nullopt;
+  for (const config::TaskConfig& task : tasks) {
+    const auto label = std::find(task.labels.begin(), task.labels.end(), region.label);
+    const auto index = static_cast<std::size_t>(label - task.labels.begin());
+    if (label != task.labels.end() && index < task.label_codes.size()) return task.label_codes[index];
+  }
+  config::TaskConfig bone;
+  bone.name = "region";
+  return label_code(bone, 0, region.label);
+}
+
+}  // namespace
+
+void add_region_groups(ContentTree& tree, const Source& source, const object::FindingRecord& finding,
+                       const ResultContext& context) {
+  const storage::InstanceRecord& record = source.image->record;
+  const inference::Prediction& prediction = finding.prediction;
+  const config::TaskConfig task = find_task(context.config.tasks, prediction);
+  for (std::size_t r = 1; r < prediction.regions.size(); ++r) {
+    const Region& region = prediction.regions[r];
+    const std::string key = fmt::format("{} region {}", object::finding_key(finding), r);
+    tree.container(Relation::kContains, kMeasurementGroup, "1410");
+    tree.text(Relation::kHasObsContext, kTrackingIdentifier, key + " " + region.label);
+    tree.uid(Relation::kHasObsContext, kTrackingUniqueIdentifier,
+             object::derive_uid(context.kind("tracking"), record.sop_instance_uid.str(), key, "", ""));
+    tree.code(Relation::kContains, kFinding, task_code(task));
+    if (const auto site = site_of(region, context.config.tasks))
+      tree.code(Relation::kHasConceptMod, kFindingSite, *site);
+    tree.open_region(Relation::kContains, kImageRegion, outline(region.box));
+    tree.image(Relation::kSelectedFrom, nullptr, record.sop_class_uid, record.sop_instance_uid, finding.frame);
+    tree.close();
+    for (std::size_t i = 0; i < region.scores.size(); ++i) {
+      const inference::Score& score = region.scores[i];
+      tree.open_number(Relation::kContains, kProbability, std::clamp(score.value, 0.0, 1.0), 4, unit_code("1"));
+      tree.code(Relation::kHasConceptMod, kFinding, label_code(task, i, score.label));
+      tree.close();
+    }
+    tree.text(Relation::kContains, kComment, region_line(prediction, r));
+    tree.close();
+  }
+}
+
+}  // namespace node::report

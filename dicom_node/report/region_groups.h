@@ -1,0 +1,19 @@
+// region_groups: what a region task found in each region of an image, as TID 1410 groups below Imaging Measurements.
+//
+// Guarantee: one group for each region but the whole image, whose scores are in the task's own group; each with its
+//            outline in pixels of the source image, the site, every score, and the words of the picture's table.
+// Threads:   reentrant.
+// Source:    PS3.16 TID 1410 (planar region of interest), 1411; PS3.3 C.18.6 (spatial coordinates).
+#pragma once
+
+#include "dicom_node/report/content_tree.h"
+#include "dicom_node/report/result_object.h"
+#include "dicom_node/report/study_sources.h"
+
+namespace node::report {
+
+// The current item is Imaging Measurements. Nothing where `finding` has no regions.
+void add_region_groups(ContentTree& tree, const Source& source, const object::FindingRecord& finding,
+                       const ResultContext& context);
+
+}  // namespace node::report
