@@ -3,9 +3,23 @@
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmdata/dctk.h>
 
+#include <algorithm>
+
 #include "dicom_node/object/dataset_text.h"
 
 namespace node::report {
+namespace {
+
+// As VR CS wants it: capitals, digits, spaces, underscores, at most 16. Empty: it cannot be had without other words.
+std::string code_string(std::string text) {
+  for (char& c : text) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  const bool fits = text.size() <= 16 && std::all_of(text.begin(), text.end(), [](char c) {
+                      return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == ' ' || c == '_';
+                    });
+  return fits ? text : "";
+}
+
+}  // namespace
 
 void put_code(DcmItem& item, const DcmTagKey& sequence, const Code& code) {
   DcmItem* inner = nullptr;
@@ -28,8 +42,9 @@ void put_series(DcmItem& source, DcmItem& result, const ResultReference& referen
   result.putAndInsertString(DCM_SeriesNumber, text.number);
   result.putAndInsertString(DCM_SeriesDescription, text.description);
   result.putAndInsertString(DCM_InstanceNumber, "1");
-  copy_element(source, result, DCM_BodyPartExamined);
-  if (is_unpaired(object::text_of(source, DCM_BodyPartExamined))) return;
+  const std::string body_part = code_string(object::text_of(source, DCM_BodyPartExamined));
+  if (!body_part.empty()) result.putAndInsertString(DCM_BodyPartExamined, body_part.c_str());
+  if (is_unpaired(body_part)) return;
   std::string side = object::text_of(source, DCM_ImageLaterality);
   if (side.empty()) side = object::text_of(source, DCM_Laterality);
   result.putAndInsertString(DCM_Laterality, side == "R" || side == "L" ? side.c_str() : "");  // Empty: not known.

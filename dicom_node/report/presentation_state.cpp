@@ -33,13 +33,17 @@ void put_floats(DcmItem& item, const DcmTagKey& tag, const std::vector<Float32>&
   item.putAndInsertFloat32Array(tag, values.data(), static_cast<unsigned long>(values.size()));
 }
 
+// Without what some writers put behind a number.
+void copy_text(DcmItem& source, DcmItem& result, const DcmTagKey& tag) {
+  result.putAndInsertString(tag, object::text_of(source, tag).c_str());
+}
+
 // Modality LUT, Softcopy VOI LUT and Presentation LUT: the presentation state's take the place of the image's.
 void put_grey_values(DcmItem& source, DcmItem& result) {
   if (source.tagExists(DCM_ModalityLUTSequence)) {
     copy_element(source, result, DCM_ModalityLUTSequence);
   } else if (source.tagExists(DCM_RescaleSlope) && source.tagExists(DCM_RescaleIntercept)) {
-    copy_element(source, result, DCM_RescaleIntercept);
-    copy_element(source, result, DCM_RescaleSlope);
+    for (const DcmTagKey& tag : {DCM_RescaleIntercept, DCM_RescaleSlope}) copy_text(source, result, tag);
     const std::string type = object::text_of(source, DCM_RescaleType);
     result.putAndInsertString(DCM_RescaleType, type.empty() ? "US" : type.c_str());  // Type 1 here.
   }
@@ -52,7 +56,7 @@ void put_grey_values(DcmItem& source, DcmItem& result) {
     if (window) {
       for (const DcmTagKey& tag :
            {DCM_WindowCenter, DCM_WindowWidth, DCM_WindowCenterWidthExplanation, DCM_VOILUTFunction})
-        copy_element(source, *voi, tag);
+        if (source.tagExists(tag)) copy_text(source, *voi, tag);
     } else {
       copy_element(source, *voi, DCM_VOILUTSequence);
     }

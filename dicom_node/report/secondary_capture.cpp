@@ -88,7 +88,9 @@ std::string derivation_of_regions(const inference::Prediction& found) {
 void put_general_image(DcmItem& source, DcmItem& result, const Kind& kind) {
   copy_element(source, result, DCM_PatientOrientation);
   if (!result.tagExists(DCM_PatientOrientation)) result.putAndInsertString(DCM_PatientOrientation, "");
-  copy_element(source, result, DCM_AnatomicRegionSequence);
+  DcmSequenceOfItems* region = nullptr;  // One item, or none at all.
+  if (source.findAndGetSequence(DCM_AnatomicRegionSequence, region).good() && region->card() == 1)
+    copy_element(source, result, DCM_AnatomicRegionSequence);
   result.putAndInsertString(DCM_ImageType, kind.image_type);
 }
 

@@ -196,7 +196,7 @@ def test_logits(shape, tmp_path):
         assert numpy.ptp(logits) > 1e-2
         assert_close(answer[0]["logits"], logits)
         probabilities = torch.softmax(torch.from_numpy(logits), 0).numpy()
-        assert_close([value for _, value in answer[0]["scores"]], probabilities)
+        assert_close([value for _, value, _ in answer[0]["scores"]], probabilities)
 
 
 @pytest.mark.parametrize("architecture", ["classifier", "autoencoder"])
