@@ -175,6 +175,7 @@ void read_http(Section http, const Context& context, HttpConfig& config) {
   }
   if (http.text("token_file", config.token_file)) config.token_file = context.resolve(config.token_file);
   http.boolean("behind_proxy", config.behind_proxy);
+  http.boolean("try_page", config.try_page);
   if (!is_loopback(config.bind) && (config.token_file.empty() || !config.behind_proxy)) {
     http.wrong("bind",
                "is " + in_quotes(config.bind) +

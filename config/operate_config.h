@@ -11,6 +11,7 @@ struct HttpConfig {
   std::uint16_t port = 8043;
   std::string token_file;     // Holds the bearer token; needed for POST, and for everything off loopback.
   bool behind_proxy = false;  // A proxy does TLS and authentication: said explicitly to bind elsewhere than loopback.
+  bool try_page = false;      // /try: one image dropped by anybody who reaches the page is analysed and shown.
 };
 
 enum class LogLevel { kDebug, kInfo, kWarn, kError };

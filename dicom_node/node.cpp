@@ -15,6 +15,7 @@
 #include "dicom_node/operate/listing_json.h"
 #include "dicom_node/operate/retention_worker.h"
 #include "dicom_node/operate/route_json.h"
+#include "dicom_node/operate/try_image.h"
 #include "dicom_node/receive/store_scp.h"
 #include "dicom_node/report/report_worker.h"
 #include "dicom_node/route/router.h"
@@ -42,6 +43,7 @@ struct Node::Impl {
   std::unique_ptr<storage::Spool> spool;
   std::unique_ptr<storage::StudyStore> store;
   std::unique_ptr<route::Router> router;
+  std::unique_ptr<operate::TryImage> tries;
   std::unique_ptr<operate::HttpServer> http;
   std::unique_ptr<operate::RetentionWorker> retention;
   std::vector<std::unique_ptr<deliver::DeliveryWorker>> deliveries;
@@ -148,6 +150,14 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
   }
   std::vector<std::string> routes;
   for (const config::RouteRule& rule : config.router.routes) routes.push_back(operate::rule_json(rule));
+  decltype(operate::NodeView::try_image) try_image;
+  if (config.http.try_page) {
+    impl->tries = std::make_unique<operate::TryImage>(
+        config.report, [self] { return *self->router; }, predictor, clock);
+    try_image = [self](std::string_view bytes, const std::string& body_part) {
+      return self->tries->analyse(bytes, body_part);
+    };
+  }
   NODE_ASSIGN_OR_RETURN(
       impl->http, operate::HttpServer::open(
                       config.http, {.ready = [self] { return self->ready(); },
@@ -160,7 +170,8 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
                                     .tasks = config.inference.tasks,
                                     .region_head = config.report.region_head,
                                     .models = std::move(models),
-                                    .routes = std::move(routes)}));
+                                    .routes = std::move(routes),
+                                    .try_image = std::move(try_image)}));
   impl->retention = operate::RetentionWorker::start(config.storage, clock, *impl->spool, *impl->store);
   NODE_RETURN_IF_ERROR(impl->set_destinations());
   for (const config::PeerConfig& peer : config.delivery.peers) {

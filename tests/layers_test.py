@@ -47,6 +47,7 @@ THIRD_PARTY = [
     (r"^prometheus/", r"^dicom_node/operate/.*\.cpp$"),
     (r"^CLI/", r"^(dicom_node|tools)/.*\.cpp$"),
     (r"^(cairo|pango)|^(cairo|pango)/", r"^dicom_node/report/.*\.cpp$"),
+    (r"^png\.h$", r"^dicom_node/object/.*\.cpp$"),
     (r"^openjpeg", r"^dicom_node/object/.*\.cpp$"),
     (r"^fmt/", r".*\.cpp$"),
 ]

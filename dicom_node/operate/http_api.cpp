@@ -61,6 +61,10 @@ bool HttpApi::authorised(const HttpRequest& request) const {
 
 bool HttpApi::takes_long(std::string_view target) { return target.substr(0, target.find('?')).ends_with(".png"); }
 
+bool HttpApi::takes_image(std::string_view method, std::string_view target) const {
+  return view_.try_image && method == "POST" && target.substr(0, target.find('?')) == "/api/try";
+}
+
 HttpAnswer HttpApi::answer(const HttpRequest& request) const {
   if (request.target.size() > kTargetBytesMax) return refusal(414, "the address is too long");
   const std::size_t question = std::min(request.target.find('?'), request.target.size());
@@ -74,6 +78,7 @@ HttpAnswer HttpApi::answer(const HttpRequest& request) const {
   const bool four = parts.size() == 4 && parts[0] == "api";
   const bool retries = four && parts[1] == "studies" && parts[3] == "retry";
   if (retries || (four && parts[1] == "deliveries" && parts[3] == "release")) return change(request, retries, parts[2]);
+  if (path == "/api/try" && view_.try_image) return try_image(request, query);
   HttpAnswer answer = read(path, query);
   return reads || answer.status == 404 ? answer : wrong_method("GET, HEAD");
 }
@@ -105,8 +110,22 @@ HttpAnswer HttpApi::read(std::string_view path, std::string_view query) const {
       return picture(parts[2], parts[3] == "overlay.png", query);
     }
   }
+  const bool tries = path == "/try" || path == "/try.js";
+  if (tries && !view_.try_image) return refusal(404, "there is no try page: http.try_page is not set");
   if (const PageFile* file = find_page_file(path)) return {200, std::string(file->content), std::string(file->type)};
   return refusal(404, "no such page");
+}
+
+HttpAnswer HttpApi::try_image(const HttpRequest& request, std::string_view query) const {
+  if (request.method != "POST") return wrong_method("POST");
+  const auto body_part = parse_body_part_query(query);
+  if (!body_part.ok()) return refusal(body_part.status());
+  if (request.body.empty()) return refusal(400, "no file: the body is the bytes of a DICOM, PNG or JPEG file");
+  auto found = view_.try_image(request.body, *body_part);
+  if (found.ok()) return {200, std::move(found).value() + "\n"};
+  // What cannot be read is the file's fault.
+  const bool later = found.status().code() == StatusCode::kUnavailable;
+  return refusal(later ? 503 : 422, found.status().message());
 }
 
 HttpAnswer HttpApi::readiness() const {

@@ -36,12 +36,15 @@ struct NodeView {
   config::RegionHead region_head{};         // Held against what the header says of the body part.
   std::vector<std::string> models{};        // model_json() of each.
   std::vector<std::string> routes{};        // rule_json() of each.
+  // TryImage::analyse(): of the bytes of a file and what it shows; empty: there is no try page.
+  std::function<Result<std::string>(std::string_view, const std::string&)> try_image{};
 };
 
 struct HttpRequest {
   std::string_view method;  // "GET"
   std::string_view target;  // Path and query, as sent.
   std::string_view authorization{};
+  std::string_view body{};
 };
 
 struct HttpAnswer {
@@ -62,6 +65,8 @@ class HttpApi {
 
   // Whether an answer takes long, because an image is loaded for it.
   static bool takes_long(std::string_view target);
+  // Whether a request brings an image, and so more than a body usually may be.
+  bool takes_image(std::string_view method, std::string_view target) const;
 
   // An event of `GET /api/events`: "change" if a listing has changed since `seen_version`, else "now". To be called
   // about every second; the last hour's figures come from it. Empty: nothing can be said now.
@@ -77,6 +82,7 @@ class HttpApi {
   HttpAnswer read(std::string_view path, std::string_view query) const;
   HttpAnswer change(const HttpRequest& request, bool retries, std::string_view of) const;
   HttpAnswer readiness() const;
+  HttpAnswer try_image(const HttpRequest& request, std::string_view query) const;
   HttpAnswer list_studies(std::string_view query) const;
   HttpAnswer list_deliveries(std::string_view query) const;
   HttpAnswer study(std::string_view uid) const;

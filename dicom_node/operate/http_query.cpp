@@ -123,6 +123,20 @@ Result<int> parse_frame_query(std::string_view query) {
   return frame;
 }
 
+Result<std::string> parse_body_part_query(std::string_view query) {
+  std::string body_part;
+  for (const Parameter& parameter : parameters(query)) {
+    if (parameter.key != "body_part") return invalid_argument("an unknown parameter: there is body_part");
+    NODE_ASSIGN_OR_RETURN(body_part, decode_percent(parameter.value));
+  }
+  // A Code String: PS3.5 6.2.
+  const bool code_string = std::all_of(body_part.begin(), body_part.end(), [](char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == ' ';
+  });
+  if (!code_string || body_part.size() > 16) return invalid_argument("body_part is up to 16 of A-Z, 0-9, _ and space");
+  return body_part;
+}
+
 std::string next_page(std::string_view path, std::string_view query, std::int64_t last, int limit) {
   std::string next = fmt::format("{}?before={}&limit={}", path, last, limit);
   for (const Parameter& parameter : parameters(query)) {

@@ -27,6 +27,9 @@ Result<storage::DeliveryFilter> parse_delivery_query(std::string_view query);
 // Errors: as above.
 Result<int> parse_frame_query(std::string_view query);
 
+// "body_part=KNEE"; empty where none is named. Errors: as above: up to 16 letters, digits, "_" and " ".
+Result<std::string> parse_body_part_query(std::string_view query);
+
 // The address of the next page: what was asked for, from `last` on.
 std::string next_page(std::string_view path, std::string_view query, std::int64_t last, int limit);
 

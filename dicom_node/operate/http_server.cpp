@@ -13,6 +13,7 @@
 #include <utility>  // Before Asio 1.74, whose awaitable.hpp forgets it in C++20.
 
 #include "dicom_node/operate/listing_json.h"
+#include "dicom_node/operate/try_image.h"
 
 namespace node::operate {
 namespace {
@@ -27,6 +28,9 @@ constexpr std::uint32_t kHeaderBytesMax = 8 * 1024;
 constexpr std::uint64_t kBodyBytesMax = 64 * 1024;
 constexpr std::chrono::seconds kRequestTimeout{15};
 constexpr std::chrono::seconds kDrainTimeout{2};
+constexpr std::uint64_t kImageBytesMax = kTryBytesMax;  // Of a request that brings an image.
+constexpr std::chrono::seconds kImageTimeout{60};
+constexpr int kImagesMax = 4;    // In memory at once.
 constexpr int kStreamsMax = 24;  // Of /api/events: pages that are open somewhere.
 constexpr std::chrono::seconds kLookEvery{1};
 constexpr int kLooksWithoutChange = 5;  // So often what has not changed is said all the same.
@@ -47,9 +51,11 @@ struct HttpServer::Impl {
   const std::string where;
   // Touched on the io thread only; they outlive the sessions, which `io` and `pages` hold.
   int connections = 0;
+  int images = 0;              // Requests that bring one.
   std::list<Session*> silent;  // Those whose next byte is awaited, the one silent for longest first.
   asio::io_context io{1};
   asio::thread_pool pages{1};     // Where answers may wait for the store.
+  asio::thread_pool tries{1};     // Where they wait for an analysis.
   asio::thread_pool pictures{1};  // Where they wait for an image: one at a time, because one may be large.
   std::list<std::shared_ptr<Session>> streams;
   asio::steady_timer look_again{io};
@@ -67,6 +73,7 @@ struct HttpServer::Impl {
     }
     ~Session() {
       if (counted) --server.connections;
+      image_done();
     }
 
     void await() { place = server.silent.insert(server.silent.end(), this); }
@@ -78,13 +85,38 @@ struct HttpServer::Impl {
     void read() {
       parser.emplace();
       parser->header_limit(kHeaderBytesMax);
-      parser->body_limit(kBodyBytesMax);
+      parser->body_limit(kImageBytesMax);  // Beast holds the announced length against it; read_body() is stricter.
       stream.expires_after(kRequestTimeout);
+      await();
+      http::async_read_header(stream, buffer, *parser,
+                              [self = shared_from_this()](beast::error_code error, std::size_t) {
+                                self->no_longer_await();
+                                error ? self->refuse(error) : self->read_body();
+                              });
+    }
+
+    void read_body() {
+      const auto& request = parser->get();
+      if (server.api.takes_image(view_of(request.method_string()), view_of(request.target()))) {
+        if (server.images >= kImagesMax) {
+          return respond({503, error_json("others are being analysed: try again in a moment") + "\n"}, false);
+        }
+        ++server.images;
+        brings_image = true;
+        stream.expires_after(kImageTimeout);
+      } else {
+        if (parser->content_length().value_or(0) > kBodyBytesMax) return refuse(http::error::body_limit);
+        parser->body_limit(kBodyBytesMax);
+      }
       await();
       http::async_read(stream, buffer, *parser, [self = shared_from_this()](beast::error_code error, std::size_t) {
         self->no_longer_await();
         error ? self->refuse(error) : self->handle();
       });
+    }
+
+    void image_done() {
+      if (std::exchange(brings_image, false)) --server.images;
     }
 
     // What is no request of HTTP, or too long for one.
@@ -106,7 +138,9 @@ struct HttpServer::Impl {
       const bool keep_alive = request.keep_alive();
       // Alone in not waiting for the store: a node whose disk hangs still says that it lives.
       if (request.target() == "/healthz") return respond(answer(), keep_alive);
-      auto& pool = HttpApi::takes_long(view_of(request.target())) ? server.pictures : server.pages;
+      auto& pool = brings_image                                     ? server.tries
+                   : HttpApi::takes_long(view_of(request.target())) ? server.pictures
+                                                                    : server.pages;
       asio::post(pool, [self = shared_from_this(), keep_alive]() mutable {
         HttpAnswer answer = self->answer();
         auto& io = self->server.io;
@@ -121,7 +155,8 @@ struct HttpServer::Impl {
       try {
         return server.api.answer({.method = view_of(request.method_string()),
                                   .target = view_of(request.target()),
-                                  .authorization = view_of(request[http::field::authorization])});
+                                  .authorization = view_of(request[http::field::authorization]),
+                                  .body = request.body()});
       } catch (const std::exception& error) {  // One request that throws must not take the node down.
         spdlog::error("event=http_failed reason=\"{}\"", error.what());
         return {500, error_json("this request failed: see event=http_failed in the log") + "\n"};
@@ -129,6 +164,7 @@ struct HttpServer::Impl {
     }
 
     void respond(HttpAnswer answer, bool keep_alive) {
+      image_done();
       const bool head = parser->is_header_done() && parser->get().method() == http::verb::head;
       if (answer.status == 200 && answer.type == kEventsType && !head) {
         if (std::ssize(server.streams) < kStreamsMax) return follow(std::move(answer.body));
@@ -194,6 +230,7 @@ struct HttpServer::Impl {
     std::array<char, 4096> scratch{};
     std::optional<http::request_parser<http::string_body>> parser;
     http::response<http::string_body> response;
+    bool brings_image = false;
     std::string sending;  // Of an answer that goes on.
     std::optional<std::list<Session*>::iterator> place;
     bool counted = true;  // Among `connections`.
@@ -294,7 +331,7 @@ HttpServer::~HttpServer() { stop(); }
 void HttpServer::stop() {
   impl_->io.stop();
   if (impl_->thread.joinable()) impl_->thread.join();
-  for (asio::thread_pool* pool : {&impl_->pages, &impl_->pictures}) {
+  for (asio::thread_pool* pool : {&impl_->pages, &impl_->tries, &impl_->pictures}) {
     pool->stop();
     pool->join();
   }
