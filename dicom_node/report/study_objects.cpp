@@ -1,5 +1,6 @@
 #include "dicom_node/report/study_objects.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,13 @@ bool is_purged(const ReportedStudy& study, const std::string& source_uid) {
   return image != nullptr && image->record.purged_at.has_value();
 }
 
+// One picture stands for a finding, whatever else it is compressed as.
+bool is_illustrated(const ReportedStudy& study, const ResultReference& reference) {
+  return std::any_of(study.illustrations.begin(), study.illustrations.end(), [&](const ResultReference& picture) {
+    return picture.source_uid == reference.source_uid && picture.task == reference.task;
+  });
+}
+
 }  // namespace
 
 Status build_study_objects(ReportedStudy study, const WantedForms& wanted, const std::set<storage::Uid>& made_before,
@@ -21,7 +29,7 @@ Status build_study_objects(ReportedStudy study, const WantedForms& wanted, const
       if (!wanted.contains({reference.form, reference.source_uid})) continue;
       const bool made = made_before.contains(reference.sop_instance_uid);
       if (!made && is_purged(study, reference.source_uid)) continue;
-      if (form.illustrates) study.illustrations.push_back(reference);
+      if (form.illustrates && !is_illustrated(study, reference)) study.illustrations.push_back(reference);
       if (made) continue;
       NODE_ASSIGN_OR_RETURN(ResultObject object, form.make(study, reference, context));
       NODE_RETURN_IF_ERROR(take(form, reference, std::move(object)));

@@ -155,6 +155,17 @@ TEST(ResultForms, EachIsAnObjectOfItsOwnKindSeriesAndClass) {
   EXPECT_EQ(kinds, std::set<std::string>(all.begin(), all.end()));
 }
 
+TEST(ResultForms, APictureThatIsSentInThreeCodingsIllustratesOnce) {
+  const Made made = make_all(two_images());
+  for (const ResultObject& object : made.objects) {
+    if (object.kind != "sr") continue;
+    for (const ResultObject& picture : made.objects) {
+      if (!picture.kind.starts_with("sc")) continue;
+      EXPECT_EQ(object.bytes.find(picture.sop_instance_uid.str()) != std::string::npos, picture.kind == "sc");
+    }
+  }
+}
+
 TEST(ResultForms, AReportOfOneImageNamesNoOther) {
   const ReportedStudy study = two_images();
   const Made made = make_all(study);
