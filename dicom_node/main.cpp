@@ -124,7 +124,8 @@ int main(int argc, char** argv) {
   }
   std::vector<std::string> environment;
   for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
-  auto config = node::config::read_node_config(config_file, overrides, environment);
+  const auto read_config = [&] { return node::config::read_node_config(config_file, overrides, environment); };
+  auto config = read_config();
   if (!config.ok()) {
     fmt::print(stderr, "{}\n", config.status().message());
     return 2;
@@ -139,7 +140,7 @@ int main(int argc, char** argv) {
     return node::analyze::open_calibrated_predictor(std::move(engine), inference.tasks);
   };
   const auto run = [&] {
-    if (*serve) return node::operate::serve(*config, open_predictor);
+    if (*serve) return node::operate::serve(*config, open_predictor, read_config);
     if (*check) return node::operate::check(*config, open_predictor);
     if (*models) return node::operate::models(*config, open_predictor, json);
     if (*predict) return node::operate::predict(*config, open_predictor, out, paths);

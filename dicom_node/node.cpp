@@ -14,7 +14,6 @@
 #include "dicom_node/operate/http_server.h"
 #include "dicom_node/operate/listing_json.h"
 #include "dicom_node/operate/retention_worker.h"
-#include "dicom_node/operate/route_json.h"
 #include "dicom_node/operate/try_image.h"
 #include "dicom_node/receive/store_scp.h"
 #include "dicom_node/report/report_worker.h"
@@ -30,6 +29,22 @@ std::vector<std::string> task_names(const config::InferenceConfig& config) {
   for (const config::TaskConfig& task : config.tasks) names.push_back(task.name);
   return names;
 }
+
+namespace {
+
+// Whether a rule that is read again raises the urgency as the one of its name in force, where there is one.
+bool same_urgency(const std::vector<config::RouteRule>& in_force, const config::RouteRule& rule) {
+  const auto old =
+      std::find_if(in_force.begin(), in_force.end(), [&](const auto& one) { return one.name == rule.name; });
+  const std::vector<config::TaskCondition> none;
+  const auto& before = old == in_force.end() ? none : old->urgent_when;
+  return std::equal(before.begin(), before.end(), rule.urgent_when.begin(), rule.urgent_when.end(),
+                    [](const config::TaskCondition& a, const config::TaskCondition& b) {
+                      return a.task == b.task && a.label == b.label && a.at_least == b.at_least;
+                    });
+}
+
+}  // namespace
 
 struct Node::Impl {
   Impl(const config::NodeConfig& config_in, inference::Predictor& predictor_in)
@@ -55,6 +70,7 @@ struct Node::Impl {
   bool stopped = false;
 
   Status check_invariants(storage::FileSystem& file_system);
+  std::vector<std::string> destinations() const;
   Status set_destinations();
   Status ready() const;
   operate::NodeStats stats() const;
@@ -77,14 +93,18 @@ Status Node::Impl::check_invariants(storage::FileSystem& file_system) {
   return ok_status();
 }
 
-Status Node::Impl::set_destinations() {
+std::vector<std::string> Node::Impl::destinations() const {
   std::vector<std::string> names;
   for (const config::PeerConfig& peer : config.delivery.peers) {
     if (peer.port != 0) names.push_back(peer.name);
   }
   for (const config::MessageConfig& message : config.messages) names.push_back(message.name);
   for (const config::DicomWebConfig& server : config.dicomweb) names.push_back(server.name);
-  NODE_ASSIGN_OR_RETURN(const auto parked, store->set_destinations(names));
+  return names;
+}
+
+Status Node::Impl::set_destinations() {
+  NODE_ASSIGN_OR_RETURN(const auto parked, store->set_destinations(destinations()));
   for (const auto& [destination, deliveries] : parked) {
     spdlog::warn("event=deliveries_parked destination={} deliveries={} reason=\"{}\"", destination, deliveries,
                  storage::kNoSuchDestination);
@@ -148,8 +168,6 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
   for (const config::ModelConfig& model : config.inference.models) {
     models.push_back(operate::model_json(model, tasks));
   }
-  std::vector<std::string> routes;
-  for (const config::RouteRule& rule : config.router.routes) routes.push_back(operate::rule_json(rule));
   decltype(operate::NodeView::try_image) try_image;
   if (config.http.try_page) {
     impl->tries = std::make_unique<operate::TryImage>(
@@ -170,7 +188,6 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
                                     .tasks = config.inference.tasks,
                                     .region_head = config.report.region_head,
                                     .models = std::move(models),
-                                    .routes = std::move(routes),
                                     .try_image = std::move(try_image)}));
   impl->retention = operate::RetentionWorker::start(config.storage, clock, *impl->spool, *impl->store);
   NODE_RETURN_IF_ERROR(impl->set_destinations());
@@ -211,6 +228,31 @@ void Node::stop() {
   if (impl.commitment) impl.commitment->stop();
   if (impl.retention) impl.retention->stop();
   if (impl.http) impl.http->stop();
+}
+
+Status Node::reload_routes(const config::RouterConfig& config) {
+  const std::vector<std::string> known = impl_->destinations();
+  const auto check = [&](const std::string& what, const std::vector<std::string>& names) -> Status {
+    for (const std::string& name : names) {
+      if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+      return invalid_argument(what + ": " + name +
+                              " is no destination of the node that runs; a new one needs a restart");
+    }
+    return ok_status();
+  };
+  for (const config::RouteRule& rule : config.routes) {
+    NODE_RETURN_IF_ERROR(check("route " + rule.name, rule.send_to));
+    if (!same_urgency(impl_->config.router.routes, rule)) {
+      return invalid_argument("route " + rule.name + ": another urgent_when needs a restart");
+    }
+  }
+  for (const config::ForwardRule& rule : config.forward) NODE_RETURN_IF_ERROR(check("forward", rule.send_to));
+  config::RouterConfig fresh = impl_->config.router;
+  fresh.routes = config.routes;
+  fresh.forward = config.forward;
+  NODE_ASSIGN_OR_RETURN(const route::Router router, route::Router::create(fresh, task_names(impl_->config.inference)));
+  *impl_->router = router;
+  return ok_status();
 }
 
 Status Node::ready() const { return impl_->ready(); }

@@ -2,9 +2,9 @@
 //
 // Guarantee: start() checks the two invariants before any peer is answered: a file without a row is an orphan and is
 //            deleted; a row without its file is data loss: reported, counted, and ready() fails. stop() ends in the
-//            order of the flow: associations, analysis, report, deliveries, retention, pages, store; what is in flight is
-//            finished.
-// Threads:   start() and stop() from one thread; ready() from any.
+//            order of the flow: associations, analysis, report, deliveries, retention, pages, store; what is in flight
+//            is finished.
+// Threads:   start(), stop() and reload_routes() from one thread; ready() from any.
 #pragma once
 
 #include <atomic>
@@ -31,6 +31,11 @@ class Node {
   ~Node();  // As stop().
 
   void stop();  // May be called twice.
+
+  // Routes by these rules from the next image on; of `config` its routes and forward rules alone. Errors:
+  // kInvalidArgument, and the rules in force stay: a rule names a task or a destination that this process does not
+  // have, or has another urgent_when.
+  Status reload_routes(const config::RouterConfig& config);
 
   // The reason why images are not taken or results not made, in words.
   Status ready() const;

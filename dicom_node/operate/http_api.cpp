@@ -96,7 +96,7 @@ HttpAnswer HttpApi::read(std::string_view path, std::string_view query) const {
   if (path == "/api/studies") return list_studies(query);
   if (path == "/api/deliveries") return list_deliveries(query);
   if (path == "/api/models") return page_json("models", view_.models, "");
-  if (path == "/api/routes") return page_json("routes", view_.routes, "");
+  if (path == "/api/routes") return routes();
   if (path == "/api/now") return {200, now_json(view_.title, view_.ready(), view_.stats(), *flow_) + "\n"};
   if (path == "/api/events") {
     return {200, "event: now\ndata: " + now_json(view_.title, view_.ready(), view_.stats(), *flow_) + "\n\n",
@@ -126,6 +126,14 @@ HttpAnswer HttpApi::try_image(const HttpRequest& request, std::string_view query
   // What cannot be read is the file's fault.
   const bool later = found.status().code() == StatusCode::kUnavailable;
   return refusal(later ? 503 : 422, found.status().message());
+}
+
+HttpAnswer HttpApi::routes() const {
+  std::vector<std::string> entries;
+  if (view_.router) {
+    for (const config::RouteRule& rule : view_.router().routes()) entries.push_back(rule_json(rule));
+  }
+  return page_json("routes", entries, "");
 }
 
 HttpAnswer HttpApi::readiness() const {

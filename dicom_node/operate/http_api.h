@@ -35,7 +35,6 @@ struct NodeView {
   std::vector<config::TaskConfig> tasks{};  // For the levels and labels of findings.
   config::RegionHead region_head{};         // Held against what the header says of the body part.
   std::vector<std::string> models{};        // model_json() of each.
-  std::vector<std::string> routes{};        // rule_json() of each.
   // TryImage::analyse(): of the bytes of a file and what it shows; empty: there is no try page.
   std::function<Result<std::string>(std::string_view, const std::string&)> try_image{};
 };
@@ -82,6 +81,7 @@ class HttpApi {
   HttpAnswer read(std::string_view path, std::string_view query) const;
   HttpAnswer change(const HttpRequest& request, bool retries, std::string_view of) const;
   HttpAnswer readiness() const;
+  HttpAnswer routes() const;
   HttpAnswer try_image(const HttpRequest& request, std::string_view query) const;
   HttpAnswer list_studies(std::string_view query) const;
   HttpAnswer list_deliveries(std::string_view query) const;

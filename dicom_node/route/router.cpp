@@ -216,39 +216,44 @@ Result<Router> Router::create(const config::RouterConfig& config, const std::vec
 }
 
 RouteDecision Router::route(const InstanceHeader& header, std::string_view from) const {
-  const Facts facts = rules_->facts_of(header, from);
+  const std::shared_ptr<const Rules> rules = this->rules();
+  const Facts facts = rules->facts_of(header, from);
   const std::string unreadable = why_unreadable(header, facts);
-  RouteDecision decision = rules_->decide(header, facts, unreadable);
-  if (unreadable.empty() && facts.part.unknown() && !rules_->config.region_head.task.empty()) {
-    decision.pending = rules_->foresee(header, facts, decision);
+  RouteDecision decision = rules->decide(header, facts, unreadable);
+  if (unreadable.empty() && facts.part.unknown() && !rules->config.region_head.task.empty()) {
+    decision.pending = rules->foresee(header, facts, decision);
   }
-  rules_->forward(facts, decision);
+  rules->forward(facts, decision);
   return decision;
 }
 
 Explanation Router::explain(const InstanceHeader& header, std::string_view from) const {
-  const Facts facts = rules_->facts_of(header, from);
+  const std::shared_ptr<const Rules> rules = this->rules();
+  const Facts facts = rules->facts_of(header, from);
   Explanation explanation;
-  explanation.sources = rules_->body_parts.explain(header);
+  explanation.sources = rules->body_parts.explain(header);
   std::string matched;
-  for (std::size_t i = 0; i < rules_->routes.size(); ++i) {
-    const std::string& name = rules_->config.routes[i].name;
+  for (std::size_t i = 0; i < rules->routes.size(); ++i) {
+    const std::string& name = rules->config.routes[i].name;
     if (!matched.empty()) {
       explanation.rules.push_back({name, false, "not asked, since " + matched + " matches"});
       continue;
     }
-    const std::string reason = is_radiograph(facts) ? rules_->why_not(i, facts) : why_unreadable(header, facts);
+    const std::string reason = is_radiograph(facts) ? rules->why_not(i, facts) : why_unreadable(header, facts);
     explanation.rules.push_back({name, reason.empty(), reason});
     if (reason.empty()) matched = name;
   }
   return explanation;
 }
 
+std::vector<config::RouteRule> Router::routes() const { return rules()->config.routes; }
+
 std::vector<UnreachableRoute> Router::unreachable() const {
+  const std::shared_ptr<const Rules> rules = this->rules();
   std::vector<UnreachableRoute> found;
-  for (std::size_t i = 0; i < rules_->routes.size(); ++i) {
-    const RouteRule& rule = rules_->config.routes[i];
-    const std::string why = why_never(rules_->config.routes, rules_->routes, i);
+  for (std::size_t i = 0; i < rules->routes.size(); ++i) {
+    const RouteRule& rule = rules->config.routes[i];
+    const std::string why = why_never(rules->config.routes, rules->routes, i);
     if (!why.empty()) found.push_back({rule.origin, rule.name, why});
   }
   return found;

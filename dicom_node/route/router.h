@@ -1,7 +1,7 @@
 // Router: what becomes of an image: tasks, urgency, destinations. A pure function of header and sender.
 //
 // Guarantee: same header, sender and rules, same answer; no I/O, no clock.
-// Threads:   immutable after create().
+// Threads:   any; each answer is by the rules of one moment, which an assignment changes as a whole.
 // Rules:     in file order, first match wins. The body part comes from the first source that names one:
 //            an anatomic region code, Body Part Examined, procedure and protocol codes, then the site's own patterns
 //            over descriptions, and last, if configured, the region head on the pixels, whose answers the decision
@@ -18,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/base/mutex.h"
 #include "config/base/status.h"
 #include "config/router_config.h"
 #include "dicom_node/object/instance_header.h"
@@ -57,13 +58,30 @@ class Router {
   RouteDecision route(const object::InstanceHeader& header, std::string_view from) const;
   Explanation explain(const object::InstanceHeader& header, std::string_view from) const;
 
+  // In their order.
+  std::vector<config::RouteRule> routes() const;
+
   // Routes that can never match, because of their own criteria or of the routes before them.
   std::vector<UnreachableRoute> unreachable() const;
+
+  Router(const Router& other) : rules_(other.rules()) {}
+  Router& operator=(const Router& other) {
+    std::shared_ptr<const Rules> fresh = other.rules();
+    MutexLock lock(mutex_);
+    rules_ = std::move(fresh);
+    return *this;
+  }
 
  private:
   struct Rules;
   explicit Router(std::shared_ptr<const Rules> rules) : rules_(std::move(rules)) {}
-  std::shared_ptr<const Rules> rules_;
+  std::shared_ptr<const Rules> rules() const {
+    MutexLock lock(mutex_);
+    return rules_;
+  }
+
+  mutable Mutex mutex_;
+  std::shared_ptr<const Rules> rules_ GUARDED_BY(mutex_);
 };
 
 }  // namespace node::route

@@ -18,7 +18,9 @@ namespace node::operate {
 // Loads every model of the configuration. Only main.cpp knows the engine behind it.
 using PredictorFactory = std::function<Result<std::unique_ptr<inference::Predictor>>(const config::InferenceConfig&)>;
 
-int serve(const config::NodeConfig& config, const PredictorFactory& open_predictor);
+// `read_again` reads the configuration anew, for SIGHUP.
+int serve(const config::NodeConfig& config, const PredictorFactory& open_predictor,
+          const std::function<Result<config::NodeConfig>()>& read_again);
 int check(const config::NodeConfig& config, const PredictorFactory& open_predictor);
 int models(const config::NodeConfig& config, const PredictorFactory& open_predictor, bool json);
 int predict(const config::NodeConfig& config, const PredictorFactory& open_predictor, const std::string& out,

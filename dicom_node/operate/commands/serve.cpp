@@ -3,10 +3,12 @@
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
+#include <ctime>
 #include <set>
 
 #include "dicom_node/node.h"
 #include "dicom_node/operate/commands/commands.h"
+#include "dicom_node/operate/service_manager.h"
 
 namespace node::operate {
 namespace {
@@ -21,17 +23,51 @@ std::string models_and_device(const inference::Predictor& predictor) {
   return fmt::format("models {}; device {}", fmt::join(models, ", "), fmt::join(devices, ", "));
 }
 
+// Says to the service manager that the check of readiness came to an answer; where it hangs nothing is said, and the
+// node is restarted. One that is not ready for a reason it can name is not: a restart would not free a disk.
+void tell_alive(const Node& node) {
+  static_cast<void>(node.ready().ok());
+  tell_service_manager("WATCHDOG=1");
+}
+
+int wait_for_signal(const sigset_t& signals, const Node& node) {
+  const auto patience = watchdog_patience();
+  for (;;) {
+    int number = 0;
+    if (!patience) return sigwait(&signals, &number) == 0 ? number : 0;
+    const auto half = *patience / 2;
+    const timespec wait{half.count() / 1000, half.count() % 1000 * 1'000'000};
+    number = sigtimedwait(&signals, nullptr, &wait);
+    if (number > 0) return number;
+    tell_alive(node);
+  }
+}
+
+void reload(const std::function<Result<config::NodeConfig>()>& read_again, Node& node) {
+  tell_service_manager("RELOADING=1");
+  const auto fresh = read_again();
+  const Status reloaded = fresh.ok() ? node.reload_routes(fresh->router) : fresh.status();
+  if (reloaded.ok()) {
+    spdlog::info("event=reloaded routes={} note=\"of the configuration the routes alone; all else needs a restart\"",
+                 fresh->router.routes.size());
+  } else {
+    spdlog::error("event=reload_refused reason=\"{}\" note=\"the routes in force stay\"", reloaded.message());
+  }
+  tell_service_manager("READY=1");
+}
+
 }  // namespace
 
-int serve(const config::NodeConfig& config, const PredictorFactory& open_predictor) {
+int serve(const config::NodeConfig& config, const PredictorFactory& open_predictor,
+          const std::function<Result<config::NodeConfig>()>& read_again) {
   // Blocked before the first thread, so that only this one takes them.
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
-  signal(SIGHUP, SIG_IGN);  // A terminal that closes does not stop a node; there is nothing to reload yet.
 
   auto predictor = open_predictor(config.inference);
   if (!predictor.ok()) {
@@ -49,9 +85,16 @@ int serve(const config::NodeConfig& config, const PredictorFactory& open_predict
              (*node)->http_port());
   std::fflush(stderr);
 
-  int signal_number = 0;
-  sigwait(&signals, &signal_number);
-  spdlog::info("event=stopping signal={}", signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
+  tell_service_manager("READY=1");
+
+  for (int number = 0; number != SIGTERM && number != SIGINT;) {
+    number = wait_for_signal(signals, **node);
+    if (number == SIGHUP) reload(read_again, **node);
+    if (number == SIGTERM || number == SIGINT) {
+      spdlog::info("event=stopping signal={}", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    }
+  }
+  tell_service_manager("STOPPING=1");
   (*node)->stop();
   spdlog::info("event=stopped");
   return 0;
