@@ -183,9 +183,11 @@ def items(content, code):
 
 
 def groups_of(report):
-    """Task -> its measurement group, by the tracking identifier's first word."""
-    return {next(items(group.ContentSequence, "112039")).TextValue.split()[0]: group.ContentSequence
-            for group in items(report.ContentSequence, "125007")}
+    """Task -> its measurement group, by the tracking identifier's first word; those of its regions stand behind it."""
+    groups = {}
+    for group in items(report.ContentSequence, "125007"):
+        groups.setdefault(next(items(group.ContentSequence, "112039")).TextValue.split()[0], group.ContentSequence)
+    return groups
 
 
 def code_of(text):
@@ -252,7 +254,7 @@ def test_a_task_says_its_labels_values_and_codes(example, name, predicted):
     assert value_codes(content, "121071")[0] == code_of(config["code"])
     if config["output"] == "regression":
         assert finding["unit"] == config["unit"] and finding["label"] == labels[0]
-        assert finding["value"] == pytest.approx(finding["logits"][0] * config["scale"] + config["offset"], rel=1e-5)
+        assert finding["value"] == pytest.approx(finding["logits"][0] * config.get("scale", 1) + config.get("offset", 0), rel=1e-5)
         [number] = items(content, code_of(config["code"])[0])
         measured = number.MeasuredValueSequence[0]
         assert float(measured.NumericValue) == pytest.approx(finding["value"], abs=1e-3)
