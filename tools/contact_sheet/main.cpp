@@ -89,7 +89,8 @@ Group read_group(DcmItem& container) {
   double highest = -1;  // Of several numbers, one per class, the highest speaks for the group.
   for_each_item(container, DCM_ContentSequence, [&](DcmItem& child) {
     const std::string type = text_of(child, DCM_ValueType);
-    if (type == "NUM") {
+    const bool is_peak = code_of(child, DCM_ConceptNameCodeSequence).first == "SKX-ANOM-PEAK";  // A place, no finding.
+    if (type == "NUM" && !is_peak) {
       const double value = number_of(child);
       if (value > highest) group.lines = {number_line(child, group.finding)};
       highest = std::max(highest, value);
