@@ -45,11 +45,8 @@ std::vector<ResultReference> key_object_references(std::string_view form, const 
 Result<ResultObject> make_key_objects(const ReportedStudy& whole, const ResultReference& reference,
                                       const ResultContext& context) {
   const ReportedStudy study = key_images(whole, context);
-  NODE_ASSIGN_OR_RETURN(const std::vector<Source> sources, open_sources(study));
-  NODE_ASSIGN_OR_RETURN(const Source* identity, identity_source(sources));
-  DcmDataset copied;
-  NODE_RETURN_IF_ERROR(object::copy_identity(identity->dataset(), copied, /*is_sr=*/true));
-  const OwnText text(copied, needs_unicode(context.config, study.images));
+  NODE_ASSIGN_OR_RETURN(const OpenStudy opened, open_study(study, context, /*is_sr=*/true));
+  const auto& [sources, identity, text] = opened;
 
   DSRDocument document;
   NODE_RETURN_IF_ERROR(

@@ -84,11 +84,8 @@ bool is_asked(const ReportedImage& image) { return !image.record.route.tasks.emp
 
 Result<ResultObject> write_report(const ReportedStudy& study, const ResultReference& reference,
                                   const ResultContext& context, WallTime time) {
-  NODE_ASSIGN_OR_RETURN(const std::vector<Source> sources, open_sources(study));
-  NODE_ASSIGN_OR_RETURN(const Source* identity, identity_source(sources));
-  DcmDataset copied;
-  NODE_RETURN_IF_ERROR(object::copy_identity(identity->dataset(), copied, /*is_sr=*/true));
-  const OwnText text(copied, needs_unicode(context.config, study.images));
+  NODE_ASSIGN_OR_RETURN(const OpenStudy opened, open_study(study, context, /*is_sr=*/true));
+  const auto& [sources, identity, text] = opened;
 
   TID1500_MeasurementReport report(CID7021_MeasurementReportDocumentTitles::ImagingMeasurementReport);
   NODE_RETURN_IF_ERROR(fill_template(report, sources, context, text));

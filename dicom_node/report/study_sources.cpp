@@ -65,6 +65,15 @@ Result<const Source*> identity_source(const std::vector<Source>& sources) {
   return invalid_argument("no image that names its study");
 }
 
+Result<OpenStudy> open_study(const ReportedStudy& study, const ResultContext& context, bool is_sr) {
+  NODE_ASSIGN_OR_RETURN(std::vector<Source> sources, open_sources(study));
+  NODE_ASSIGN_OR_RETURN(const Source* identity, identity_source(sources));
+  DcmDataset copied;
+  NODE_RETURN_IF_ERROR(object::copy_identity(identity->dataset(), copied, is_sr));
+  const OwnText text(copied, needs_unicode(context.config, study.images));
+  return OpenStudy{std::move(sources), identity, text};
+}
+
 std::vector<inference::Prediction> models_of(const ReportedStudy& study) {
   std::vector<inference::Prediction> models;
   std::set<std::string> seen;

@@ -34,6 +34,15 @@ Result<std::vector<Source>> open_sources(const ReportedStudy& study);
 // Errors: kInvalidArgument if there is none.
 Result<const Source*> identity_source(const std::vector<Source>& sources);
 
+// What a study object copies from, and how its own texts are to be written.
+struct OpenStudy {
+  std::vector<Source> sources;
+  const Source* identity;  // One of them.
+  OwnText text;
+};
+// Errors: as the two above; as copy_identity().
+Result<OpenStudy> open_study(const ReportedStudy& study, const ResultContext& context, bool is_sr);
+
 // The models that made the study's findings, each once; without scores and maps.
 std::vector<inference::Prediction> models_of(const ReportedStudy& study);
 // SHA-256, hexadecimal, over the sorted lines `task=model version` of all findings: what stands as model version in the

@@ -86,11 +86,8 @@ std::string impression(const ReportedStudy& study, const config::ReportConfig& c
 
 Result<ResultObject> make_text_report(const ReportedStudy& study, const ResultReference& reference,
                                       const ResultContext& context) {
-  NODE_ASSIGN_OR_RETURN(const std::vector<Source> sources, open_sources(study));
-  NODE_ASSIGN_OR_RETURN(const Source* identity, identity_source(sources));
-  DcmDataset copied;
-  NODE_RETURN_IF_ERROR(object::copy_identity(identity->dataset(), copied, /*is_sr=*/true));
-  const OwnText text(copied, needs_unicode(context.config, study.images));
+  NODE_ASSIGN_OR_RETURN(const OpenStudy opened, open_study(study, context, /*is_sr=*/true));
+  const auto& [sources, identity, text] = opened;
 
   DSRDocument document;
   NODE_RETURN_IF_ERROR(to_status(document.createNewDocument(DSRTypes::DT_BasicTextSR), "basic text report"));
