@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "tests/fakes/fake_clock.h"
+#include "tests/fakes/seed.h"
 
 namespace node::inference {
 namespace {
@@ -336,7 +337,7 @@ TEST(Batcher, AnItemMaySubmitTheNext) {  // As a failed batch does, whose reques
 
 TEST(Batcher, HandsEveryItemOverExactlyOnceUnderManyThreads) {
   constexpr int kThreads = 8, kItems = 500, kQueues = 3, kRowsMax = 8;
-  const unsigned seed = std::random_device{}();
+  const unsigned seed = test_seed();
   SCOPED_TRACE("seed " + std::to_string(seed));
   SystemClock clock;
   std::map<std::string, int> served;  // By the Batcher's thread alone, read after its end.

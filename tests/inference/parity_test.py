@@ -1,6 +1,6 @@
 """The engine against HuggingFace transformers, on fresh random checkpoints each run and on the demo's where they are.
 
-NODE_SEED=<number> repeats a run; the seed is part of every test's name.
+NODE_SEED=<number> draws others (`tools/test --long` does); the seed is part of every failure's text.
 """
 import json
 import logging
@@ -18,7 +18,7 @@ import transformers
 logging.disable(logging.WARNING)
 ROOT = pathlib.Path(os.environ["NODE_SOURCE_DIR"])
 TOOL = pathlib.Path(os.environ["NODE_BIN"]) / "engine_tool"
-SEED = int(os.environ.get("NODE_SEED", random.SystemRandom().randrange(2**32)))
+SEED = int(os.environ.get("NODE_SEED", 1))
 
 # Shapes of several kinds: one head, heads of odd widths, patches of 8 to 32 and an odd one, images of 32 to 384, no bias of
 # query, key and value, another epsilon.

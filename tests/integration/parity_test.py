@@ -1,7 +1,7 @@
 """`predict` against HuggingFace transformers on the same DICOM files: from the stored value to the logit and the map.
 
 The reference reads with pydicom and its VOI functions and runs transformers; only the JPEG decoder (DCMTK's) is shared,
-because two decoders of lossy JPEG may differ by a grey value. Random weights and random pixels are new in each run; the
+because two decoders of lossy JPEG may differ by a grey value. NODE_SEED draws other random weights and pixels; the
 seed is printed.
 """
 import functools
@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import pathlib
-import random
 import subprocess
 
 import numpy
@@ -179,7 +178,7 @@ def test_bfloat16_moves_no_probability_by_more_than_0_02_and_no_label_but_of_a_t
 
 
 def test_random_weights_on_random_pixels(tmp_path):
-    seed = int(os.environ.get("NODE_TEST_SEED", random.SystemRandom().randrange(2**31)))
+    seed = int(os.environ.get("NODE_SEED", 1))
     print("seed", seed)
     torch.manual_seed(seed)
     directory = tmp_path / "random"
