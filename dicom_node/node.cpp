@@ -203,7 +203,7 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
     impl->deliveries.push_back(deliver::DeliveryWorker::start(
         config.delivery, server.name, deliver::stow_sender(config.delivery, server), *impl->spool, *impl->store));
   }
-  impl->commitment = deliver::CommitmentWorker::start(config.delivery, *impl->store);
+  impl->commitment = deliver::CommitmentWorker::start(config.delivery, *impl->spool, *impl->store);
   impl->reports = report::ReportWorker::start(config.report, *impl->spool, *impl->store);
   analyze::AnalysisOptions analysis;
   analysis.load_workers = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));

@@ -59,6 +59,9 @@ class Spool {
   // Reserves a fresh *.part file. Errors: kResourceExhausted below StorageConfig::free_bytes_min.
   Result<IncomingFile> begin();
 
+  // As begin(), also below the reserve: for what ends work that was accepted, and for what is not kept.
+  Result<IncomingFile> begin_in_reserve();
+
   // Makes the object durable as a file of its own; whether it is a resend, a version or a conflict is decided by
   // the caller and StudyStore::add_instance(), and the loser is deleted with remove(). Errors: kResourceExhausted,
   // kDataLoss.
@@ -71,6 +74,8 @@ class Spool {
   std::filesystem::path path(const std::string& key) const;
   // Errors: kDataLoss if the file is missing, or its size or digest is not as stored.
   Status verify(const StoredFile& file) const;
+  // The same of a file that retention may delete meanwhile: what is missing is not counted as a loss.
+  Status compare(const StoredFile& file) const;
   std::int64_t losses() const;            // How often verify() found one.
   Status remove(const std::string& key);  // OK if it is gone already.
   Result<std::vector<std::string>> list_keys() const;
@@ -78,8 +83,6 @@ class Spool {
 
  private:
   struct Impl;
-  Result<IncomingFile> begin_in_reserve();
-  Status compare(const StoredFile& file) const;
   explicit Spool(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -120,7 +120,7 @@ class ReadOnlyStudyStore : public SqliteStudyReader {
   Status end_commitment_request(std::int64_t, std::optional<std::chrono::milliseconds>, const std::string&) override {
     return refused();
   }
-  Result<Safety> safety_of(const SopReference&, bool) override { return refused(); }
+  Result<Safekeeping> safety_of(const SopReference&, bool) override { return refused(); }
   Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>&) override { return refused(); }
   Status release_delivery(std::int64_t) override { return refused(); }
   Status retry_study(const Uid&) override { return refused(); }

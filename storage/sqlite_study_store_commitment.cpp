@@ -91,21 +91,25 @@ Status SqliteStudyStore::end_commitment_request(std::int64_t id, std::optional<m
   });
 }
 
-Result<Safety> SqliteStudyStore::safety_of(const SopReference& reference, bool after_delivery) {
-  Safety safety = Safety::kUnknown;
+Result<Safekeeping> SqliteStudyStore::safety_of(const SopReference& reference, bool after_delivery) {
+  Safekeeping kept;
   const Status read = writer_.run(Durability::kProcess, [&](Transaction& transaction) -> Status {
-    safety = Safety::kUnknown;
+    kept = {};
     Query held(transaction.database,
-               "SELECT i.id, i.sop_class_uid, i.purged_at IS NOT NULL, s.state FROM instance i JOIN study s "
-               "ON s.id = i.study_id WHERE i.sop_instance_uid = ? AND i.current = 1",
+               "SELECT id, sop_class_uid, purged_at IS NOT NULL, file_key, file_bytes, file_sha256 FROM instance "
+               "WHERE sop_instance_uid = ? AND current = 1",
                reference.sop_instance_uid);
     if (!held.next()) return held.status();
     const std::int64_t row = held.integer();
     if (held.text() != reference.sop_class_uid) {
-      safety = Safety::kOtherClass;
+      kept.safety = Safety::kOtherClass;
       return ok_status();
     }
     const bool purged = held.boolean();
+    StoredFile file;
+    file.key = held.text();
+    file.size_bytes = static_cast<std::uint64_t>(held.integer());
+    file.sha256_hex = held.text();
     Query deliveries(transaction.database,
                      "SELECT count(*), count(*) FILTER (WHERE state = 1 AND commitment IN (0, 3)) FROM delivery "
                      "WHERE instance_id = ?",
@@ -114,14 +118,15 @@ Result<Safety> SqliteStudyStore::safety_of(const SopReference& reference, bool a
     const int all = deliveries.small(), done = deliveries.small();
     const bool delivered = all > 0 && all == done;
     if (after_delivery) {
-      safety = delivered ? Safety::kSafe : all > 0 ? Safety::kWaits : Safety::kUnknown;
+      kept.safety = delivered ? Safety::kSafe : all > 0 ? Safety::kWaits : Safety::kUnknown;
     } else if (!purged || delivered) {  // What was deleted here is safe where it went.
-      safety = Safety::kSafe;
+      kept.safety = Safety::kSafe;
+      if (!purged) kept.file = std::move(file);
     }
     return ok_status();
   });
   if (!read.ok()) return read.within("safety of an instance");
-  return safety;
+  return kept;
 }
 
 // --- asked by us --------------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ class SqliteStudyStore : public SqliteStudyReader {
   Result<std::vector<CommitmentRequest>> due_commitment_requests(int max) override;
   Status end_commitment_request(std::int64_t id, std::optional<std::chrono::milliseconds> retry_in,
                                 const std::string& text) override;
-  Result<Safety> safety_of(const SopReference& reference, bool after_delivery) override;
+  Result<Safekeeping> safety_of(const SopReference& reference, bool after_delivery) override;
   Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>& names) override;
   Status release_delivery(std::int64_t id) override;
   Status retry_study(const Uid& study_instance_uid) override;

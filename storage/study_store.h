@@ -194,6 +194,11 @@ struct BegunCommitment {  // We ask a destination; no references: nothing to ask
 
 enum class Safety { kUnknown, kOtherClass, kWaits, kSafe };
 
+struct Safekeeping {
+  Safety safety = Safety::kUnknown;
+  std::optional<StoredFile> file{};  // On what kSafe rests; the caller verifies it. Nothing: on the destinations.
+};
+
 struct DeliveryOutcome {
   DeliveryState state = DeliveryState::kDelivered;  // kPending: try again after `retry_in`.
   std::chrono::milliseconds retry_in{0};
@@ -352,9 +357,9 @@ class StudyStore {
   // It was answered, given up with `text`, or is to be looked at again. [synced]
   virtual Status end_commitment_request(std::int64_t id, std::optional<std::chrono::milliseconds> retry_in,
                                         const std::string& text) = 0;
-  // Whether an instance is durable here, or was delivered everywhere before it was deleted. `after_delivery`: only the
-  // latter counts, and commitment by those destinations that were asked for it.
-  virtual Result<Safety> safety_of(const SopReference& reference, bool after_delivery) = 0;
+  // Whether an instance is durable here, as far as its row knows, or was delivered everywhere before it was deleted.
+  // `after_delivery`: only the latter counts, and commitment by those destinations that were asked for it.
+  virtual Result<Safekeeping> safety_of(const SopReference& reference, bool after_delivery) = 0;
 
   // Says which destinations there are. What is PENDING for another, now or later, is PARKED with kNoSuchDestination, so
   // that nothing waits without a word; what was parked so comes due again once its destination is back. Returns how

@@ -10,7 +10,7 @@
 #include "config/base/mutex.h"
 #include "dicom_node/deliver/commitment_scu.h"
 #include "dicom_node/deliver/delivery_worker.h"
-#include "dicom_node/object/result_identity.h"
+#include "dicom_node/object/commitment_verdict.h"
 
 namespace node::deliver {
 
@@ -25,10 +25,11 @@ constexpr int kRequestsMax = 100;
 }  // namespace
 
 struct CommitmentWorker::Impl {
-  Impl(config::DeliveryConfig config_in, storage::StudyStore& store_in)
-      : config(std::move(config_in)), store(store_in) {}
+  Impl(config::DeliveryConfig config_in, const storage::Spool& spool_in, storage::StudyStore& store_in)
+      : config(std::move(config_in)), spool(spool_in), store(store_in) {}
 
   const config::DeliveryConfig config;
+  const storage::Spool& spool;
   storage::StudyStore& store;
   mutable Mutex mutex;
   ConditionVariable wake;
@@ -105,21 +106,14 @@ struct CommitmentWorker::Impl {
           store.end_commitment_request(request.id, std::nullopt, "the peer has no host and port any more"),
           request.transaction_uid);
     }
-    object::CommitmentData report{request.transaction_uid, {}};
-    for (const storage::SopReference& reference : request.references) {
-      const auto held = store.safety_of(reference, config.commit_after_delivery);
-      if (!held.ok()) return;
-      if (*held == storage::Safety::kWaits && request.pending_for < config.give_up_after) {
-        return log_unrecorded(store.end_commitment_request(request.id, pause_after(request.attempts + 1), ""),
-                              request.transaction_uid);
-      }
-      if (*held == storage::Safety::kSafe) {
-        report.referenced.push_back(reference);
-      } else {
-        report.failed.push_back({reference, *held == storage::Safety::kOtherClass ? object::kClassInstanceConflict
-                                                                                  : object::kNoSuchInstance});
-      }
+    const auto verdict = object::judge_commitment({request.transaction_uid, request.references}, store, spool,
+                                          config.commit_after_delivery, [this] { return is_stopping(); });
+    if (!verdict.ok()) return;
+    if (verdict->waits && request.pending_for < config.give_up_after) {
+      return log_unrecorded(store.end_commitment_request(request.id, pause_after(request.attempts + 1), ""),
+                            request.transaction_uid);
     }
+    const object::CommitmentData& report = verdict->report;
     const Status sent = report_commitment(config, *peer, report);
     count(sent.ok() ? &CommitmentStats::reported : &CommitmentStats::report_failures);
     std::optional<milliseconds> retry;
@@ -134,8 +128,9 @@ struct CommitmentWorker::Impl {
 
 CommitmentWorker::CommitmentWorker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-std::unique_ptr<CommitmentWorker> CommitmentWorker::start(config::DeliveryConfig config, storage::StudyStore& store) {
-  auto impl = std::make_unique<Impl>(std::move(config), store);
+std::unique_ptr<CommitmentWorker> CommitmentWorker::start(config::DeliveryConfig config, const storage::Spool& spool,
+                                                          storage::StudyStore& store) {
+  auto impl = std::make_unique<Impl>(std::move(config), spool, store);
   Impl* self = impl.get();
   self->thread = std::thread([self] { self->run(); });
   return std::unique_ptr<CommitmentWorker>(new CommitmentWorker(std::move(impl)));

@@ -4,7 +4,7 @@
 // Guarantee: what was asked and answered is in the store before it is acted upon; a request that a peer took and never
 //            answers is made again after commitment.answer_within, under a new Transaction UID. Until a destination
 //            with `commitment: true` has committed, retention deletes nothing of the study.
-// Threads:   one thread of its own, from start() to stop(). The store must outlive the worker.
+// Threads:   one thread of its own, from start() to stop(). Spool and store must outlive the worker.
 // Source:    PS3.4 Annex J; which answer does what: README.md beside this file.
 #pragma once
 
@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "config/peer_config.h"
+#include "storage/spool.h"
 #include "storage/study_store.h"
 
 namespace node::deliver {
@@ -23,7 +24,8 @@ struct CommitmentStats {
 
 class CommitmentWorker {
  public:
-  static std::unique_ptr<CommitmentWorker> start(config::DeliveryConfig config, storage::StudyStore& store);
+  static std::unique_ptr<CommitmentWorker> start(config::DeliveryConfig config, const storage::Spool& spool,
+                                                 storage::StudyStore& store);
   ~CommitmentWorker();  // As stop().
 
   // Finishes the association in hand and joins. May be called twice.

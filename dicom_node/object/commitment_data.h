@@ -19,7 +19,8 @@ inline constexpr std::uint16_t kActionRequestCommitment = 1;  // Action Type ID
 inline constexpr std::uint16_t kEventAllCommitted = 1;        // Event Type ID
 inline constexpr std::uint16_t kEventFailuresExist = 2;
 
-inline constexpr std::uint16_t kNoSuchInstance = 0x0112;  // Failure Reason (0008,1197)
+inline constexpr std::uint16_t kNotSafeYet = 0x0110;      // Failure Reason (0008,1197): processing failure.
+inline constexpr std::uint16_t kNoSuchInstance = 0x0112;
 inline constexpr std::uint16_t kClassInstanceConflict = 0x0119;
 inline constexpr std::size_t kCommitmentReferencesMax = 10'000;
 

@@ -29,6 +29,7 @@
 #include "dicom_node/receive/commitment.h"
 #include "dicom_node/receive/dcmtk_association.h"
 #include "dicom_node/receive/intake.h"
+#include "dicom_node/receive/message_io.h"
 #include "dicom_node/receive/pdu_reader.h"
 #include "dicom_node/receive/presentation_contexts.h"
 #include "dicom_node/receive/rejection.h"
@@ -40,19 +41,8 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds kPeerCloses{5'000};
-constexpr std::size_t kLogTextMax = 64;
-constexpr std::uint64_t kCommitmentBytesMax = 4 * 1024 * 1024;  // Ten thousand references have some two.
 constexpr std::array<unsigned char, 10> kReleaseRp = {0x06, 0, 0, 0, 0, 4};  // DCMTK has not seen the request.
 static_assert(kPduBytesMax <= ASC_MAXIMUMPDUSIZE);
-
-// What a peer wrote, fit for one key=value.
-std::string printable(std::string_view text) {
-  std::string out(text.substr(0, kLogTextMax));
-  for (char& c : out) {
-    if (c <= ' ' || c > '~' || c == '"' || c == '=') c = '_';
-  }
-  return out.empty() ? "-" : out;
-}
 
 std::string trimmed(std::string_view text) {
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
@@ -62,11 +52,6 @@ std::string trimmed(std::string_view text) {
 
 std::string calling_ae_title(const T_ASC_Association& association) {
   return trimmed(association.params->DULparams.callingAPTitle);
-}
-
-// DCMTK's texts may hold what a peer sent: only module and code.
-std::string code_of(const OFCondition& condition) {
-  return fmt::format("{}:{:#06x}", condition.module(), condition.code());
 }
 
 // Ends a connection under whoever reads from it. With a reset: after a plain shutdown the kernel would leave a peer
@@ -82,29 +67,6 @@ void bound_writes(int socket, std::chrono::seconds timeout) {
   const timeval time{timeout.count(), 0};
   ::setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
 }
-
-// Takes a data set's bytes as they come. What cannot be kept (too large, disk full) is swallowed, so that the peer's
-// message still ends where it should and can be answered.
-class DataSetWriter {
- public:
-  // `file`: nullptr to swallow everything.
-  DataSetWriter(storage::IncomingFile* file, std::uint64_t bytes_max) : file_(file), bytes_max_(bytes_max) {}
-
-  void write(std::string_view bytes) {
-    bytes_ += bytes.size();
-    if (file_ != nullptr && written_.ok() && !too_large()) written_ = file_->append(bytes.data(), bytes.size());
-  }
-  std::uint64_t bytes() const { return bytes_; }
-  bool too_large() const { return bytes_ > bytes_max_; }
-  bool endless() const { return bytes_ / 2 > bytes_max_; }
-  const Status& written() const { return written_; }
-
- private:
-  storage::IncomingFile* const file_;
-  const std::uint64_t bytes_max_;
-  std::uint64_t bytes_ = 0;
-  Status written_;
-};
 
 }  // namespace
 
@@ -124,8 +86,6 @@ struct StoreScp::Impl {
     Sender sender{};
     bool whole_study = false;  // The peer sends a study in one association.
     bool brought = false;      // Something new.
-    int reports_out = 0;       // N-EVENT-REPORTs of ours without an answer yet.
-    std::uint16_t next_message_id = 1;  // Of these.
     T_ASC_Association* association = nullptr;
     PduReader reader;
   };
@@ -136,7 +96,7 @@ struct StoreScp::Impl {
         spool(spool_in),
         store_(store_in),
         intake(config, spool_in, store_in, router),
-        commitment(config, store_in),
+        commitment(config, spool_in, store_in, [this] { return is_stopping(); }),
         stop_event(::eventfd(0, EFD_CLOEXEC)) {}
   ~Impl() { ::close(stop_event); }
 
@@ -165,14 +125,10 @@ struct StoreScp::Impl {
   bool accept_request(Session& session, const std::string& host);
   Ending answer_requests(Session& session);
   std::optional<Command> read_command(Session& session, std::uint8_t& context);
-  bool check_sent(Session& session, const OFCondition& condition);
   bool answer_echo(Session& session, std::uint8_t context, const Command& command);
   bool store(Session& session, std::uint8_t context, const Command& command);
   bool receive(Session& session, const T_ASC_PresentationContext& context, const Command& command,
                IntakeAnswer& answer);
-  bool receive_data_set(Session& session, std::uint8_t context, DcmFileFormat& into, Status& problem);
-  bool answer_commitment(Session& session, std::uint8_t context, const Command& command);
-  bool report_commitment(Session& session, std::uint8_t context, const object::CommitmentData& data);
   void count(const IntakeAnswer& answer);
   void end_associations();
   bool is_stopping() const {
@@ -230,8 +186,9 @@ void StoreScp::Impl::serve(Association& own, std::uint64_t number, const std::st
 void StoreScp::Impl::end(std::uint64_t number, bool whole_study) {
   const Status ended = store_.end_association(number, whole_study);
   if (ended.ok()) return;
-  spdlog::warn("event=association_end_not_recorded association={} reason=\"{}: its study closes once the store works again\"", number,
-               ended.message());
+  spdlog::warn(
+      "event=association_end_not_recorded association={} reason=\"{}: its study closes once the store works again\"",
+      number, ended.message());
 }
 
 // After a rejection or a release the peer closes, PS3.8 state 13: a connection closed from here may lose the answer.
@@ -340,6 +297,7 @@ bool StoreScp::Impl::accept_request(Session& session, const std::string& host) {
 
 // Until the association ends, one way or another.
 Ending StoreScp::Impl::answer_requests(Session& session) {
+  CommitmentChannel channel{session.number, session.sender.name, session.association, session.reader};
   while (true) {
     std::uint8_t context = 0;
     const std::optional<Command> command = read_command(session, context);
@@ -351,9 +309,9 @@ Ending StoreScp::Impl::answer_requests(Session& session) {
         answered = store(session, context, *command);
       } else if ((command->field == DIMSE_N_ACTION_RQ || command->field == DIMSE_N_EVENT_REPORT_RQ) &&
                  command->has_data_set) {
-        answered = answer_commitment(session, context, *command);
-      } else if (command->field == DIMSE_N_EVENT_REPORT_RSP && !command->has_data_set && session.reports_out > 0) {
-        --session.reports_out;
+        answered = commitment.answer(channel, context, *command);
+      } else if (command->field == DIMSE_N_EVENT_REPORT_RSP && !command->has_data_set && channel.reports_out > 0) {
+        --channel.reports_out;
         spdlog::info("event=commitment_reported association={} peer={} answer={:#06x}", session.number,
                      printable(session.sender.name), command->status);
       } else if (command->field != DIMSE_C_CANCEL_RQ) {
@@ -395,13 +353,6 @@ std::optional<Command> StoreScp::Impl::read_command(Session& session, std::uint8
   return std::nullopt;
 }
 
-// Whether DCMTK could write an answer.
-bool StoreScp::Impl::check_sent(Session& session, const OFCondition& condition) {
-  if (condition.good()) return true;
-  spdlog::warn("event=answer_failed association={} code={}", session.number, code_of(condition));
-  return session.reader.end(Ending::kPeerGone);
-}
-
 bool StoreScp::Impl::answer_echo(Session& session, std::uint8_t context, const Command& command) {
   T_DIMSE_C_EchoRQ request{};
   request.MessageID = command.message_id;
@@ -410,7 +361,8 @@ bool StoreScp::Impl::answer_echo(Session& session, std::uint8_t context, const C
     MutexLock lock(mutex);
     ++counts.echoes_total;
   }
-  return check_sent(session, DIMSE_sendEchoResponse(session.association, context, &request, STATUS_Success, nullptr));
+  return check_sent(session.reader, session.number,
+                    DIMSE_sendEchoResponse(session.association, context, &request, STATUS_Success, nullptr));
 }
 
 // False: the association is over.
@@ -454,7 +406,7 @@ bool StoreScp::Impl::store(Session& session, std::uint8_t context_id, const Comm
               !answer.detail.ok()             ? answer.detail.message()
               : !answer.error_comment.empty() ? answer.error_comment
                                               : answer.route.reason);
-  return check_sent(session, sent);
+  return check_sent(session.reader, session.number, sent);
 }
 
 // Reads the whole data set, whatever becomes of it: only then may the peer be answered. False: the association is over.
@@ -469,14 +421,7 @@ bool StoreScp::Impl::receive(Session& session, const T_ASC_PresentationContext& 
   }
 
   DataSetWriter writer(file.ok() ? &*file : nullptr, config.object_bytes_max);
-  PresentationDataValue value;
-  do {
-    if (!session.reader.next(value)) return false;
-    if (value.is_command) return session.reader.fail("a command within a data set");
-    if (value.context != context.presentationContextID) return session.reader.fail("data in two contexts");
-    writer.write(value.fragment);
-    if (writer.endless()) return session.reader.fail("a data set without end");
-  } while (!value.is_last);
+  if (!read_data_set(session.reader, context.presentationContextID, writer)) return false;
   {
     MutexLock lock(mutex);
     counts.received_bytes += writer.bytes();
@@ -493,91 +438,6 @@ bool StoreScp::Impl::receive(Session& session, const T_ASC_PresentationContext& 
     answer = intake.take(*std::move(file), command, session.sender);
   }
   return true;
-}
-
-// Through a file, so that it is walked with our own bounds before DCMTK parses it. False: the association is over.
-bool StoreScp::Impl::receive_data_set(Session& session, std::uint8_t context_id, DcmFileFormat& into, Status& problem) {
-  T_ASC_PresentationContext context{};
-  if (ASC_findAcceptedPresentationContext(session.association->params, context_id, &context).bad()) {
-    return session.reader.fail("a context that was not accepted");
-  }
-  auto file = spool.begin();
-  if (file.ok()) {
-    const std::string meta =
-        object::encode_meta_header(context.abstractSyntax, "1.2.3", context.acceptedTransferSyntax, "");
-    if (Status written = file->append(meta.data(), meta.size()); !written.ok()) file = written;
-  }
-  DataSetWriter writer(file.ok() ? &*file : nullptr, kCommitmentBytesMax);
-  PresentationDataValue value;
-  do {
-    if (!session.reader.next(value)) return false;
-    if (value.is_command) return session.reader.fail("a command within a data set");
-    if (value.context != context_id) return session.reader.fail("data in two contexts");
-    writer.write(value.fragment);
-    if (writer.endless()) return session.reader.fail("a data set without end");
-  } while (!value.is_last);
-  problem = !file.ok()            ? file.status()
-            : writer.too_large()  ? resource_exhausted("a data set of unlikely length")
-            : !writer.written().ok() ? writer.written()
-                                     : file->flush();
-  if (problem.ok()) problem = object::load_dataset(file->path(), into, object::Extent::kWithPixelData);
-  return true;
-}
-
-bool StoreScp::Impl::answer_commitment(Session& session, std::uint8_t context, const Command& command) {
-  const bool action = command.field == DIMSE_N_ACTION_RQ;
-  DcmFileFormat received;
-  Status problem;
-  if (!receive_data_set(session, context, received, problem)) return false;
-  CommitmentAnswer answer;
-  if (!problem.ok()) {
-    answer.status = problem.code() == StatusCode::kInvalidArgument ? kInvalidArgumentValue : kResourceLimitation;
-    answer.reason = problem.message();
-  } else {
-    answer = action ? commitment.request(command, *received.getDataset(), session.sender.name)
-                    : commitment.report(command, *received.getDataset(), session.sender.name);
-  }
-  spdlog::log(answer.status == kSuccess ? spdlog::level::info : spdlog::level::warn,
-              "event={} association={} peer={} status={:#06x} reason=\"{}\"",
-              action ? "commitment_request" : "commitment_report", session.number, printable(session.sender.name),
-              answer.status, answer.reason);
-  T_DIMSE_Message response{};
-  if (action) {
-    response.CommandField = DIMSE_N_ACTION_RSP;
-    T_DIMSE_N_ActionRSP& reply = response.msg.NActionRSP;
-    reply.MessageIDBeingRespondedTo = command.message_id;
-    reply.DimseStatus = answer.status;
-    reply.DataSetType = DIMSE_DATASET_NULL;
-  } else {
-    response.CommandField = DIMSE_N_EVENT_REPORT_RSP;
-    T_DIMSE_N_EventReportRSP& reply = response.msg.NEventReportRSP;
-    reply.MessageIDBeingRespondedTo = command.message_id;
-    reply.DimseStatus = answer.status;
-    reply.DataSetType = DIMSE_DATASET_NULL;
-  }
-  if (!check_sent(session, DIMSE_sendMessageUsingMemoryData(session.association, context, &response, nullptr, nullptr,
-                                                            nullptr, nullptr))) {
-    return false;
-  }
-  return !answer.report_here || answer.status != kSuccess || report_commitment(session, context, answer.report);
-}
-
-bool StoreScp::Impl::report_commitment(Session& session, std::uint8_t context, const object::CommitmentData& data) {
-  DcmDataset data_set;
-  object::encode_commitment(data, data_set);
-  T_DIMSE_Message message{};
-  message.CommandField = DIMSE_N_EVENT_REPORT_RQ;
-  T_DIMSE_N_EventReportRQ& event = message.msg.NEventReportRQ;
-  event.MessageID = session.next_message_id++;
-  OFStandard::strlcpy(event.AffectedSOPClassUID, UID_StorageCommitmentPushModelSOPClass,
-                      sizeof event.AffectedSOPClassUID);
-  OFStandard::strlcpy(event.AffectedSOPInstanceUID, UID_StorageCommitmentPushModelSOPInstance,
-                      sizeof event.AffectedSOPInstanceUID);
-  event.EventTypeID = data.failed.empty() ? object::kEventAllCommitted : object::kEventFailuresExist;
-  event.DataSetType = DIMSE_DATASET_PRESENT;
-  ++session.reports_out;
-  return check_sent(session, DIMSE_sendMessageUsingMemoryData(session.association, context, &message, nullptr, &data_set,
-                                                              nullptr, nullptr));
 }
 
 void StoreScp::Impl::count(const IntakeAnswer& answer) {

@@ -102,6 +102,40 @@ def test_a_modality_that_waits_is_told_on_its_own_association(tmp_path):
         wait_until(lambda: "event=commitment_reported" in node.log(), "its answer is read")
 
 
+def lose(node, dataset):
+    """The file of one object is gone from the disk."""
+    (path,) = (node.directory / "store" / "objects").glob(f"*/{dataset.SOPInstanceUID}.*.dcm")
+    path.unlink()
+
+
+def rot(node, dataset):
+    """One byte of the file is another."""
+    (path,) = (node.directory / "store" / "objects").glob(f"*/{dataset.SOPInstanceUID}.*.dcm")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("same_association", [True, False])
+def test_what_the_node_has_lost_is_not_committed(tmp_path, same_association):
+    sent = images(3)
+    modality = Modality()
+    settings = {**SETTINGS, "forward": "[]"}
+    if not same_association:
+        settings.update({"peers.xray1.host": "127.0.0.1", "peers.xray1.port": modality.port})
+    with Node(tmp_path / "node", settings) as node, modality:
+        assert send(node, sent) == [0] * 3
+        lose(node, sent[0])
+        rot(node, sent[1])
+        assert modality.ask(node, request_of(sent), wait_here=same_association) == 0x0000
+        (event, report), = wait_until(lambda: modality.reports, "told")
+        assert event == 2 and named(report.ReferencedSOPSequence) == [sent[2].SOPInstanceUID]
+        assert {item.FailureReason for item in report.FailedSOPSequence} == {0x0112}
+        assert named(report.FailedSOPSequence) == sorted(str(d.SOPInstanceUID) for d in sent[:2])
+        for image in sent[:2]:
+            assert f"event=data_loss sop_instance_uid={image.SOPInstanceUID}" in node.log()
+
+
 def test_a_request_that_makes_no_sense_is_refused_and_the_association_goes_on(tmp_path):
     modality = Modality()
     with Node(tmp_path / "node", SETTINGS) as node:
@@ -188,6 +222,23 @@ def test_a_pacs_that_answers_late_and_twice_on_associations_of_its_own(committin
         wait_until(lambda: commitments(node) == ["committed"] * 3, "committed")
         wait_until(lambda: len(pacs.statuses) == 2, "told twice")
         assert pacs.statuses == [0, 0] and len(pacs.requests) == 1 and len(pacs.stored) == 3
+
+
+def test_on_a_disk_too_full_for_images_the_pacs_still_commits_and_what_it_has_is_deleted(committing):
+    node, pacs = committing(lambda number, request: [], **{"storage.retention.originals_days": "30"})
+    sent = images(2)
+    with node, pacs:
+        assert send(node, sent) == [0] * 2
+        wait_until(lambda: commitments(node) == ["asked"] * 2, "asked")
+        node.stop()
+        node.settings.update({"storage.free_bytes_min": "1000 TiB", "storage.retention.free_bytes_low": "1001 TiB"})
+        node.start()
+        assert send(node, images(1)) == [0xA700], "nothing new is taken"
+        assert Modality().ask(node, request_of(sent)) == 0x0000, "nor is anything kept of who asks"
+        pacs.report(pacs.requests[0], 0)
+        assert pacs.statuses == [0x0000]
+        assert commitments(node) == ["committed"] * 2
+        wait_until(lambda: not list((node.directory / "store" / "objects").glob("*/*.dcm")), "retention makes room")
 
 
 def test_a_pacs_that_has_it_not_gets_it_again_and_one_that_never_answers_is_asked_again(committing):

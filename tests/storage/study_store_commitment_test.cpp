@@ -149,21 +149,27 @@ TEST_P(StudyStoreCommitment, ARequestOfAPeerIsKeptUntilItIsAnswered) {
 
 TEST_P(StudyStoreCommitment, SafeIsWhatIsDurableHereOrWasDelivered) {
   const SopReference reference{"1.2.840.10008.5.1.4.1.1.1", "1.2.1.1"};
-  const auto safety = [&](bool after_delivery) { return store_->safety_of(reference, after_delivery).value(); };
+  const auto safety = [&](bool after_delivery) { return store_->safety_of(reference, after_delivery).value().safety; };
+  const auto file = [&](bool after_delivery) { return store_->safety_of(reference, after_delivery).value().file; };
   EXPECT_EQ(safety(false), Safety::kUnknown);
   NewInstance given = unrouted(1, 1);
   given.route.forward_to = {"archive"};
   add(given);
   EXPECT_EQ(safety(false), Safety::kSafe);
+  ASSERT_TRUE(file(false)) << "to be read before anybody is told";
+  EXPECT_EQ(file(false)->key, given.file.key);
+  EXPECT_EQ(file(false)->sha256_hex, given.file.sha256_hex);
   EXPECT_EQ(safety(true), Safety::kWaits);
-  EXPECT_EQ(store_->safety_of({"1.2.3", "1.2.1.1"}, false).value(), Safety::kOtherClass);
+  EXPECT_EQ(store_->safety_of({"1.2.3", "1.2.1.1"}, false).value().safety, Safety::kOtherClass);
   EXPECT_FALSE(close_and_claim());
   deliver();
   EXPECT_EQ(safety(true), Safety::kWaits) << "the archive has not committed yet";
   EXPECT_TRUE(end(begin().transaction_uid));
   EXPECT_EQ(safety(true), Safety::kSafe);
+  EXPECT_FALSE(file(true)) << "it is the archive's copy that counts";
   EXPECT_TRUE(purgeable());
   EXPECT_EQ(safety(false), Safety::kSafe) << "where it went";
+  EXPECT_FALSE(file(false));
 }
 
 INSTANTIATE_TEST_SUITE_P(Implementations, StudyStoreCommitment,

@@ -102,7 +102,7 @@ class ScriptedStore : public storage::StudyStore {
   Status end_commitment_request(std::int64_t, std::optional<std::chrono::milliseconds>, const std::string&) override {
     return none();
   }
-  Result<storage::Safety> safety_of(const storage::SopReference&, bool) override { return none(); }
+  Result<storage::Safekeeping> safety_of(const storage::SopReference&, bool) override { return none(); }
   Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>&) override { return none(); }
   Status release_delivery(std::int64_t) override { return none(); }
   Result<std::vector<storage::StudySummary>> list_studies(const storage::StudyFilter&) override { return none(); }
