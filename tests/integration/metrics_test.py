@@ -31,7 +31,7 @@ def node(tmp_path_factory):
         send(node, [small_image("CHEST", seed=2)])
         stranger = AE(ae_title="STRANGER")
         stranger.add_requested_context("1.2.840.10008.1.1")
-        assert stranger.associate("127.0.0.1", node.port, ae_title="SKELEX").is_rejected
+        assert not stranger.associate("127.0.0.1", node.port, ae_title="SKELEX").is_established
         wait_until(lambda: node.at_rest() and pacs.reports(), "the study is reported and delivered")
         yield node
 

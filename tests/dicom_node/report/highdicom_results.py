@@ -204,14 +204,14 @@ def shown(source, values):
     return 255 - grey if source.PhotometricInterpretation == "MONOCHROME1" else grey
 
 
-def make_overlay(source, values, errors, lines, details, long_side_max=2048, scale_max=0.1):
+def make_overlay(source, values, errors, lines, details, long_side_max=1536, scale_max=0.1):
     """The secondary capture of one image from its stored values, which are decoded already."""
     radiograph = Image.fromarray(shown(source, values))
     scale = min(1.0, long_side_max / max(radiograph.size))
     if scale < 1:
         radiograph = radiograph.resize((round(radiograph.width * scale), round(radiograph.height * scale)), Image.Resampling.BOX)
     share = np.asarray(Image.fromarray(np.clip(errors / scale_max, 0, 1).astype(np.float32)).resize(radiograph.size, Image.Resampling.BILINEAR))
-    opacity = (0.6 * np.minimum(1, share / 0.5) ** 2)[..., None]
+    opacity = (0.55 * np.minimum(1, share / 0.4) ** 2)[..., None]
     blended = ((1 - opacity) * np.asarray(radiograph, np.float32)[..., None] + opacity * 255 * hot(share) + 0.5).astype(np.uint8)
 
     px = min(max(max(radiograph.size) // 60, 16), 32)
