@@ -17,8 +17,7 @@ namespace node::deliver {
 
 class Connection {
  public:
-  // Errors: kUnavailable: no such host, no connection, no agreement on TLS; kInvalidArgument: a certificate or key that
-  //         cannot be read.
+  // Errors: kUnavailable: no such host, no connection, no agreement on TLS, a certificate or key that cannot be read.
   static Result<std::unique_ptr<Connection>> open(const std::string& host, std::uint16_t port,
                                                   const config::TlsConfig& tls, std::chrono::milliseconds timeout);
   ~Connection();

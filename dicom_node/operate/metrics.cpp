@@ -79,6 +79,8 @@ void put_receive(const receive::StoreScpStats& stats, Families& out) {
   out.counter("skelex_associations_rejected_total", "Associations refused, by reason")
       .add(stats.rejected_called_ae_total, {{"reason", "called_ae_title"}})
       .add(stats.rejected_calling_ae_total, {{"reason", "calling_ae_title"}})
+      .add(stats.rejected_certificate_total, {{"reason", "certificate"}})
+      .add(stats.tls_failures_total, {{"reason", "tls"}})
       .add(stats.rejected_limit_total, {{"reason", "limit"}})
       .add(stats.rejected_other_total, {{"reason", "malformed_or_no_context"}})
       .add(stats.requests_expired_total, {{"reason", "no_request_in_time"}});
