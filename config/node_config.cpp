@@ -185,11 +185,15 @@ void read_http(Section http, const Context& context, HttpConfig& config) {
   if (http.text("token_file", config.token_file)) config.token_file = context.resolve(config.token_file);
   http.boolean("behind_proxy", config.behind_proxy);
   http.boolean("try_page", config.try_page);
-  if (!is_loopback(config.bind) && (config.token_file.empty() || !config.behind_proxy)) {
+  {
+    Section tls = http.section("tls");
+    read_server_tls(tls, context, /*ca_needed=*/false, config.tls);
+  }
+  if (!is_loopback(config.bind) && (config.token_file.empty() || !(config.tls.on || config.behind_proxy))) {
     http.wrong("bind",
                "is " + in_quotes(config.bind) +
                    ", which is not this machine alone; that needs token_file, and behind_proxy: true to say that "
-                   "a proxy does TLS; else 127.0.0.1");
+                   "a proxy does TLS, or tls; else 127.0.0.1");
   }
 }
 

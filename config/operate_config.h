@@ -4,12 +4,15 @@
 #include <cstdint>
 #include <string>
 
+#include "config/tls_config.h"
+
 namespace node::config {
 
 struct HttpConfig {
   std::string bind = "127.0.0.1";
   std::uint16_t port = 8043;
   std::string token_file;     // Holds the bearer token; needed for POST, and for everything off loopback.
+  TlsConfig tls;              // With a ca_file clients show a certificate too.
   bool behind_proxy = false;  // A proxy does TLS and authentication: said explicitly to bind elsewhere than loopback.
   bool try_page = false;      // /try: one image dropped by anybody who reaches the page is analysed and shown.
 };

@@ -66,7 +66,8 @@ Connection::~Connection() {
 }
 
 Result<std::unique_ptr<Connection>> Connection::open(const std::string& host, std::uint16_t port,
-                                                     const config::TlsConfig& tls, milliseconds timeout) {
+                                                     const config::TlsConfig& tls, milliseconds timeout,
+                                                     const std::vector<std::string>& pinned) {
   const std::string where = fmt::format("connect to {}:{}", host, port);
   auto impl = std::make_unique<Impl>();
   if (tls.on) {
@@ -75,7 +76,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& host, st
     SSL_CTX_up_ref(context->get());  // Of asio's context, which gives it back.
     impl->context.emplace(context->get());
     impl->secure = std::make_unique<beast::ssl_stream<beast::tcp_stream>>(impl->io, *impl->context);
-    NODE_RETURN_IF_ERROR(tls::expect(impl->secure->native_handle(), host, {}).within(where));
+    NODE_RETURN_IF_ERROR(tls::expect(impl->secure->native_handle(), host, pinned).within(where));
   } else {
     impl->plain = std::make_unique<beast::tcp_stream>(impl->io);
   }
@@ -101,6 +102,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& host, st
   if (tls.on) {
     error = impl->within(timeout, [&](auto done) { impl->secure->async_handshake(ssl::stream_base::client, done); });
     if (error) return unavailable(where + ": TLS: " + handshake_words(error, impl->secure->native_handle()));
+    NODE_RETURN_IF_ERROR(tls::is_expected(impl->secure->native_handle(), pinned).within(where + ": TLS"));
   }
   return std::unique_ptr<Connection>(new Connection(std::move(impl)));
 }

@@ -172,6 +172,16 @@ void put_disk(const NodeStats& stats, Families& out) {
   out.counter("skelex_retention_failures_total", "Looks of retention that failed").add(stats.retention.failures);
 }
 
+void put_security(const NodeStats& stats, Families& out) {
+  out.counter("skelex_http_refused_total", "HTTP connections and requests refused, by reason")
+      .add(stats.http.tls, {{"reason", "tls"}})
+      .add(stats.http.token, {{"reason", "token"}})
+      .add(stats.http.malformed, {{"reason", "malformed"}})
+      .add(stats.http.late, {{"reason", "no_request_in_time"}});
+  out.gauge("skelex_tls_certificate_days", "Days until the first certificate of a file ends, by the file's key");
+  for (const auto& [key, days] : stats.certificate_days) out.add(days, {{"certificate", key}});
+}
+
 // As Prometheus' own client libraries name them. What /proc does not tell is left out.
 void put_process(Families& out) {
   std::ifstream file("/proc/self/stat");
@@ -211,6 +221,7 @@ std::string metrics_text(const NodeStats& stats) {
   put_analysis(stats, out);
   put_results(stats, out);
   put_disk(stats, out);
+  put_security(stats, out);
   put_process(out);
   return out.text();
 }

@@ -24,7 +24,7 @@
 #include <vector>
 
 #include "dicom_node/receive/rejection.h"
-#include "dicom_node/receive/tls_connection.h"
+#include "dicom_node/tls/tls_connection.h"
 
 namespace node::receive {
 namespace {
@@ -68,7 +68,7 @@ struct AssociationAcceptor::Impl {
     }
     tcp::socket socket;
     Caller caller;
-    std::shared_ptr<TlsConnection> secure;  // Of which `socket`, once it is there, is the plain end.
+    std::shared_ptr<tls::TlsConnection> secure;  // Of which `socket`, once it is there, is the plain end.
     asio::steady_timer deadline, look_again;
     std::size_t bytes_wanted = 0;  // What the kernel was last asked to wait for.
     std::list<std::shared_ptr<Waiting>>::iterator position;
@@ -169,21 +169,21 @@ void AssociationAcceptor::Impl::secure(const Connection& connection) {
   connection->socket.non_blocking(false, error);
   const int descriptor = connection->socket.release(error);
   if (error) return drop(connection);
-  connection->secure = TlsConnection::begin(io, descriptor, tls->current(), limits.write_timeout,
-                                            [this, connection](const Result<int>& plain) {
-                                              if (connection->gone) {
-                                                if (plain.ok()) ::close(*plain);
-                                                return;
-                                              }
-                                              if (!plain.ok())
-                                                return drop(connection, &tls_failed, plain.status().message());
-                                              connection->caller.tls = true;
-                                              connection->caller.certificate = connection->secure->certificate();
-                                              error_code failed;
-                                              connection->socket.assign(tcp::v4(), *plain, failed);
-                                              if (!failed) connection->socket.non_blocking(true, failed);
-                                              failed ? drop(connection) : await(connection, kPduHeaderBytes);
-                                            });
+  connection->secure =
+      tls::TlsConnection::begin(io, descriptor, tls->current(), {2 * limits.request_timeout, limits.write_timeout},
+                                [this, connection](const Result<int>& plain) {
+                                  if (connection->gone) {
+                                    if (plain.ok()) ::close(*plain);
+                                    return;
+                                  }
+                                  if (!plain.ok()) return drop(connection, &tls_failed, plain.status().message());
+                                  connection->caller.tls = true;
+                                  connection->caller.certificate = connection->secure->certificate();
+                                  error_code failed;
+                                  connection->socket.assign(tcp::v4(), *plain, failed);
+                                  if (!failed) connection->socket.non_blocking(true, failed);
+                                  failed ? drop(connection) : await(connection, kPduHeaderBytes);
+                                });
 }
 
 void AssociationAcceptor::Impl::make_room_for(const std::string& host) {

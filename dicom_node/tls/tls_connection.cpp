@@ -1,4 +1,4 @@
-#include "dicom_node/receive/tls_connection.h"
+#include "dicom_node/tls/tls_connection.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -12,7 +12,7 @@
 // clang-format on
 #include <vector>
 
-namespace node::receive {
+namespace node::tls {
 namespace {
 
 namespace asio = boost::asio;
@@ -20,7 +20,7 @@ using boost::system::error_code;
 using tcp = asio::ip::tcp;
 using std::chrono::milliseconds;
 
-constexpr std::size_t kPduHeaderBytes = 6;  // The least that is worth looking at.
+constexpr std::size_t kFirstBytes = 6;  // The least that is worth looking at: the header of a PDU.
 constexpr std::size_t kBufferBytes = 64 * 1024;
 constexpr int kBacklog = 16;  // One is ours.
 constexpr milliseconds kCloseTimeout{5'000};
@@ -45,36 +45,36 @@ Status connect_pair(asio::io_context& io, tcp::socket& ours, tcp::socket& plain)
 
 class Pump : public TlsConnection, public std::enable_shared_from_this<Pump> {
  public:
-  Pump(asio::io_context& io, tcp::socket socket, asio::ssl::context context, milliseconds write_timeout)
+  Pump(asio::io_context& io, tcp::socket socket, asio::ssl::context context, const TlsLimits& limits)
       : io_(io),
         context_(std::move(context)),
         secure_(std::move(socket), context_),
         plain_(io),
         stalled_(io),
-        write_timeout_(write_timeout) {}
+        limits_(limits) {}
 
   void handshake(Done done) {
-    secure_.async_handshake(
-        asio::ssl::stream_base::server, [self = shared_from_this(), done = std::move(done)](const error_code& error) {
-          if (self->closed_) return;
-          if (!error) return done(self->start());
-          const auto code = static_cast<unsigned int>(error.value());
-          const bool of_tls = error.category() == asio::error::get_ssl_category();
-          // The alert that says why is still to be sent; closing does not take it back.
-          done(unavailable(of_tls ? tls::words(self->secure_.native_handle(), code)
-                           : error == asio::error::eof || error == asio::ssl::error::stream_truncated
-                               ? "it has closed the connection in the handshake"
-                               : error.message()));
-          self->close();
-        });
+    done_ = std::move(done);
+    watch(limits_.handshake_timeout, [this] { fail("a TLS handshake that does not end"); });
+    secure_.async_handshake(asio::ssl::stream_base::server, [self = shared_from_this()](const error_code& error) {
+      if (self->closed_) return;
+      self->stalled_.cancel();
+      if (!error) return std::exchange(self->done_, {})(self->start());
+      if (error.category() == asio::error::get_ssl_category()) {
+        return self->fail(words(self->secure_.native_handle(), static_cast<unsigned int>(error.value())));
+      }
+      const bool gone = error == asio::error::eof || error == asio::ssl::error::stream_truncated;
+      self->fail(gone ? "it has closed the connection in the handshake" : error.message());
+    });
   }
 
-  std::optional<tls::Certificate> certificate() const override {
-    return tls::certificate_of_peer(const_cast<Pump*>(this)->secure_.native_handle());
+  std::optional<Certificate> certificate() const override {
+    return certificate_of_peer(const_cast<Pump*>(this)->secure_.native_handle());
   }
 
   void close() override {
     closed_ = true;
+    done_ = {};
     error_code ignored;
     stalled_.cancel();
     secure_.next_layer().close(ignored);
@@ -82,13 +82,19 @@ class Pump : public TlsConnection, public std::enable_shared_from_this<Pump> {
   }
 
  private:
+  void fail(const std::string& why) {
+    const Done done = std::exchange(done_, {});
+    close();
+    if (done) done(unavailable(why));
+  }
+
   // Moves bytes from now on, and gives the other end.
   Result<int> start() {
     tcp::socket other(io_);
     NODE_RETURN_IF_ERROR(connect_pair(io_, plain_, other));
     inward_.resize(kBufferBytes);
     outward_.resize(kBufferBytes);
-    asio::async_read(secure_, asio::buffer(inward_), asio::transfer_at_least(kPduHeaderBytes), came_in());
+    asio::async_read(secure_, asio::buffer(inward_), asio::transfer_at_least(kFirstBytes), came_in());
     read_outward();
     return other.release();
   }
@@ -120,7 +126,7 @@ class Pump : public TlsConnection, public std::enable_shared_from_this<Pump> {
                            [self = shared_from_this()](const error_code& error, std::size_t size) {
                              if (self->closed_) return;
                              if (error) return self->end_outward();
-                             self->watch(self->write_timeout_);
+                             self->watch(self->limits_.write_timeout, [pump = self.get()] { pump->close(); });
                              asio::async_write(self->secure_, asio::buffer(self->outward_, size),
                                                [self](const error_code& failed, std::size_t) {
                                                  self->stalled_.cancel();
@@ -132,16 +138,16 @@ class Pump : public TlsConnection, public std::enable_shared_from_this<Pump> {
 
   // Whoever has the other end is done.
   void end_outward() {
-    watch(kCloseTimeout);
+    watch(kCloseTimeout, [this] { close(); });
     secure_.async_shutdown([self = shared_from_this()](const error_code&) {
       if (!self->closed_) self->close();
     });
   }
 
-  void watch(milliseconds timeout) {
+  void watch(milliseconds timeout, std::function<void()> then) {
     stalled_.expires_after(timeout);
-    stalled_.async_wait([self = shared_from_this()](const error_code& cancelled) {
-      if (!cancelled && !self->closed_) self->close();
+    stalled_.async_wait([self = shared_from_this(), then = std::move(then)](const error_code& cancelled) {
+      if (!cancelled && !self->closed_) then();
     });
   }
 
@@ -150,15 +156,16 @@ class Pump : public TlsConnection, public std::enable_shared_from_this<Pump> {
   asio::ssl::stream<tcp::socket> secure_;
   tcp::socket plain_;
   asio::steady_timer stalled_;
-  const milliseconds write_timeout_;
+  const TlsLimits limits_;
+  Done done_;
   std::vector<char> inward_, outward_;
   bool closed_ = false;
 };
 
 }  // namespace
 
-std::shared_ptr<TlsConnection> TlsConnection::begin(asio::io_context& io, int descriptor, const tls::Context& context,
-                                                    milliseconds write_timeout, Done done) {
+std::shared_ptr<TlsConnection> TlsConnection::begin(asio::io_context& io, int descriptor, const Context& context,
+                                                    const TlsLimits& limits, Done done) {
   error_code error;
   tcp::socket socket(io);
   sockaddr_storage address{};
@@ -166,9 +173,9 @@ std::shared_ptr<TlsConnection> TlsConnection::begin(asio::io_context& io, int de
   const bool known = ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size) == 0;
   socket.assign(known && address.ss_family == AF_INET6 ? tcp::v6() : tcp::v4(), descriptor, error);
   SSL_CTX_up_ref(context.get());  // Of asio's context, which gives it back.
-  auto pump = std::make_shared<Pump>(io, std::move(socket), asio::ssl::context(context.get()), write_timeout);
+  auto pump = std::make_shared<Pump>(io, std::move(socket), asio::ssl::context(context.get()), limits);
   pump->handshake(std::move(done));
   return pump;
 }
 
-}  // namespace node::receive
+}  // namespace node::tls
