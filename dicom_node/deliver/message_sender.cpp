@@ -42,7 +42,7 @@ std::string_view segment(std::string_view message, std::string_view name) {
   while (!message.empty()) {
     const std::size_t end = message.find_first_of("\r\n");
     const std::string_view line = message.substr(0, end);
-    if (line.substr(0, 3) == name) return line;
+    if (line.starts_with(name) && line.substr(name.size()).starts_with('|')) return line;
     if (end == std::string_view::npos) break;
     message.remove_prefix(end + 1);
   }

@@ -12,6 +12,7 @@
 
 #include "dicom_node/deliver/requestor.h"
 #include "dicom_node/object/part10.h"
+#include "dicom_node/object/uncompressed.h"
 
 namespace node::deliver {
 namespace {
@@ -40,13 +41,6 @@ class StoredDataSet : public DcmDataset {
   std::ifstream stream_;
   std::vector<char> buffer_ = std::vector<char>(64 * 1024);
 };
-
-bool is_uncompressed(const std::string& transfer_syntax_uid) {
-  return transfer_syntax_uid == UID_LittleEndianImplicitTransferSyntax ||
-         transfer_syntax_uid == UID_LittleEndianExplicitTransferSyntax ||
-         transfer_syntax_uid == UID_BigEndianExplicitTransferSyntax ||
-         transfer_syntax_uid == UID_DeflatedExplicitVRLittleEndianTransferSyntax;
-}
 
 class DcmtkStoreScu : public StoreScu {
  public:
@@ -115,14 +109,12 @@ Result<Answer> DcmtkStoreScu::send(const std::filesystem::path& file, const Obje
     if (!offset.ok()) return offset.status().within(what);
     unchanged = std::make_unique<StoredDataSet>(file, *offset);
   } else {
-    NODE_RETURN_IF_ERROR(object::load_dataset(file, decoded, object::Extent::kWithPixelData).within(what));
-    const DcmXfer target(accepted.acceptedTransferSyntax);
-    if (!is_uncompressed(kind.transfer_syntax_uid) &&
-        (decoded.getDataset()->chooseRepresentation(target.getXfer(), nullptr).bad() ||
-         !decoded.getDataset()->canWriteXfer(target.getXfer()))) {
-      return unsupported(fmt::format("{}: the peer takes {} only and the image cannot be decoded from {}", what,
-                                     target.getXferName(), stored_syntax.getXferName()));
+    const Status loaded = object::load_uncompressed(file, decoded);
+    if (loaded.code() == StatusCode::kUnsupported || loaded.code() == StatusCode::kInvalidArgument) {
+      return unsupported(
+          fmt::format("{}: the peer does not take {}, and {}", what, stored_syntax.getXferName(), loaded.message()));
     }
+    NODE_RETURN_IF_ERROR(loaded.within(what));
   }
 
   T_DIMSE_C_StoreRQ request{};

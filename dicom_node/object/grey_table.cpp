@@ -10,6 +10,7 @@
 #include <limits>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "dicom_node/object/dataset_text.h"
 
@@ -76,6 +77,17 @@ std::vector<DcmItem*> items_of(DcmItem& data_set, const DcmTagKey& tag) {
   return items;
 }
 
+// The item that says it of one frame: its own functional group, else the one that all frames share, else the data set.
+DcmItem& functional_group(DcmItem& data_set, const DcmTagKey& macro, int frame) {
+  for (const auto& [tag, number] : {std::pair(DCM_PerFrameFunctionalGroupsSequence, static_cast<std::size_t>(frame)),
+                                    std::pair(DCM_SharedFunctionalGroupsSequence, std::size_t{0})}) {
+    const std::vector<DcmItem*> groups = items_of(data_set, tag);
+    if (number >= groups.size()) continue;
+    if (const std::vector<DcmItem*> items = items_of(*groups[number], macro); !items.empty()) return *items.front();
+  }
+  return data_set;
+}
+
 // How often each stored value occurs. Neighbours are often equal: four tables, so that one need not wait for another.
 template <typename Cell>
 std::vector<std::uint32_t> count_values(const Cell* cells, std::size_t count) {
@@ -123,7 +135,11 @@ struct Brightness {  // Of one stored value, before inversion.
 
 class TableMaker {
  public:
-  TableMaker(DcmItem& data_set, const StoredPixels& pixels) : data_set_(data_set), pixels_(pixels) {
+  TableMaker(DcmItem& data_set, const StoredPixels& pixels, int frame)
+      : data_set_(data_set),
+        modality_item_(functional_group(data_set, DCM_PixelValueTransformationSequence, frame)),
+        voi_item_(functional_group(data_set, DCM_FrameVOILUTSequence, frame)),
+        pixels_(pixels) {
     size_ = std::size_t{1} << pixels.bits_allocated;
     pixels.with_cells([this](const auto* cells, std::size_t count) { counts_ = count_values(cells, count); });
     padding_.resize(size_);
@@ -176,8 +192,8 @@ class TableMaker {
       }
       return note("modality=lut ignored");
     }
-    const auto slopes = decimals_of(data_set_, DCM_RescaleSlope),
-               intercepts = decimals_of(data_set_, DCM_RescaleIntercept);
+    const auto slopes = decimals_of(modality_item_, DCM_RescaleSlope),
+               intercepts = decimals_of(modality_item_, DCM_RescaleIntercept);
     if (slopes.empty() && intercepts.empty()) return;
     const auto slope = slopes.empty() ? std::optional(1.0) : slopes.front();
     const auto intercept = intercepts.empty() ? std::optional(0.0) : intercepts.front();
@@ -255,7 +271,7 @@ class TableMaker {
 
   // The header's VOI LUTs, then its windows, are alternatives: the first that can be read and shows something is used.
   Brightness voi() {
-    const std::vector<DcmItem*> items = items_of(data_set_, DCM_VOILUTSequence);
+    const std::vector<DcmItem*> items = items_of(voi_item_, DCM_VOILUTSequence);
     for (std::size_t i = 0; i < items.size(); ++i) {
       const auto lut = read_lut(*items[i], DCM_LUTDescriptor, DCM_LUTData, input_is_signed_);
       if (!lut) continue;
@@ -265,9 +281,9 @@ class TableMaker {
       note("voi=lut " + std::to_string(i + 1));
       return shown;
     }
-    const auto centers = decimals_of(data_set_, DCM_WindowCenter), widths = decimals_of(data_set_, DCM_WindowWidth);
+    const auto centers = decimals_of(voi_item_, DCM_WindowCenter), widths = decimals_of(voi_item_, DCM_WindowWidth);
     Window window;
-    const std::string function = text_of(data_set_, DCM_VOILUTFunction);
+    const std::string function = text_of(voi_item_, DCM_VOILUTFunction);
     if (function == "LINEAR_EXACT") window.function = Function::kLinearExact;
     if (function == "SIGMOID") window.function = Function::kSigmoid;
     const double brightest = (1 << bits_) - 1;
@@ -345,6 +361,8 @@ class TableMaker {
   }
 
   DcmItem& data_set_;
+  DcmItem& modality_item_;  // Where rescale and windows of this frame stand: mostly in the data set itself.
+  DcmItem& voi_item_;
   const StoredPixels& pixels_;
   std::size_t size_ = 0;
   std::vector<std::uint32_t> counts_;  // By stored value, like all tables here.
@@ -358,8 +376,8 @@ class TableMaker {
 
 }  // namespace
 
-Result<GreyTable> make_grey_table(DcmItem& data_set, const StoredPixels& pixels, Presentation presentation) {
-  return TableMaker(data_set, pixels).make(presentation);
+Result<GreyTable> make_grey_table(DcmItem& data_set, const StoredPixels& pixels, Presentation presentation, int frame) {
+  return TableMaker(data_set, pixels, frame).make(presentation);
 }
 
 }  // namespace node::object

@@ -126,7 +126,7 @@ struct Frames {  // Of one file, opened.
         text_of(data_set, DCM_LossyImageCompression) == "01" || is_lossy_transfer_syntax(header.transfer_syntax_uid);
     if (pixels.samples == 1) {
       const auto presentation = header.is_for_processing() ? Presentation::kAutomatic : Presentation::kAsHeaderSays;
-      NODE_ASSIGN_OR_RETURN(const GreyTable table, make_grey_table(data_set, pixels, presentation));
+      NODE_ASSIGN_OR_RETURN(const GreyTable table, make_grey_table(data_set, pixels, presentation, frame - 1));
       image.rendering.insert(image.rendering.end(), table.rendering.begin(), table.rendering.end());
       put_pixels(image.radiograph, pixels, table, options.keep_pixels);
     } else {

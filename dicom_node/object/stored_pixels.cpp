@@ -414,6 +414,7 @@ Result<StoredPixels> PixelReader::read_frame(int frame, UnusedBits unused_bits) 
       interleave(pixels.bytes, 3, cell);
     return pixels;
   }
+  if (unused_bits == UnusedBits::kKeep) return pixels;
 
   Cells how{pixels.bits_allocated, pixels.bits_stored, 0, pixels.is_signed};
   const int high_bit = word_of(data_set, DCM_HighBit).value_or(static_cast<std::uint16_t>(how.bits_stored - 1));

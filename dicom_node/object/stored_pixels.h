@@ -45,8 +45,9 @@ struct StoredPixels {
   }
 };
 
-// Bits above Bits Stored: dropped as the standard says, or looked at whether they are rubbish or pixels.
-enum class UnusedBits { kDrop, kJudge };
+// Bits above Bits Stored: dropped as the standard says, looked at whether they are rubbish or pixels, or left, and High
+// Bit with them.
+enum class UnusedBits { kDrop, kJudge, kKeep };
 
 class PixelReader {
  public:

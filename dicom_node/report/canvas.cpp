@@ -92,20 +92,27 @@ void set_colour(cairo_t* cairo, Colour colour) {
   cairo_set_source_rgb(cairo, colour[0] / 255.0, colour[1] / 255.0, colour[2] / 255.0);
 }
 
-// Cairo's pixels are 0x00RRGGBB in native byte order.
+// Writes what of the image lies on the surface, its top left corner at x, y. Cairo's pixels are 0x00RRGGBB in native
+// byte order.
+void copy_pixels(const RgbImage& image, cairo_surface_t* surface, int x, int y) {
+  cairo_surface_flush(surface);
+  unsigned char* data = cairo_image_surface_get_data(surface);
+  if (data == nullptr) return;
+  const int stride = cairo_image_surface_get_stride(surface);
+  const int left = std::max(0, -x), right = std::min(image.columns, cairo_image_surface_get_width(surface) - x);
+  const int top = std::max(0, -y), bottom = std::min(image.rows, cairo_image_surface_get_height(surface) - y);
+  for (int row = top; row < bottom; ++row) {
+    const std::uint8_t* from = image.pixels.data() + (static_cast<std::ptrdiff_t>(row) * image.columns + left) * 3;
+    auto* to = reinterpret_cast<std::uint32_t*>(data + static_cast<std::ptrdiff_t>(y + row) * stride) + x;
+    for (int column = left; column < right; ++column, from += 3)
+      to[column] = static_cast<std::uint32_t>(from[0]) << 16 | static_cast<std::uint32_t>(from[1]) << 8 | from[2];
+  }
+  cairo_surface_mark_dirty(surface);
+}
+
 Owned<cairo_surface_t> to_surface(const RgbImage& image) {
   Owned<cairo_surface_t> surface(cairo_image_surface_create(CAIRO_FORMAT_RGB24, image.columns, image.rows));
-  cairo_surface_flush(surface.get());
-  unsigned char* data = cairo_image_surface_get_data(surface.get());
-  if (data == nullptr) return surface;
-  const int stride = cairo_image_surface_get_stride(surface.get());
-  const std::uint8_t* from = image.pixels.data();
-  for (int y = 0; y < image.rows; ++y) {
-    auto* row = reinterpret_cast<std::uint32_t*>(data + static_cast<std::ptrdiff_t>(y) * stride);
-    for (int x = 0; x < image.columns; ++x, from += 3)
-      row[x] = static_cast<std::uint32_t>(from[0]) << 16 | static_cast<std::uint32_t>(from[1]) << 8 | from[2];
-  }
-  cairo_surface_mark_dirty(surface.get());
+  copy_pixels(image, surface.get(), 0, 0);
   return surface;
 }
 
@@ -159,11 +166,7 @@ void Canvas::frame(const Rectangle& area, Colour colour) {
   cairo_stroke(impl_->cairo.get());
 }
 
-void Canvas::put(const RgbImage& image, int x, int y) {
-  const Owned<cairo_surface_t> surface = to_surface(image);
-  cairo_set_source_surface(impl_->cairo.get(), surface.get(), x, y);
-  cairo_paint(impl_->cairo.get());
-}
+void Canvas::put(const RgbImage& image, int x, int y) { copy_pixels(image, impl_->surface.get(), x, y); }
 
 int Canvas::text(const std::string& text, const TextStyle& style, int x, int y, int width) {
   const Owned<PangoLayout> layout = make_layout(text, style, width);

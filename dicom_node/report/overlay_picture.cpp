@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
@@ -136,6 +137,48 @@ std::vector<float> resample(Scale& scale, int rows, int columns) {
   return out;
 }
 
+// A share of the scale as weights, in 65536ths: of the grey below it, and the colour, weighted already.
+struct Heat {
+  std::uint32_t grey;
+  std::array<std::uint32_t, 3> colour;
+};
+
+constexpr std::size_t kHeatSteps = 1024;  // Finer than eight bits of colour can show.
+
+std::array<Heat, kHeatSteps> make_heats() {
+  constexpr double kWhole = 65536;
+  std::array<Heat, kHeatSteps> heats{};
+  for (std::size_t i = 0; i < kHeatSteps; ++i) {
+    const double share = static_cast<double>(i) / (kHeatSteps - 1);
+    const double near_full = std::min(share / kOpacityFull, 1.0);
+    const double opacity = kOpacityMax * near_full * near_full;
+    heats[i].grey = static_cast<std::uint32_t>(std::lround(kWhole * (1 - opacity)));
+    const Colour colour = hot_colour(share);
+    for (std::size_t c = 0; c < colour.size(); ++c)
+      heats[i].colour[c] = static_cast<std::uint32_t>(std::lround(kWhole * opacity * colour[c]));
+  }
+  return heats;
+}
+
+using Heats = std::array<Heat, kHeatSteps>;
+
+const Heats& heats() {
+  static const Heats all = make_heats();
+  return all;
+}
+
+// `share` from 0 to 1.
+const Heat& heat_of(const Heats& all, float share) {
+  return all[static_cast<std::size_t>(share * (kHeatSteps - 1) + 0.5F)];
+}
+
+Colour shade(std::uint8_t grey, const Heat& heat) {
+  const auto channel = [&](std::uint32_t colour) {
+    return static_cast<std::uint8_t>((heat.grey * grey + colour + 32768) >> 16);
+  };
+  return {channel(heat.colour[0]), channel(heat.colour[1]), channel(heat.colour[2])};
+}
+
 // The legend has the greys of a radiograph from left to right, so that a colour is found in it whatever lies below.
 RgbImage draw_bar(int rows, int columns) {
   RgbImage bar{rows, columns, {}};
@@ -182,12 +225,7 @@ double percentile_share(double percentile) {
 }
 
 Colour blend(std::uint8_t grey, double share) {
-  const double near_full = std::clamp(share / kOpacityFull, 0.0, 1.0);
-  const double opacity = kOpacityMax * near_full * near_full;
-  Colour colour = hot_colour(share);
-  for (std::uint8_t& channel : colour)
-    channel = static_cast<std::uint8_t>(std::lround((1 - opacity) * grey + opacity * channel));
-  return colour;
+  return shade(grey, heat_of(heats(), static_cast<float>(std::clamp(share, 0.0, 1.0))));
 }
 
 Result<OverlayPicture> draw_overlay(const object::GrayImage& radiograph, const inference::AnomalyMap& map,
@@ -210,9 +248,11 @@ Result<OverlayPicture> draw_overlay(const object::GrayImage& radiograph, const i
     const Layout l = lay_out(radiograph, scale, text);
     const std::vector<float> shares = resample(scale, radiograph.rows, radiograph.columns);
     RgbImage picture{radiograph.rows, radiograph.columns, std::vector<std::uint8_t>(shares.size() * 3)};
-    for (std::size_t i = 0; i < shares.size(); ++i) {
-      const Colour colour = blend(radiograph.pixels[i], shares[i]);
-      std::copy(colour.begin(), colour.end(), picture.pixels.begin() + static_cast<std::ptrdiff_t>(3 * i));
+    const Heats& all = heats();
+    std::uint8_t* to = picture.pixels.data();
+    for (std::size_t i = 0; i < shares.size(); ++i, to += 3) {
+      const Colour colour = shade(radiograph.pixels[i], heat_of(all, shares[i]));
+      for (std::size_t c = 0; c < colour.size(); ++c) to[c] = colour[c];
     }
 
     Canvas canvas(l.rows, l.columns, kBackground);

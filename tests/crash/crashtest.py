@@ -191,7 +191,7 @@ def run(directory, kills, seed, say):
             node.start()
             room.finish()
             wait_until(lambda: storescp.runs() and orthanc.runs() and not without_end(node, room),
-                       "every study at an end", 300)
+                       "every study at an end", 1800)
         except AssertionError as error:
             print(f"crashtest: {error}", file=sys.stderr)
         finally:

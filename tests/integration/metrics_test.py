@@ -34,7 +34,7 @@ def node(tmp_path_factory):
         send(node, [small_image("CHEST", seed=2)])
         stranger = AE(ae_title="STRANGER")
         stranger.add_requested_context("1.2.840.10008.1.1")
-        assert stranger.associate("127.0.0.1", node.port, ae_title="SKELEX").is_rejected
+        assert not stranger.associate("127.0.0.1", node.port, ae_title="SKELEX").is_established
         wait_until(lambda: node.at_rest() and pacs.reports(), "the study is reported and delivered")
         yield node
 
@@ -53,6 +53,8 @@ def test_each_stage_is_counted(node):
     assert found["skelex_store_seconds_count"] == 2
     assert found["skelex_inference_batch_rows_count"] >= 1
     assert found["skelex_inference_batch_rows_sum"] >= 4, "three heads and a map"
+    assert found['skelex_inference_batch_rows_bucket{le="+Inf"}'] == found["skelex_inference_batch_rows_count"]
+    assert 0 < found['skelex_device_memory_free_bytes{device="cpu"}'] < found['skelex_device_memory_total_bytes{device="cpu"}']
     assert found["skelex_disk_free_bytes"] > found["skelex_disk_reserve_bytes"] == 16 * 2**20
     assert found["process_resident_memory_bytes"] > 2**20
     assert found["process_start_time_seconds"] == pytest.approx(time.time(), abs=3600)

@@ -51,7 +51,7 @@ def mutations():
         Mutation("every transfer syntax", CONTEXTS,
                  "if (lists(kTransferSyntaxes, context.proposedTransferSyntaxes[i])) {", "if (true) {"),
         Mutation("the preference is ignored", CONTEXTS, "if (found != possible.end()) return *found;", ""),
-        Mutation("every SOP class", CONTEXTS, "if (!storage && context", "if (false && context"),
+        Mutation("every SOP class", CONTEXTS, "if (!storage && !commitment && context", "if (false && context"),
         Mutation("extended negotiation unanswered", CONTEXTS,
                  "answer_extended_negotiation(parameters, std::move(accepted_classes));", ""),
         Mutation("of two peers with one title the first", PEER, "if (found.size() == 1) return found.front();",

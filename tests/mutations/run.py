@@ -107,6 +107,9 @@ def main():
     area = importlib.import_module(arguments.area)
     chosen = [m for m in area.mutations() if not arguments.words or any(word in m.name for word in arguments.words)]
     with tempfile.TemporaryDirectory(prefix="mutations-") as scratch:
+        for mutation in chosen:
+            if replace_nth((SOURCE / mutation.path).read_text(), mutation.old, mutation.new, mutation.occurrence) is None:
+                sys.exit(f"{mutation.name}: {mutation.path} has changed, the mutation must follow it: {mutation.old}")
         copy = Copy(pathlib.Path(arguments.work or scratch) / "source", area.OPTIONS)
         for test in dict.fromkeys(test for mutation in chosen for group in area.tests(mutation) for test in group):
             if "--gtest_filter" not in test and (name := copy.failing(test)):
@@ -116,8 +119,6 @@ def main():
             path = copy.directory / mutation.path
             text = path.read_text()
             mutated = replace_nth(text, mutation.old, mutation.new, mutation.occurrence)
-            if mutated is None:
-                sys.exit(f"{mutation.name}: {mutation.path} has changed, the mutation must follow it: {mutation.old}")
             try:
                 path.write_text(mutated)
                 names = copy.noticed_by(mutation, area.tests(mutation))

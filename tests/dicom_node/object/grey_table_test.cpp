@@ -145,6 +145,33 @@ TEST_F(ImageLoader, WindowIsInUnitsOfTheRescaledValues) {
   EXPECT_THAT(image.rendering, ElementsAre("rescale=0.25,-100", "voi=window 1"));
 }
 
+TEST_F(ImageLoader, EachFrameHasTheWindowAndTheRescaleOfItsFunctionalGroup) {
+  TestImage made;
+  made.frames = 2;
+  made.rows = 1;
+  made.values = {0, 100, 200, 300, 0, 100, 200, 300};
+  DcmFileFormat file = make_image(made);
+  DcmDataset& d = *file.getDataset();
+  window(d, "9999", "2");  // Of no frame.
+  DcmItem *shared = nullptr, *first = nullptr, *second = nullptr, *item = nullptr;
+  must(d.findOrCreateSequenceItem(DCM_SharedFunctionalGroupsSequence, shared, -2));
+  must(shared->findOrCreateSequenceItem(DCM_PixelValueTransformationSequence, item, -2));
+  must(item->putAndInsertString(DCM_RescaleSlope, "2"));
+  must(item->putAndInsertString(DCM_RescaleIntercept, "0"));
+  must(shared->findOrCreateSequenceItem(DCM_FrameVOILUTSequence, item, -2));
+  window(*item, "200.5", "401");
+  must(d.findOrCreateSequenceItem(DCM_PerFrameFunctionalGroupsSequence, first, -2));
+  must(d.findOrCreateSequenceItem(DCM_PerFrameFunctionalGroupsSequence, second, -2));
+  must(second->findOrCreateSequenceItem(DCM_FrameVOILUTSequence, item, -2));
+  window(*item, "500.5", "201");
+  const auto path = write(folder_, file, EXS_LittleEndianExplicit);
+  const auto one = load_frame(path, 1, {.keep_pixels = true}), two = load_frame(path, 2, {.keep_pixels = true});
+  ASSERT_TRUE(one.ok() && two.ok());
+  EXPECT_THAT(pixels(*one), Pointwise(FloatNear(0.01F), {0.0F, 2047.5F, 4095.0F, 4095.0F}));
+  EXPECT_THAT(pixels(*two), Pointwise(FloatNear(0.01F), {0.0F, 0.0F, 0.0F, 4095.0F}));
+  EXPECT_THAT(two->rendering, ElementsAre("rescale=2,0", "voi=window 1"));
+}
+
 TEST_F(ImageLoader, RescaleThatIsNoNumberIsIgnored) {
   for (const char* slope : {"0", "1e-400", "NaN", "abc"}) {
     const auto image = load(TestImage{}, [&](DcmDataset& d) { must(d.putAndInsertString(DCM_RescaleSlope, slope)); });

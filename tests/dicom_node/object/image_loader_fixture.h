@@ -37,7 +37,7 @@ class ImageLoader : public testing::Test {
     change(*file.getDataset());
     return load_image(write(folder_, file), options).status();
   }
-  static void window(DcmDataset& data_set, const char* center, const char* width, const char* function = nullptr) {
+  static void window(DcmItem& data_set, const char* center, const char* width, const char* function = nullptr) {
     must(data_set.putAndInsertString(DCM_WindowCenter, center));
     must(data_set.putAndInsertString(DCM_WindowWidth, width));
     if (function != nullptr) must(data_set.putAndInsertString(DCM_VOILUTFunction, function));

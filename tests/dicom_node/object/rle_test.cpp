@@ -36,6 +36,33 @@ TEST(Rle, SegmentsAreTheBytesOfTheSamplesMostSignificantFirst) {
   EXPECT_TRUE(decode_rle(rle_stream({high, low + std::string(1, '\0')}), 3, 1, 2).ok()) << "padded to an even length";
 }
 
+std::string codes(std::initializer_list<int> bytes) { return std::string(bytes.begin(), bytes.end()); }
+
+TEST(Rle, TheCode80StandsForNothing) {  // DCMTK 3.6.7 takes it for a run of 129.
+  const std::string segment = codes({0x80, 2, 1, 2, 3, 0x80, 0x80, 0xFD, 9, 0x80});
+  EXPECT_THAT(decode_rle(rle_stream({segment}), 7, 1, 1).value(), ElementsAre(1, 2, 3, 9, 9, 9, 9));
+  EXPECT_THAT(decode_rle(rle_stream({segment}), 8, 1, 1).status().message(), HasSubstr("too early"));
+}
+
+TEST(Rle, TheLongestRunAndTheLongestLiteral) {
+  std::string segment = codes({0x81, 5, 127});
+  for (int i = 0; i < 128; ++i) segment += static_cast<char>(i);
+  const auto bytes = decode_rle(rle_stream({segment}), 256, 1, 1);
+  ASSERT_TRUE(bytes.ok());
+  for (std::size_t i = 0; i < 256; ++i) ASSERT_EQ((*bytes)[i], i < 128 ? 5 : i - 128) << i;
+}
+
+TEST(Rle, ColourOfSixteenBitsIsInterleaved) {
+  std::vector<std::string> segments;
+  for (int i = 1; i <= 6; ++i) segments.push_back(codes({0, i}));
+  EXPECT_THAT(decode_rle(rle_stream(segments), 1, 3, 2).value(), ElementsAre(2, 1, 4, 3, 6, 5));
+}
+
+TEST(Rle, WhatStandsBehindTheLastPixelIsPadding) {
+  for (const auto& segment : {codes({2, 1, 2, 3, 0}), codes({0xFC, 7}), codes({3, 1, 2, 3, 4}), codes({0xFE, 7, 0x81})})
+    EXPECT_TRUE(decode_rle(rle_stream({segment}), 3, 1, 1).ok());
+}
+
 TEST(Rle, WhatIsShortOrPointsOutsideIsRefused) {
   const std::string high = "\xFE\x01", low = "\x02\x0A\x0B\x0C";
   EXPECT_THAT(decode_rle("RLE", 3, 1, 2).status().message(), HasSubstr("shorter than its header"));

@@ -55,15 +55,20 @@ def finding(rng, task):
 
 def make(folder, files, rng, quiet=False, **more):
     """Writes each form of the study's results into `folder`: FORM.dcm of a study, FORM-N.dcm of images."""
-    study = {"node_uid": NODE_UID, "revision": 1, "closed_at_ms": 1793607600123, "tasks": TASKS, "forms": FORMS,
-             "images": [], **more}
+    images = []
     for index, file in enumerate(files):
         image = {"file": str(file), "predicted_at_ms": 1793607500000 + index}
         if index == 2:
             image["reason"] = "no rule for DX, FOOT"  # One image is not analysed.
         else:
             image["findings"] = [finding(rng, task) for task in TASKS]
-        study["images"].append(image)
+        images.append(image)
+    return make_of(folder, {"tasks": TASKS, "forms": FORMS, "images": images, **more}, quiet)
+
+
+def make_of(folder, study, quiet=False):
+    """The same of a study with its tasks, forms and images."""
+    study = {"node_uid": NODE_UID, "revision": 1, "closed_at_ms": 1793607600123, **study}
     (folder / "study.json").write_text(json.dumps(study))
     subprocess.run([TOOL, folder / "study.json", folder], check=True, stderr=subprocess.DEVNULL if quiet else None)
     return study

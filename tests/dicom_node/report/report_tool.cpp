@@ -1,15 +1,22 @@
 // report_tool: writes the objects of one study whose findings stand in a JSON file, for validators_test.py.
 //
 //   report_tool study.json OUT    -> OUT/sr.dcm, OUT/sc-N.dcm, ...: of a study FORM.dcm, of images FORM-N.dcm
+//
+// With "repeat": N in the file all is made N times and a JSON line says what it took, in milliseconds of the
+// processor, for tools/benchmark/results: of each form a list, under "decode" the time until the first image's stored
+// values are there.
 #include <fmt/format.h>
 
 #include <cmath>
+#include <ctime>
 #include <fstream>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "dicom_node/object/image_loader.h"
 #include "dicom_node/object/instance_header.h"
+#include "dicom_node/object/stored_pixels.h"
 #include "dicom_node/report/study_objects.h"
 
 namespace {
@@ -104,6 +111,30 @@ Status write(const std::string& bytes, const std::string& file) {
   return out.good() ? ok_status() : internal_error("write " + file);
 }
 
+// Of the processor, all threads together: what others do on the machine counts less than by the clock.
+double milliseconds() { return 1e3 * static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
+Status measure(const ReportedStudy& study, const WantedForms& wanted, const ResultContext& context, int repeat) {
+  json times;
+  for (int i = 0; i < repeat; ++i) {
+    double start = milliseconds();
+    NODE_ASSIGN_OR_RETURN(const auto reader,
+                          object::PixelReader::open(study.images.front().file, object::LoadOptions().pixels_max));
+    NODE_RETURN_IF_ERROR(reader->read_frame(0, object::UnusedBits::kDrop).status());
+    times["decode"].push_back(milliseconds() - start);
+    start = milliseconds();
+    NODE_RETURN_IF_ERROR(build_study_objects(study, wanted, {}, context,
+                                             [&](const Form& form, const ResultReference&, const ResultObject& object) {
+                                               times[std::string(form.word)].push_back(milliseconds() - start);
+                                               times[std::string(form.word) + " bytes"] = object.bytes.size();
+                                               start = milliseconds();
+                                               return ok_status();
+                                             }));
+  }
+  std::cout << times.dump() << std::endl;
+  return ok_status();
+}
+
 Status run(const json& j, const std::string& folder) {
   ResultContext context;
   context.node_uid = j.at("node_uid");
@@ -133,6 +164,7 @@ Status run(const json& j, const std::string& folder) {
     wanted.emplace(form, study->study_instance_uid.str());
     for (const ReportedImage& image : study->images) wanted.emplace(form, image.record.sop_instance_uid.str());
   }
+  if (const int repeat = j.value("repeat", 0); repeat > 0) return measure(*study, wanted, context, repeat);
   std::map<std::string, int> written;
   const auto take = [&](const Form& form, const ResultReference& reference, const ResultObject& object) {
     const int number = ++written[reference.form];

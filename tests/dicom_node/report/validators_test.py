@@ -15,6 +15,7 @@ import pydicom
 import pytest
 
 import judges
+from highdicom_results import map_of
 from made_study import TASKS, TOOL, make, radiographs_by_study
 
 SEED = int(os.environ.get("NODE_SEED", 1))
@@ -115,14 +116,6 @@ def test_highdicom_reads_back_what_went_in(made):
             group = by_key[header.SOPInstanceUID, record["task"]]
             check_group(group, task, record, header)
     assert len(groups) == expected
-
-
-def map_of(planted):
-    """The map that report_tool draws for `planted`."""
-    y, x = np.mgrid[:224, :224]
-    def spot(at_y, at_x, width):
-        return np.exp(-((y - at_y) ** 2 + (x - at_x) ** 2) / (2 * width * width))
-    return 0.004 + planted["peak"] * spot(planted["y"], planted["x"], 12) + 0.3 * planted["peak"] * spot(planted["x"], planted["y"], 8)
 
 
 def check_peak(number, errors, header):
