@@ -172,8 +172,8 @@ void put_security(const NodeStats& stats, Families& out) {
       .add(stats.http.token, {{"reason", "token"}})
       .add(stats.http.malformed, {{"reason", "malformed"}})
       .add(stats.http.late, {{"reason", "no_request_in_time"}});
-  out.gauge("skelex_tls_certificate_days", "Days until the first certificate of a file ends, by the file's key");
-  for (const auto& [key, days] : stats.certificate_days) out.add(days, {{"certificate", key}});
+  out.gauge("skelex_tls_certificate_left_seconds", "Until the first certificate of a file ends, by the file's key");
+  for (const auto& [key, days] : stats.certificate_days) out.add(days * 86'400, {{"certificate", key}});
 }
 
 // As Prometheus' own client libraries name them. What /proc does not tell is left out.

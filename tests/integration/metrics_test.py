@@ -58,7 +58,7 @@ def test_each_stage_is_counted(node):
     assert found["skelex_disk_free_bytes"] > found["skelex_disk_reserve_bytes"] == 16 * 2**20
     assert found["process_resident_memory_bytes"] > 2**20
     assert found["process_start_time_seconds"] == pytest.approx(time.time(), abs=3600)
-    assert found['skelex_tls_certificate_days{certificate="node.tls.certificate_file"}'] == pytest.approx(100, abs=1)
+    assert found['skelex_tls_certificate_left_seconds{certificate="node.tls.certificate_file"}'] == pytest.approx(100 * 86400, abs=86400)
     histogram = [value for name, value in found.items() if name.startswith("skelex_delivered_result_seconds_bucket")]
     assert histogram == sorted(histogram) and histogram[-1] == 2, "cumulative, and the last range has no end"
 
@@ -158,7 +158,7 @@ tests:
       - {{series: 'skelex_disk_reserve_bytes{{instance="a"}}', values: '9x20'}}
       - {{series: 'skelex_deliveries_parked{{instance="a"}}', values: '0 0 3x20'}}
       - {{series: 'skelex_ready{{instance="a"}}', values: '0x20'}}
-      - {{series: 'skelex_tls_certificate_days{{instance="a",certificate="node.tls.certificate_file"}}', values: '0.5x20'}}
+      - {{series: 'skelex_tls_certificate_left_seconds{{instance="a",certificate="node.tls.certificate_file"}}', values: '40000x20'}}
       - {{series: 'up{{job="skelex",instance="a"}}', values: '0x20'}}
       - {{series: 'skelex_instances_waiting{{instance="a"}}', values: '7x40'}}
       - {{series: 'skelex_instances_ended_total{{instance="a",outcome="analysed"}}', values: '3x40'}}
