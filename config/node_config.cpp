@@ -197,6 +197,19 @@ void read_http(Section http, const Context& context, HttpConfig& config) {
   }
 }
 
+void read_audit(Section audit, const Context& context, AuditConfig& config) {
+  if (audit.text("file", config.file)) config.file = context.resolve(config.file);
+  const bool given = audit.get("syslog") != nullptr;
+  Section syslog = audit.section("syslog");
+  syslog.text("host", config.host, 255);
+  syslog.integer("port", config.port, 1, 65535);
+  Section tls = syslog.section("tls");
+  read_tls(tls, context, config.tls);
+  if (!given) return;
+  syslog.require("host", "where syslog listens");
+  if (!config.file.empty()) audit.wrong("file", "and syslog are both given; one of them is wanted");
+}
+
 void read_log(Section log, LogConfig& config) {
   log.choice(
       "level", config.level,
@@ -240,6 +253,7 @@ NodeConfig read_root(Section& root, const Context& context) {
   read_results(root.section("results"), names, config.report);
   read_delivery(root.section("delivery"), config.delivery);
   read_http(root.section("http"), context, config.http);
+  read_audit(root.section("audit"), context, config.audit);
   read_log(root.section("log"), config.log);
 
   config.receive.keep_first_on_conflict = config.storage.keep_first_on_conflict;

@@ -1,4 +1,4 @@
-// HttpConfig, LogConfig: the `http:` and `log:` of node.yaml.
+// HttpConfig, AuditConfig, LogConfig: the `http:`, `audit:` and `log:` of node.yaml.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,13 @@ struct HttpConfig {
   TlsConfig tls;              // With a ca_file clients show a certificate too.
   bool behind_proxy = false;  // A proxy does TLS and authentication: said explicitly to bind elsewhere than loopback.
   bool try_page = false;      // /try: one image dropped by anybody who reaches the page is analysed and shown.
+};
+
+struct AuditConfig {     // Of these one, or none.
+  std::string file;      // A message a line.
+  std::string host;      // Syslog, over TCP.
+  std::uint16_t port = 6514;
+  TlsConfig tls;
 };
 
 enum class LogLevel { kDebug, kInfo, kWarn, kError };

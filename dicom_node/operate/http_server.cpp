@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>  // Before Asio 1.74, whose awaitable.hpp forgets it in C++20.
 
+#include "dicom_node/audit/audit.h"
 #include "dicom_node/operate/listing_json.h"
 #include "dicom_node/operate/try_image.h"
 #include "dicom_node/tls/tls_connection.h"
@@ -172,11 +173,13 @@ struct HttpServer::Impl {
 
     HttpAnswer answer() const {
       const auto& request = parser->get();
+      const std::string host = peer.address().to_string();
       try {
         return server.api.answer({.method = view_of(request.method_string()),
                                   .target = view_of(request.target()),
                                   .authorization = view_of(request[http::field::authorization]),
-                                  .body = request.body()});
+                                  .body = request.body(),
+                                  .host = host});
       } catch (const std::exception& error) {  // One request that throws must not take the node down.
         spdlog::error("event=http_failed reason=\"{}\"", error.what());
         return {500, error_json("this request failed: see event=http_failed in the log") + "\n"};
@@ -202,6 +205,7 @@ struct HttpServer::Impl {
       if (answer.status == 401) {
         response.set(http::field::www_authenticate, "Bearer");
         const bool shown = parser->get().count(http::field::authorization) != 0;
+        audit::refused_login({"http", peer.address().to_string()});
         server.refuse(server.refused_token, peer, shown ? "a wrong bearer token" : "no bearer token");
       }
       response.keep_alive(keep_alive);
@@ -311,6 +315,7 @@ struct HttpServer::Impl {
 
   void refuse(std::atomic<std::uint64_t>& counter, const tcp::endpoint& peer, std::string_view reason) {
     ++counter;
+    if (&counter == &refused_tls) audit::refused({"http", peer.address().to_string()}, std::string(reason));
     spdlog::warn("event=http_refused host={} reason=\"{}\"", peer.address().to_string(), reason);
   }
 

@@ -23,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "dicom_node/audit/audit.h"
 #include "dicom_node/receive/rejection.h"
 #include "dicom_node/tls/tls_connection.h"
 
@@ -295,6 +296,7 @@ void AssociationAcceptor::Impl::drop(const Connection& connection, std::atomic<s
   if (std::exchange(connection->gone, true)) return;
   if (counter != nullptr) ++*counter;
   if (!reason.empty()) {
+    audit::refused({.name = "unknown", .host = connection->caller.host}, std::string(reason));
     spdlog::warn("event=connection_refused host={} port={} reason=\"{}\"", connection->caller.host, port, reason);
   }
   if (connection->secure && !connection->socket.is_open())

@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "config/base/mutex.h"
+#include "dicom_node/audit/audit.h"
 #include "dicom_node/object/part10.h"
 #include "dicom_node/receive/association_acceptor.h"
 #include "dicom_node/receive/calling_peer.h"
@@ -127,6 +128,7 @@ struct StoreScp::Impl {
     Sender sender{};
     bool whole_study = false;  // The peer sends a study in one association.
     bool brought = false;      // Something new.
+    audit::Studies studies{};  // What was answered with success.
     int reports_out = 0;       // N-EVENT-REPORTs of ours without an answer yet.
     std::uint16_t next_message_id = 1;  // Of these.
     T_ASC_Association* association = nullptr;
@@ -266,6 +268,7 @@ void StoreScp::Impl::run(Association& own, std::uint64_t number, const Caller& c
   if (!accept_request(session, caller)) return await_close(socket);
   const Ending ending = answer_requests(session);
   if (session.brought) end(number, session.whole_study && ending == Ending::kReleased);
+  if (!session.studies.empty()) audit::received({session.sender.name, caller.host}, session.studies);
   if (ending == Ending::kReleased) {
     ::send(socket, kReleaseRp.data(), kReleaseRp.size(), MSG_NOSIGNAL);
     await_close(socket);
@@ -306,6 +309,7 @@ bool StoreScp::Impl::accept_request(Session& session, const Caller& caller) {
                                            static_cast<T_ASC_RejectParametersSource>(why.source),
                                            static_cast<T_ASC_RejectParametersReason>(why.source << 8 | why.reason)};
     ASC_rejectAssociation(session.association, &rejection);
+    audit::refused({calling, host}, std::string(why.meaning));
     spdlog::warn("event=association_rejected association={} host={} calling={} called={} certificate={} reason=\"{}\"",
                  session.number, host, printable(calling), printable(called), shown(caller), why.meaning);
     MutexLock lock(mutex);
@@ -445,6 +449,7 @@ bool StoreScp::Impl::store(Session& session, std::uint8_t context_id, const Comm
   IntakeAnswer answer;
   if (!receive(session, context, command, answer)) return false;
   count(answer);
+  if (answer.status == kSuccess) ++session.studies[answer.study_instance_uid];
   session.brought |= answer.outcome == Outcome::kStored || answer.outcome == Outcome::kCorrection;
 
   DcmDataset detail;

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "dicom_node/node.h"
+#include "dicom_node/operate/audit_sink.h"
 #include "dicom_node/operate/commands/commands.h"
 #include "dicom_node/operate/service_manager.h"
 
@@ -73,6 +74,11 @@ int serve(const config::NodeConfig& config, const PredictorFactory& open_predict
   if (!predictor.ok()) {
     fmt::print(stderr, "skelex-node: {}\n", predictor.status().message());
     return exit_status(predictor.status());
+  }
+  auto audit = AuditSink::open(config.audit, config.receive.ae_title);  // Ends after the node does.
+  if (!audit.ok()) {
+    fmt::print(stderr, "skelex-node: {}\n", audit.status().message());
+    return exit_status(audit.status());
   }
   SystemClock clock;
   auto node = Node::start(config, clock, storage::posix_file_system(), **predictor);
