@@ -1,10 +1,12 @@
 #include "inference/device.h"
 
 #include <ATen/Context.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <dlfcn.h>
 
 #include <algorithm>
 #include <cassert>
+#include <fstream>
 #include <set>
 
 namespace node::inference {
@@ -32,7 +34,34 @@ std::vector<int> ask_cuda_driver() {
   return capabilities;
 }
 
+// MemTotal and MemAvailable: proc(5).
+void ask_machine(DeviceMemory& memory) {
+  std::ifstream file("/proc/meminfo");
+  std::string key, unit;
+  for (std::uint64_t kibibytes; file >> key >> kibibytes; std::getline(file, unit)) {
+    if (key == "MemTotal:") memory.total_bytes = kibibytes * 1024;
+    if (key == "MemAvailable:") memory.free_bytes = kibibytes * 1024;
+  }
+}
+
 }  // namespace
+
+DeviceMemory device_memory(const Device& device) {
+  if (device.memory_of_test > 0) return {device.name, device.memory_of_test, device.memory_of_test};
+  DeviceMemory memory{device.name};
+  if (device.is_cpu()) {
+    ask_machine(memory);
+    return memory;
+  }
+  try {
+    const at::Device gpu(device.name);
+    const auto [free, total] = c10::getDeviceAllocator(gpu.type())->getMemoryInfo(gpu.index());
+    memory.free_bytes = free;
+    memory.total_bytes = total;
+  } catch (const std::exception&) {  // Not known, then.
+  }
+  return memory;
+}
 
 bool wants_cuda(const config::InferenceConfig& config) {
   return std::any_of(config.models.begin(), config.models.end(), [&](const config::ModelConfig& model) {

@@ -14,12 +14,15 @@
 
 #include "config/base/status.h"
 #include "config/inference_config.h"
+#include "inference/predictor.h"
 
 namespace node::inference {
 
 struct Device {
   std::string name;              // "cpu" or "cuda:0", as LibTorch has it.
   bool native_bfloat16 = false;  // CPUs with AVX-512 BF16, GPUs of compute capability 8.0 on.
+
+  std::uint64_t memory_of_test = 0;  // In place of what it has: so much, all of it free.
 
   bool is_cpu() const { return name.rfind("cpu", 0) == 0; }
 };
@@ -36,6 +39,9 @@ using BeforePass = std::function<void(const std::string& device, std::int64_t ro
 // Whether any model of `config` could want another device than the CPU.
 bool wants_cuda(const config::InferenceConfig& config);
 Devices present_devices(bool with_cuda);
+
+// Reentrant; of a GPU once a model is on it, or before the first thread.
+DeviceMemory device_memory(const Device& device);
 
 // The devices of one model, as indices of `devices.present`, in their order. `wanted`: "auto" is every GPU there is,
 // the CPU if there is none; "cuda" every GPU; "cpu" and "cuda:N" themselves; several words their union. Errors:

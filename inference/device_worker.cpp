@@ -57,8 +57,7 @@ void DeviceWorker::run(int queue, const Batcher::Batch& batch) {
 Status DeviceWorker::run_items(Work work, std::span<RequestItem* const> items) {
   std::int64_t rows = 0;
   for (const RequestItem* const item : items) rows += item->rows;
-  counters_.batches += 1;
-  counters_.rows += static_cast<std::uint64_t>(rows);
+  counters_.batch_rows.observe(static_cast<double>(rows));
   for (std::int64_t rows_max = rows;; rows_max = (rows_max + 1) / 2) {
     const Status status = run_passes(work, items, rows_max);
     if (status.code() != StatusCode::kResourceExhausted || rows_max == 1) return status;

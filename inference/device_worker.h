@@ -22,7 +22,8 @@
 namespace node::inference {
 
 struct EngineCounters {  // Of all devices together.
-  std::atomic<std::uint64_t> requests{0}, failures{0}, batches{0}, rows{0}, backbone_passes{0}, halved_batches{0};
+  std::atomic<std::uint64_t> requests{0}, failures{0}, backbone_passes{0}, halved_batches{0};
+  Histogram batch_rows{batch_rows_bounds()};
 };
 
 class DeviceWorker {
@@ -36,6 +37,7 @@ class DeviceWorker {
   void hurry() { batcher_.hurry(); }
   std::int64_t rows_to_do() const;  // Waiting, or on the device.
   std::int64_t waiting_items() const;
+  const Device& device() const { return device_; }
 
  private:
   void run(int queue, const Batcher::Batch& batch);

@@ -314,11 +314,14 @@ PredictorStats Engine::stats() const {
   PredictorStats stats;
   stats.requests = counters_.requests;
   stats.failures = counters_.failures;
-  stats.batches = counters_.batches;
-  stats.rows = counters_.rows;
+  stats.batch_rows = counters_.batch_rows.snapshot();
   stats.backbone_passes = counters_.backbone_passes;
   stats.halved_batches = counters_.halved_batches;
-  for (const auto& worker : workers_) stats.waiting += worker != nullptr ? worker->waiting_items() : 0;
+  for (const auto& worker : workers_) {
+    if (worker == nullptr) continue;
+    stats.waiting += worker->waiting_items();
+    stats.memory.push_back(device_memory(worker->device()));
+  }
   return stats;
 }
 

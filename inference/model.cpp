@@ -49,6 +49,17 @@ Result<Model> load_torchscript_model(const config::ModelConfig& wanted, const st
   return model;
 }
 
+// Before they are read: a machine that runs out of memory does not say so, it kills.
+Status weights_fit(const Device& device, std::int64_t parameters, at::ScalarType type) {
+  const std::uint64_t wanted = static_cast<std::uint64_t>(parameters) * c10::elementSize(type);
+  const DeviceMemory memory = device_memory(device);
+  if (memory.total_bytes == 0 || wanted <= memory.free_bytes) return ok_status();
+  return resource_exhausted("its weights take " + std::to_string(wanted >> 20) + " MiB as " + c10::toString(type) +
+                            ", and " + device.name + " has " + std::to_string(memory.free_bytes >> 20) + " of " +
+                            std::to_string(memory.total_bytes >> 20) +
+                            " MiB free: place it on another device, or give it precision: bfloat16");
+}
+
 }  // namespace
 
 std::string Model::backbone_and_devices() const {
@@ -83,12 +94,15 @@ Result<Model> load_model(const config::ModelConfig& wanted, const std::vector<De
   for (const std::size_t device : placed) {
     ModelWeights weights;
     weights.placement = placement_on(devices[device], wanted.precision);
+    weights.encoder = encoder_of(loaded, model.backbone, device, weights.placement.type);
+    if (weights.encoder == nullptr) {
+      NODE_RETURN_IF_ERROR(weights_fit(devices[device], model.parameters, weights.placement.type));
+    }
     if (model.is_detector()) {
       weights.detector = load_yolos(checkpoint, weights.placement);
       model.on.emplace(device, std::move(weights));
       continue;
     }
-    weights.encoder = encoder_of(loaded, model.backbone, device, weights.placement.type);
     if (weights.encoder == nullptr) {
       weights.encoder =
           std::make_shared<const VisionTransformer>(load_vision_transformer(checkpoint, weights.placement));

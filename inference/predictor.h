@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "config/base/histogram.h"
 #include "config/base/status.h"
 
 namespace node::inference {
@@ -110,11 +111,18 @@ struct TaskInfo {
   std::string note;       // What `check` should say of the model; mostly nothing.
 };
 
+struct DeviceMemory {  // Of a GPU, or of the machine where the device is the CPU. 0: not known.
+  std::string device;
+  std::uint64_t free_bytes = 0, total_bytes = 0;  // Whoever uses it. The CPU's: what it could give without swapping.
+};
+
 struct PredictorStats {
-  std::uint64_t requests = 0, failures = 0, batches = 0, rows = 0;
+  std::uint64_t requests = 0, failures = 0;
   std::uint64_t backbone_passes = 0;  // Rows through an encoder: less than tasks x images where a backbone is shared.
   std::uint64_t halved_batches = 0;   // Device memory did not suffice: went on in passes of half as many rows.
   std::int64_t waiting = 0;
+  HistogramSnapshot batch_rows{};      // Of each batch.
+  std::vector<DeviceMemory> memory{};  // Of each device that has models.
 };
 
 class Predictor {

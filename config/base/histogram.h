@@ -24,6 +24,9 @@ inline std::vector<double> delivery_seconds_bounds() {
   return {1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 14'400, 86'400};
 }
 
+// Rows of a batch, up to inference.batch_rows_max at its most.
+inline std::vector<double> batch_rows_bounds() { return {1, 2, 4, 8, 16, 32, 64, 128, 256, 512}; }
+
 class Histogram {
  public:
   explicit Histogram(std::vector<double> bounds) {

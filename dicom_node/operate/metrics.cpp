@@ -48,15 +48,6 @@ class Families {
     families_.back().metric.push_back(std::move(metric));
   }
 
-  // A summary without quantiles: the mean is the one divided by the other.
-  void sum_and_count(std::string name, std::string help, double sum, std::uint64_t count) {
-    begin(name, help, MetricType::Summary);
-    ClientMetric metric;
-    metric.summary.sample_sum = sum;
-    metric.summary.sample_count = count;
-    families_.back().metric.push_back(std::move(metric));
-  }
-
   std::string text() const {
     std::ostringstream out;
     prometheus::TextSerializer().Serialize(out, families_);
@@ -123,8 +114,11 @@ void put_analysis(const NodeStats& stats, Families& out) {
   out.counter("skelex_inference_halved_batches_total", "Times that a batch was halved: device memory did not suffice")
       .add(stats.inference.halved_batches);
   out.gauge("skelex_inference_waiting", "Items that wait for a batch").add(stats.inference.waiting);
-  out.sum_and_count("skelex_inference_batch_rows", "Rows of the batches", static_cast<double>(stats.inference.rows),
-                    stats.inference.batches);
+  out.histogram("skelex_inference_batch_rows", "Rows of each batch", stats.inference.batch_rows);
+  out.gauge("skelex_device_memory_free_bytes", "Free memory of each device that has models; of the CPU, the machine's");
+  for (const auto& memory : stats.inference.memory) out.add(memory.free_bytes, {{"device", memory.device}});
+  out.gauge("skelex_device_memory_total_bytes", "Memory of each device that has models");
+  for (const auto& memory : stats.inference.memory) out.add(memory.total_bytes, {{"device", memory.device}});
   out.gauge("skelex_model_info", "The models that are loaded, where and how");
   std::set<std::tuple<std::string, std::string, std::string, std::string>> models;
   for (const inference::TaskInfo& task : stats.tasks) {

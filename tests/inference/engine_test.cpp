@@ -12,6 +12,7 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <numeric>
 #include <set>
 #include <thread>
 
@@ -48,6 +49,11 @@ AnalysisRequest request(std::vector<std::string> tasks, unsigned seed = 1) {
   request.tasks = std::move(tasks);
   request.seed = seed;
   return request;
+}
+
+std::uint64_t batches_of(const Predictor& predictor) {
+  const std::vector<std::uint64_t> counts = predictor.stats().batch_rows.counts;
+  return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
 }
 
 class EngineOnTinyModels : public ::testing::Test {
@@ -212,7 +218,7 @@ TEST_F(EngineOnTinyModels, TheBatchAnImageTravelsInDoesNotChangeItsLabel) {
   clock_.advance(std::chrono::seconds(2));
   std::vector<Answer> batched;
   for (auto& answer : together) batched.push_back(answer.get());
-  EXPECT_EQ(predictor->stats().batches, 3U);
+  EXPECT_EQ(batches_of(*predictor), 3U);
   for (unsigned seed = 0; seed < 6; ++seed) {
     std::future<Answer> alone = submit(*predictor, request({"a", "map", "c"}, seed));
     clock_.advance(std::chrono::seconds(2));
@@ -266,6 +272,29 @@ TEST_F(EngineOnTinyModels, OutOfDeviceMemoryHalvesTheBatchAndGoesOn) {
   EXPECT_THAT(passes, ::testing::Each(3));
   EXPECT_EQ(passes.size(), 2U + 16U);
   EXPECT_EQ(tight->stats().failures, 0U);
+  EXPECT_EQ(tight->stats().batch_rows.sum, 6 + 48);
+  EXPECT_EQ(tight->stats().batch_rows.counts[3], 1U);  // 5 to 8 rows: the images.
+}
+
+TEST_F(EngineOnTinyModels, AModelThatDoesNotFitItsDeviceIsRefusedBeforeItIsRead) {
+  EngineSeams seams;
+  seams.devices = {{"cpu", false, 1000}};
+  const Status status = open_engine(config_, clock_, seams).status();
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("model first"), HasSubstr("cpu has 0 of 0 MiB free")));
+  seams.devices = {{"cpu", false, 1 << 30}};
+  config_.tasks = {task("a", "first")};
+  const auto predictor = open(seams);
+  ASSERT_EQ(predictor->stats().memory.size(), 1U);
+  EXPECT_EQ(predictor->stats().memory[0].free_bytes, 1U << 30);
+}
+
+TEST_F(EngineOnTinyModels, TheCpusMemoryIsTheMachines) {
+  config_.tasks = {task("a", "first")};
+  const DeviceMemory memory = open()->stats().memory.at(0);
+  EXPECT_EQ(memory.device, "cpu");
+  EXPECT_GT(memory.free_bytes, 0U);
+  EXPECT_GT(memory.total_bytes, memory.free_bytes);
 }
 
 TEST_F(EngineOnTinyModels, WithoutMemoryForOneRowTheRequestFailsAndTheDeviceGoesOn) {
@@ -361,7 +390,7 @@ TEST_F(EngineOnTinyModels, LogitsThatAreNoNumbersFailTheirRequestAlone) {
   const Answer failed = bad.get();
   EXPECT_EQ(failed.status().code(), StatusCode::kInternal);
   EXPECT_THAT(failed.status().message(), HasSubstr("bad"));
-  EXPECT_EQ(predictor->stats().batches, 1U);
+  EXPECT_EQ(batches_of(*predictor), 1U);
   EXPECT_EQ(predictor->stats().failures, 1U);
 }
 

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import time
@@ -61,6 +62,7 @@ def test_check_finds_the_peer_that_is_down_and_changes_nothing(tmp_path):
         up = run("check", *Node(tmp_path, pacs_port=pacs.port).arguments())
         assert up.returncode == 0, up.stdout + up.stderr
         assert "answers C-ECHO" in up.stdout
+        assert re.search(r"^(ok  |note)  device cpu: \d+ of \d+ MiB of memory are free with every model loaded", up.stdout, re.M)
     down = run("check", *Node(tmp_path, pacs_port=pacs.port).arguments())
     assert down.returncode == 1 and "FAIL  peer pacs" in down.stdout
     assert not (tmp_path / "store").exists()

@@ -50,6 +50,8 @@ def test_each_stage_is_counted(node):
     assert found["skelex_store_seconds_count"] == 2
     assert found["skelex_inference_batch_rows_count"] >= 1
     assert found["skelex_inference_batch_rows_sum"] >= 4, "three heads and a map"
+    assert found['skelex_inference_batch_rows_bucket{le="+Inf"}'] == found["skelex_inference_batch_rows_count"]
+    assert 0 < found['skelex_device_memory_free_bytes{device="cpu"}'] < found['skelex_device_memory_total_bytes{device="cpu"}']
     assert found["skelex_disk_free_bytes"] > found["skelex_disk_reserve_bytes"] == 16 * 2**20
     assert found["process_resident_memory_bytes"] > 2**20
     assert found["process_start_time_seconds"] == pytest.approx(time.time(), abs=3600)

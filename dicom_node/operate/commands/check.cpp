@@ -163,14 +163,34 @@ void check_routes(const config::NodeConfig& config, Findings& findings) {
   }
 }
 
-// Labels that only a checkpoint knows; all else about `when` was checked when the file was read.
-void check_conditions(const std::vector<config::TaskConfig>& tasks,
+// Labels that only a checkpoint knows; all else about `when` was checked when the file was read. Whether they are
+// right.
+bool check_conditions(const std::vector<config::TaskConfig>& tasks,
                       const std::map<std::string, std::vector<std::string>>& labels, Findings& findings) {
+  bool right = true;
   for (const config::TaskConfig& task : tasks) {
     const auto of_gate = task.when ? labels.find(task.when->task) : labels.end();
     if (of_gate == labels.end()) continue;
     const std::string problem = config::label_problem(*task.when, of_gate->second);
-    if (!problem.empty()) findings.bad(fmt::format("{}: when.label: {}", task.where(), problem));
+    if (problem.empty()) continue;
+    right = false;
+    findings.bad(fmt::format("{}: when.label: {}", task.where(), problem));
+  }
+  return right;
+}
+
+// Each was loaded alone, so that each had its own line; a device has to hold them all at once, and a batch beside them.
+void check_together(const config::InferenceConfig& config, const PredictorFactory& open_predictor, Findings& findings) {
+  const auto predictor = open_predictor(config);
+  if (!predictor.ok()) return findings.bad(fmt::format("models together: {}", predictor.status().message()));
+  for (const inference::DeviceMemory& memory : (*predictor)->stats().memory) {
+    const std::string line = fmt::format("device {}: {} of {} MiB of memory are free with every model loaded",
+                                         memory.device, memory.free_bytes >> 20, memory.total_bytes >> 20);
+    if (memory.free_bytes >= memory.total_bytes / 10) {
+      findings.good(line);
+    } else {
+      findings.note(line + ": a batch may not fit; lower inference.batch_rows_max, or give models precision: bfloat16");
+    }
   }
 }
 
@@ -183,6 +203,7 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
   check_routes(config, findings);
   check_fonts(config.report, findings);
   std::map<std::string, std::vector<std::string>> labels;  // By task.
+  bool loaded = !config.inference.models.empty();
   // One model at a time, so that each that cannot be loaded gets its own line.
   for (const config::ModelConfig& model : config.inference.models) {
     config::InferenceConfig alone = config.inference;
@@ -204,6 +225,7 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
     auto predictor = open_predictor(alone);
     if (!predictor.ok()) {
       findings.bad(fmt::format("model {}: {}", model.name, predictor.status().message()));
+      loaded = false;
     } else if ((*predictor)->tasks().empty()) {
       findings.note(fmt::format("model {}: no task uses it", model.name));
     } else {
@@ -218,7 +240,8 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
     if (task.regions && task.region_selection.detector.empty())
       findings.note(fmt::format("task {}: has no detector, its regions are fixed tiles", task.name));
   }
-  check_conditions(config.inference.tasks, labels, findings);
+  const bool possible = check_conditions(config.inference.tasks, labels, findings);
+  if (loaded && possible) check_together(config.inference, open_predictor, findings);
   check_store(config, findings);
   check_token(config.http, findings);
   check_peers(config, findings);
