@@ -18,6 +18,7 @@ from harness import SOURCE, Pacs, fresh_uid, free_port, send, small_image, wait_
 BUILD = SOURCE / "build"
 CONFIG = "/etc/skelex-node/node.yaml"
 STORE = "/var/lib/skelex-node"
+CHAPTER = re.search(r"^## Installed like a server.*?(?=^## )", (SOURCE / "README.md").read_text(), re.M | re.S)[0]
 APT = "apt-get -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold"  # As the answer N to dpkg.
 
 
@@ -84,6 +85,12 @@ class Machine:
 
     # What the integration tests' send() wants of a node.
     port = None
+
+    def follow(self, words):
+        """The command of the README's chapter that begins with `words`, as it stands there, answered with Y."""
+        block = re.search(r"^```sh\n(.*?)^```$", CHAPTER, re.M | re.S)[1]
+        line = next(line for line in block.splitlines() if line.startswith(words))
+        return self(f"cd /root && yes Y | {line}").stdout
 
     def node(self, command, options=""):
         return self(f"runuser -u skelex-node -- skelex-node {command} --config {CONFIG} {options}").stdout
@@ -154,13 +161,14 @@ def pacs():
 
 
 def test_it_is_installed_and_not_started(machine):
-    machine(f"{APT} install /root/old.deb")
+    machine(f"{APT} install sudo; cp /root/old.deb /root/skelex-node_0_amd64.deb")
+    machine.follow("sudo apt install")
     assert machine("skelex-node --version").stdout.strip()
     assert machine.is_active() == "inactive" and machine("systemctl is-enabled skelex-node", check=False).returncode
     assert machine("stat -c '%U:%G %a' /etc/skelex-node/token /var/lib/skelex-node").stdout.split("\n")[:2] == [
         "root:skelex-node 640", "skelex-node:skelex-node 750"]
     assert re.fullmatch("[0-9a-f]{64}", machine("cat /etc/skelex-node/token").stdout)
-    machine.node("check")
+    machine.follow("sudo runuser")
     # The demonstration, without network or store.
     shutil.copy(SOURCE / "tests/data/radiographs/13_1_knee_ap.dcm", machine.tree / "root/knee.dcm")
     told = machine("skelex-node predict --config /usr/share/skelex-node/demo.yaml --out /tmp/out /root/knee.dcm").stdout
@@ -178,8 +186,8 @@ def test_it_analyses_in_its_sandbox(machine, pacs):
         demo, times = re.subn(was, becomes, demo)
         assert times, was
     (machine.tree / CONFIG[1:]).write_text(demo)
-    assert "FAIL" not in machine.node("check")  # It has reached the PACS.
-    machine("systemctl enable --now skelex-node")  # Type=notify: it returns once the node is ready.
+    assert "FAIL" not in machine.follow("sudo runuser")  # It has reached the PACS.
+    machine.follow("sudo systemctl enable")  # Type=notify: it returns once the node is ready.
     assert machine.is_active() == "active"
     machine.analysed(pacs)
     main = machine("systemctl show -p MainPID --value skelex-node").stdout.strip()
@@ -204,7 +212,7 @@ def test_an_upgrade_keeps_configuration_token_and_studies(machine, packages, pac
 
 
 def test_its_exposure_is_as_the_readme_says(machine):
-    said = float(re.search(r"systemd-analyze security` says ([0-9.]+)", (SOURCE / "README.md").read_text())[1])
+    said = float(re.search(r"systemd-analyze security` says ([0-9.]+)", CHAPTER)[1])
     told = machine("systemd-analyze security --no-pager skelex-node.service").stdout
     assert float(re.search(r"exposure level for skelex-node.service: ([0-9.]+)", told)[1]) <= said
 
