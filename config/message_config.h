@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "config/tls_config.h"
+
 namespace node::config {
 
 enum class MessageKind { kOru, kWebhook };
@@ -23,12 +25,6 @@ inline constexpr std::array<std::string_view, 19> kHl7Sources{
     "study_id",   "study_instance_uid", "procedure",           "study_time",          "report_time",
     "control_id", "priority_code",      "priority_number",     "referring_physician"};
 
-struct TlsConfig {
-  bool on = false;
-  std::string ca_file;                     // PEM; empty: the system's.
-  std::string certificate_file, key_file;  // PEM; empty: no client certificate.
-};
-
 struct MessageConfig {
   std::string name;
   MessageKind kind = MessageKind::kOru;
@@ -37,6 +33,7 @@ struct MessageConfig {
   std::string path = "/";  // Webhook: of the URL, with its query.
   TlsConfig tls;
   std::chrono::seconds answer_timeout{30};
+  std::string after;   // The destination that has the study's results first, delivered or parked; empty: no wait.
   std::string secret;  // Webhook: the key of the signature; empty: not signed.
   // ORU: over the default mapping, "OBR-18" or "PID-3.4" -> what fills it.
   std::map<std::string, std::string> fields;

@@ -16,7 +16,9 @@ Result<std::optional<Safety>> safety_of(const SopReference& reference, storage::
                                         const storage::Spool& spool, bool after_delivery) {
   for (std::string lost_key;;) {
     NODE_ASSIGN_OR_RETURN(const Safekeeping kept, store.safety_of(reference, after_delivery));
-    if (!kept.file || spool.compare(*kept.file).ok()) return std::optional(kept.safety);
+    const Status compared = kept.file ? spool.compare(*kept.file) : ok_status();
+    if (compared.ok()) return std::optional(kept.safety);
+    if (compared.code() != StatusCode::kDataLoss) return compared;  // Nobody can say now.
     // Meanwhile retention may have deleted it, or another version have come.
     if (kept.file->key != lost_key) {
       lost_key = kept.file->key;
@@ -24,6 +26,7 @@ Result<std::optional<Safety>> safety_of(const SopReference& reference, storage::
     }
     const Status lost = spool.verify(*kept.file);
     if (lost.ok()) return std::optional(kept.safety);
+    if (lost.code() != StatusCode::kDataLoss) return lost;
     spdlog::error("event=data_loss sop_instance_uid={} reason=\"{}\"", reference.sop_instance_uid, lost.message());
     return std::optional<Safety>();
   }
