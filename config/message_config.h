@@ -37,6 +37,7 @@ struct MessageConfig {
   std::string path = "/";  // Webhook: of the URL, with its query.
   TlsConfig tls;
   std::chrono::seconds answer_timeout{30};
+  std::string after;   // The destination that has the study's results first, delivered or parked; empty: no wait.
   std::string secret;  // Webhook: the key of the signature; empty: not signed.
   // ORU: over the default mapping, "OBR-18" or "PID-3.4" -> what fills it.
   std::map<std::string, std::string> fields;

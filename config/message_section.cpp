@@ -138,6 +138,10 @@ void read_messages(Section& root, const Context& context, Names& names, std::vec
     section.require("kind", "oru or webhook");
     section.choice("kind", config.kind, {{"oru", MessageKind::kOru}, {"webhook", MessageKind::kWebhook}});
     section.duration("answer_timeout", config.answer_timeout, seconds(1), minutes(10));
+    if (section.text("after", config.after)) {
+      if (const std::string problem = names.destination_problem(config.after); !problem.empty())
+        section.wrong("after", problem);
+    }
     if (config.kind == MessageKind::kOru) {
       read_oru(section, config);
       read_tls(section.section("tls"), context, config.tls);

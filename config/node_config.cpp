@@ -213,8 +213,8 @@ NodeConfig read_root(Section& root, const Context& context) {
     config.router.ae_titles[peer.name] = peer.ae_title;
     if (!peer.host.empty() && peer.port != 0) names.destinations.push_back(peer.name);
   }
-  read_messages(root, context, names, config.messages);
   read_dicomweb(root, context, names, config.dicomweb);
+  read_messages(root, context, names, config.messages);
   read_routes(root, names, config.router);
   read_region_head(root.section("region_head"), config.inference.tasks, config.router.body_parts,
                    config.router.region_head);

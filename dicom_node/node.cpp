@@ -120,6 +120,9 @@ Status Node::Impl::ready() const {
                     "in the log",
                     lost, config.storage.directory));
   }
+  if (const Status written = spool->health(); !written.ok()) {
+    return unavailable(fmt::format("nothing can be written to {}: {}", config.storage.directory, written.message()));
+  }
   NODE_ASSIGN_OR_RETURN(const std::uint64_t free, spool->free_bytes());
   if (free < config.storage.free_bytes_min) {
     return resource_exhausted(fmt::format("{} MiB free in {}, below the reserve of {} MiB (storage.free_bytes_min)",

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <random>
 #include <set>
 
@@ -58,7 +60,8 @@ class Measure {
 // Of a file as it is now.
 Result<StoredFile> measure(const std::filesystem::path& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"), &std::fclose);
-  if (!file) return not_found("open: the file is gone");
+  if (!file && errno == ENOENT) return not_found("open: the file is gone");
+  if (!file) return unavailable(std::string("open: ") + std::strerror(errno));
   std::setvbuf(file.get(), nullptr, _IONBF, 0);
   std::vector<unsigned char> buffer(256 * 1024);
   Measure measure;
@@ -269,9 +272,16 @@ Status Spool::verify(const StoredFile& file) const {
 
 std::int64_t Spool::losses() const { return impl_->losses; }
 
+Status Spool::health() {
+  NODE_ASSIGN_OR_RETURN(IncomingFile probe, begin_in_reserve());
+  NODE_RETURN_IF_ERROR(probe.append("?", 1));
+  return probe.flush();
+}
+
 Status Spool::compare(const StoredFile& file) const {
   if (!is_key(file.key)) return data_loss("verify: not a key of this spool");
   const Result<StoredFile> found = measure(path(file.key));
+  if (found.status().code() == StatusCode::kUnavailable) return found.status().within("verify " + file.key);
   if (!found.ok()) return data_loss("verify " + file.key + ": " + found.status().message());
   if (found->size_bytes != file.size_bytes) {
     return data_loss("verify " + file.key + ": " + std::to_string(found->size_bytes) + " bytes, stored were " +

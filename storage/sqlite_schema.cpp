@@ -12,7 +12,7 @@ namespace {
 // Numbers of states are those of the enums in study_store.h. Each partial index holds only what one kind of claim looks
 // for, in the order in which it is handed out, so that claiming costs the same with a thousand rows and with a million.
 // `waits`, `blocked` and `delayed` say what would otherwise be a search: each is kept by one function of the store.
-constexpr std::array<const char*, 8> kMigrations = {R"sql(
+constexpr std::array<const char*, 9> kMigrations = {R"sql(
 CREATE TABLE study(
   id INTEGER PRIMARY KEY,
   uid TEXT NOT NULL UNIQUE,
@@ -184,6 +184,12 @@ CREATE INDEX commitment_request_due ON commitment_request(due_at, id) WHERE ende
 )sql",
                                                     R"sql(
 CREATE INDEX study_by_accession_number ON study(accession_number);
+)sql",
+                                                    R"sql(
+ALTER TABLE delivery ADD COLUMN after TEXT NOT NULL DEFAULT '';  -- Destination that has the results first; '': none.
+DROP INDEX delivery_due;  -- What is urgent does not go behind the rest because it failed once.
+CREATE INDEX delivery_due ON delivery(destination, attempts > 0 AND priority < 2000, priority DESC, id)
+  WHERE state = 0 AND blocked = 0 AND delayed = 0;
 )sql"};
 
 constexpr std::int64_t kKnownVersion = kMigrations.size();

@@ -111,10 +111,11 @@ Status SqliteStudyStore::finish_study(ClaimToken token, const std::vector<Result
       }
       NODE_RETURN_IF_ERROR(
           Query(database,
-                "INSERT INTO delivery(study_id, destination, stage, result_id, priority, created_at, due_at) "
-                "SELECT id, ?2, ?3, ?4, priority, ?5, ?6 FROM study WHERE id = ?1 "
+                "INSERT INTO delivery(study_id, destination, stage, result_id, priority, created_at, due_at, after) "
+                "SELECT id, ?2, ?3, ?4, priority, ?5, ?6, ?7 FROM study WHERE id = ?1 "
                 "ON CONFLICT(result_id, destination) WHERE result_id IS NOT NULL DO NOTHING",
-                *study, delivery.destination, static_cast<int>(delivery.stage), result.integer(), now(), due_now())
+                *study, delivery.destination, static_cast<int>(delivery.stage), result.integer(), now(), due_now(),
+                delivery.after)
               .run()
               .within("finish study"));
       signal_on_commit(transaction, deliveries_at(delivery.destination));
@@ -158,20 +159,24 @@ Status SqliteStudyStore::release_study(ClaimToken token, milliseconds retry_in) 
 
 // --- deliver ----------------------------------------------------------------------------------------------------
 
-// Keeps delivery.blocked: whether an object of an earlier stage of the study is PENDING at this destination, or, of a
-// late original (stage 4), the study has not ended. Originals (stage 0) neither wait nor are waited for.
+// Keeps delivery.blocked of what goes to this destination or waits for it: whether an object of an earlier stage of the
+// study is PENDING where it goes, any result of the study where it waits for, or, of a late original (stage 4), the
+// study has not ended; a message (stage 5) waits for those of earlier revisions, lest an old one be the last that a
+// worklist hears. Originals (stage 0) neither wait nor are waited for.
 Status SqliteStudyStore::refresh_blocked(Transaction& transaction, std::int64_t study, const std::string& destination) {
-  Database& database = transaction.database;
-  NODE_RETURN_IF_ERROR(Query(database,
-                             "UPDATE delivery SET blocked = 1 - blocked WHERE study_id = ?1 AND destination = ?2 "
-                             "AND state = 0 AND stage > 1 AND blocked != (EXISTS (SELECT 1 FROM delivery e "
-                             "WHERE e.study_id = ?1 AND e.destination = ?2 AND e.state = 0 AND e.stage > 0 "
-                             "AND e.stage < delivery.stage) OR (stage = 4 AND EXISTS (SELECT 1 FROM study s "
-                             "WHERE s.id = ?1 AND s.state IN (0, 1))))",
-                             study, destination)
-                           .run());
-  if (database.changes() > 0) signal_on_commit(transaction, deliveries_at(destination));
-  return ok_status();
+  Query changed(transaction.database,
+                "UPDATE delivery SET blocked = 1 - blocked WHERE study_id = ?1 AND (destination = ?2 OR after = ?2) "
+                "AND state = 0 AND stage > 1 AND blocked != (EXISTS (SELECT 1 FROM delivery e "
+                "WHERE e.study_id = ?1 AND e.destination = delivery.destination AND e.state = 0 AND e.stage > 0 "
+                "AND e.stage < delivery.stage) OR (after != '' AND EXISTS (SELECT 1 FROM delivery e WHERE "
+                "e.study_id = ?1 AND e.destination = delivery.after AND e.state = 0 AND e.result_id IS NOT NULL)) OR "
+                "(stage = 5 AND EXISTS (SELECT 1 FROM delivery e WHERE e.study_id = ?1 AND e.destination = "
+                "delivery.destination AND e.state = 0 AND e.stage = 5 AND e.id < delivery.id)) OR "
+                "(stage = 4 AND EXISTS (SELECT 1 FROM study s WHERE s.id = ?1 AND s.state IN (0, 1)))) "
+                "RETURNING destination",
+                study, destination);
+  while (changed.next()) signal_on_commit(transaction, deliveries_at(changed.text()));
+  return changed.status();
 }
 
 // Wherever late originals of the study wait: it has opened or ended.
@@ -218,7 +223,7 @@ Result<Look> SqliteStudyStore::look_for_deliveries(Transaction& transaction, con
              "d.priority, coalesce(d.released_at, d.created_at) FROM delivery d JOIN study s ON s.id = d.study_id LEFT "
              "JOIN instance i ON i.id = "
              "d.instance_id LEFT JOIN result r ON r.id = d.result_id WHERE d.state = 0 AND d.blocked = 0 AND "
-             "d.delayed = 0 AND d.destination = ? ORDER BY d.attempts > 0, d.priority DESC, d.id",
+             "d.delayed = 0 AND d.destination = ? ORDER BY d.attempts > 0 AND d.priority < 2000, d.priority DESC, d.id",
              destination);
   while (static_cast<int>(claimed.size()) < max && rows.next()) {
     const std::int64_t id = rows.integer();
@@ -264,12 +269,14 @@ Status SqliteStudyStore::finish_delivery(ClaimToken token, const DeliveryOutcome
     const bool pending = outcome.state == DeliveryState::kPending;
     Query row(transaction.database,
               "UPDATE delivery SET state = ?2, attempts = attempts + 1, delayed = ?3, delay_ms = ?4, due_at = ?5, "
-              "delivered_at = ?6, peer_status = ?7, text = ?8, commitment = ?9, commitment_due = ?10 WHERE id = ?1 RETURNING study_id, destination, "
+              "delivered_at = ?6, peer_status = ?7, text = ?8, commitment = ?9, commitment_due = ?10 WHERE id = ?1 "
+              "RETURNING study_id, destination, "
               "result_id IS NOT NULL",
               *id, static_cast<int>(outcome.state), pending && delay_ms > 0, delay_ms, due_now() + delay_ms,
               outcome.state == DeliveryState::kDelivered ? std::optional(now()) : std::nullopt,
               outcome.peer_status ? std::optional<std::int64_t>(*outcome.peer_status) : std::nullopt, outcome.text,
-              outcome.state == DeliveryState::kDelivered && outcome.to_be_committed, due_now() + kAskForCommitmentAfterMs);
+              outcome.state == DeliveryState::kDelivered && outcome.to_be_committed,
+              due_now() + kAskForCommitmentAfterMs);
     if (!row.next()) return row.status().ok() ? not_found("finish delivery: no such row") : row.status();
     const std::int64_t study = row.integer();
     const std::string destination = row.text();
@@ -324,8 +331,7 @@ Result<std::map<std::string, int>> SqliteStudyStore::set_destinations(const std:
   return parked;
 }
 
-// PARKED holds a study back from retention as PENDING does, so rest_since stays as it is. Nor is refresh_blocked()
-// needed: what waits at a destination that is gone is parked with what it waits for.
+// PARKED holds a study back from retention as PENDING does, so rest_since stays as it is.
 Result<std::map<std::string, int>> SqliteStudyStore::park_elsewhere(Transaction& transaction,
                                                                     std::optional<std::int64_t> study) {
   std::map<std::string, int> parked;
@@ -333,10 +339,17 @@ Result<std::map<std::string, int>> SqliteStudyStore::park_elsewhere(Transaction&
   Query rows(transaction.database,
              "UPDATE delivery SET state = 2, peer_status = NULL, text = ?2 WHERE state = 0 AND "
              "(?3 IS NULL OR study_id = ?3) AND instr(?1, char(10) || destination || char(10)) = 0 "
-             "RETURNING destination",
+             "RETURNING study_id, destination",
              *destinations_, kNoSuchDestination, study);
-  while (rows.next()) ++parked[rows.text()];
+  std::set<std::pair<std::int64_t, std::string>> gone;
+  while (rows.next()) {
+    const std::int64_t of = rows.integer();
+    const std::string destination = rows.text();
+    ++parked[destination];
+    gone.emplace(of, destination);
+  }
   NODE_RETURN_IF_ERROR(rows.status());
+  for (const auto& [of, destination] : gone) NODE_RETURN_IF_ERROR(refresh_blocked(transaction, of, destination));
   return parked;
 }
 

@@ -141,6 +141,7 @@ struct NewDelivery {
   std::string destination{};  // Name of a peer in the configuration.
   Uid sop_instance_uid;       // Of a result of the same finish_study() call, or of an earlier one.
   DeliveryStage stage = DeliveryStage::kImageObject;
+  std::string after{};  // Waits, too, until no result of the study is PENDING at this destination; empty: at none.
 };
 
 struct ReadyStudy {

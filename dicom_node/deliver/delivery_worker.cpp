@@ -186,6 +186,7 @@ struct DeliveryWorker::Impl {
   // kUnavailable: the association broke; kDataLoss: there is nothing to send.
   Result<Answer> send(const ClaimedDelivery& claim) {
     if (Status intact = spool.verify(claim.file); !intact.ok()) {
+      if (intact.code() != StatusCode::kDataLoss) return resource_exhausted(intact.message());  // Later, perhaps.
       spdlog::error("event=data_loss sop_instance_uid={} reason=\"{}\"", claim.sop_instance_uid.str(),
                     intact.message());
       count(&DeliveryStats::losses);

@@ -30,7 +30,7 @@ class StoredDataSet : public DcmDataset {
                     const E_GrpLenEncoding, const E_PaddingEncoding, const Uint32, const Uint32, Uint32) override {
     while (out.avail() > 0) {
       stream_.read(buffer_.data(), std::min<std::streamsize>(std::ssize(buffer_), out.avail()));
-      if (stream_.bad()) return EC_InvalidStream;
+      if (!stream_.is_open() || stream_.bad()) return EC_InvalidStream;
       out.write(buffer_.data(), stream_.gcount());
       if (stream_.eof()) return EC_Normal;
     }

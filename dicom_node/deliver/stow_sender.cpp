@@ -54,7 +54,7 @@ class StowSender : public Sender {
     if (!connection_) {
       NODE_ASSIGN_OR_RETURN(connection_, reconnect_());
     }
-    const std::string boundary = "skelex-node-" + uid;
+    const std::string boundary = "part-" + uid;  // 69 characters at most; RFC 2046 allows 70.
     const std::string before = "--" + boundary + "\r\nContent-Type: application/dicom\r\n\r\n";
     const std::string behind = "\r\n--" + boundary + "--\r\n";
     std::string head = fmt::format(

@@ -14,6 +14,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::chrono::seconds kLookEvery{10};
+constexpr std::chrono::minutes kPatience{10};  // With deletions for the disk that freed nothing.
 constexpr int kFilesAtOnce = 32;
 constexpr int kNiceness = 19;
 
@@ -35,6 +36,9 @@ struct RetentionWorker::Impl {
   ConditionVariable wake;
   bool stopping GUARDED_BY(mutex) = false;
   RetentionStats stats GUARDED_BY(mutex);
+  // Of the last time that the disk made it delete; of its thread alone.
+  std::uint64_t disk_sum = 0, disk_free_before = 0;
+  SteadyTime disk_purged_at{};
   std::thread thread;
 
   bool is_stopping() const {
@@ -68,12 +72,26 @@ struct RetentionWorker::Impl {
     if (by_age.results_kept) by_disk.results_kept = milliseconds(0);
     NODE_ASSIGN_OR_RETURN(const std::uint64_t free_bytes, spool.free_bytes());
     if (free_bytes >= config.free_bytes_low) return ok_status();
+    if (const SteadyTime now = clock.steady_now(); disk_sum > 0) {
+      // Files with other names, as in a backup on the same volume, free nothing: then all that is at rest would go.
+      if (free_bytes < disk_free_before + disk_sum / 2 && now < disk_purged_at + kPatience) return ok_status();
+      if (free_bytes < disk_free_before + disk_sum / 2) {
+        spdlog::error(
+            "event=purge_freed_nothing deleted_bytes={} free_before={} free_bytes={} reason=\"another program fills "
+            "the "
+            "disk, or the files have other names, as in a backup on the same volume\"",
+            disk_sum, disk_free_before, free_bytes);
+      }
+    }
     // No more than what is missing: a file system may take its time to count what was deleted as free.
     const std::uint64_t missing = config.free_bytes_low - free_bytes;
-    for (std::uint64_t sum = 0; sum < missing && !is_stopping();) {
+    disk_sum = 0;
+    disk_free_before = free_bytes;
+    disk_purged_at = clock.steady_now();
+    while (disk_sum < missing && !is_stopping()) {
       NODE_ASSIGN_OR_RETURN(const auto deleted, purge(by_disk, "disk"));
       if (!deleted) break;
-      sum += *deleted;
+      disk_sum += *deleted;
     }
     return ok_status();
   }

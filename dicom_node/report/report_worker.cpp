@@ -121,8 +121,9 @@ class SpooledResults {
                         std::move(file)});
     return ok_status();
   }
-  void deliver(const storage::Uid& uid, const std::set<std::string>& destinations, DeliveryStage stage) {
-    for (const std::string& destination : destinations) deliveries_.push_back({destination, uid, stage});
+  void deliver(const storage::Uid& uid, const std::set<std::string>& destinations, DeliveryStage stage,
+               const std::string& after = "") {
+    for (const std::string& destination : destinations) deliveries_.push_back({destination, uid, stage, after});
   }
   void keep() { kept_ = true; }
   const std::vector<storage::ResultRecord>& results() const { return results_; }
@@ -183,7 +184,7 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
     if (shadow || !all_destinations.contains(message.name)) continue;
     NODE_ASSIGN_OR_RETURN(const ResultObject object, make_message(study, ready.urgent, message, context));
     NODE_RETURN_IF_ERROR(spooled.add(object));
-    spooled.deliver(object.sop_instance_uid, {message.name}, DeliveryStage::kMessage);
+    spooled.deliver(object.sop_instance_uid, {message.name}, DeliveryStage::kMessage, message.after);
   }
 
   // Whatever it answers, the files stay: after an unknown outcome rows may name them.

@@ -20,7 +20,8 @@ namespace node::fakes {
 
 class TemporaryStore {
  public:
-  TemporaryStore() {
+  // `file_system`: of the spool; it must outlive this.
+  explicit TemporaryStore(storage::FileSystem& file_system = storage::posix_file_system()) {
     std::string name = (std::filesystem::temp_directory_path() / "skelex-test-XXXXXX").string();
     EXPECT_NE(mkdtemp(name.data()), nullptr);
     directory_ = name;
@@ -30,7 +31,7 @@ class TemporaryStore {
     auto opened = storage::open_sqlite_study_store(config_, clock_);
     EXPECT_TRUE(opened.ok()) << opened.status().message();
     store_ = std::move(opened).value();
-    auto spool = storage::Spool::open(config_, storage::posix_file_system());
+    auto spool = storage::Spool::open(config_, file_system);
     EXPECT_TRUE(spool.ok()) << spool.status().message();
     spool_ = std::move(spool).value();
   }

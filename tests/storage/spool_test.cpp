@@ -247,6 +247,29 @@ TEST_F(SpoolTest, VerifyNoticesOtherBytesAndAMissingFile) {
   EXPECT_TRUE(spool->remove(stored->key).ok()) << "gone already";
 }
 
+TEST_F(SpoolTest, WhatCannotBeOpenedForAnotherReasonIsNotLost) {
+  const auto spool = open();
+  const auto stored = spool->store(bytes_, uid_);
+  ASSERT_TRUE(stored.ok());
+  const auto path = spool->path(stored->key);
+  std::filesystem::rename(path, path.string() + ".aside");
+  std::filesystem::create_symlink(path, path);  // ELOOP.
+  EXPECT_EQ(spool->verify(*stored).code(), StatusCode::kUnavailable);
+  EXPECT_EQ(spool->losses(), 0);
+}
+
+TEST_F(SpoolTest, HealthIsWhetherAFileCanBeWrittenNow) {
+  auto spool = Spool::open(config_, posix_file_system());
+  ASSERT_TRUE(spool.ok());
+  EXPECT_TRUE((*spool)->health().ok());
+  const auto incoming = std::filesystem::path(config_.directory) / "incoming";
+  EXPECT_TRUE(std::filesystem::is_empty(incoming)) << "the probe is gone again";
+  std::filesystem::rename(incoming, incoming.string() + ".aside");
+  EXPECT_FALSE((*spool)->health().ok());
+  std::filesystem::rename(incoming.string() + ".aside", incoming);
+  EXPECT_TRUE((*spool)->health().ok());
+}
+
 TEST_F(SpoolTest, AKeyNeverLeadsOutOfTheSpool) {
   const auto spool = open();
   const auto outside = std::filesystem::path(config_.directory) / "precious.dcm";

@@ -199,7 +199,7 @@ TEST_F(SqliteStudyStoreTest, ClaimsReadAnIndexInItsOrder) {
         "ORDER BY rest_since, id LIMIT 1",
         "SELECT min(close_due_at) FROM study WHERE state = 0",
         "SELECT d.id FROM delivery d WHERE d.state = 0 AND d.blocked = 0 AND d.delayed = 0 AND d.destination = 'x' "
-        "ORDER BY d.attempts > 0, d.priority DESC, d.id",
+        "ORDER BY d.attempts > 0 AND d.priority < 2000, d.priority DESC, d.id",
         "SELECT min(due_at) FROM delivery WHERE state = 0 AND delayed = 1 AND destination = 'x'",
         "SELECT id FROM study WHERE state = 2 ORDER BY id DESC LIMIT 20"}) {
     Query plan(**raw, std::string("EXPLAIN QUERY PLAN ") + claim);

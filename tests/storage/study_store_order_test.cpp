@@ -1,4 +1,5 @@
-// The contract of study_store.h: what a finding makes urgent goes first, and in which order one destination gets a study.
+// The contract of study_store.h: what a finding makes urgent goes first, and in which order one destination gets a
+// study.
 #include "tests/storage/study_store_contract.h"
 
 namespace node::storage {
@@ -52,6 +53,99 @@ TEST_P(StudyStoreContract, TheFirstUrgentFindingStandsUntilTheStudyIsRunAgain) {
 }
 
 // --- order at one destination -------------------------------------------------------------------------------------
+
+TEST_P(StudyStoreContract, AMessageMayWaitUntilAnotherDestinationHasTheResults) {
+  NewInstance given = image(1, 1);
+  given.route.forward_to = {"pacs"};  // Originals are not waited for.
+  add(given);
+  analyse_all();
+  const auto ready = close_and_claim();
+  ASSERT_TRUE(store_
+                  ->finish_study(ready->token,
+                                 {result("1.2.7.1", "oru", *ready), result("1.2.7.2", "sr", *ready),
+                                  result("1.2.7.3", "sc", *ready), result("1.2.7.4", "webhook", *ready)},
+                                 {{"ris", uid("1.2.7.1"), DeliveryStage::kMessage, "pacs"},
+                                  {"pacs", uid("1.2.7.2"), DeliveryStage::kReport},
+                                  {"pacs", uid("1.2.7.3"), DeliveryStage::kImageObject},
+                                  {"board", uid("1.2.7.4"), DeliveryStage::kMessage}})
+                  .ok());
+  EXPECT_THAT(uids(claim_deliveries("board")), ElementsAre("1.2.7.4")) << "waits for nobody";
+  EXPECT_THAT(claim_deliveries("ris"), IsEmpty());
+  const auto both = claim_deliveries();  // The original and the overlay.
+  ASSERT_THAT(uids(both), ElementsAre("1.2.1.1", "1.2.7.3"));
+  ASSERT_TRUE(store_->finish_delivery(both[1].token, {}).ok());
+  EXPECT_THAT(claim_deliveries("ris"), IsEmpty()) << "the report is due";
+  const auto report = claim_deliveries();
+  ASSERT_THAT(uids(report), ElementsAre("1.2.7.2"));
+  DeliveryOutcome parked;
+  parked.state = DeliveryState::kParked;
+  ASSERT_TRUE(store_->finish_delivery(report[0].token, parked).ok());
+  EXPECT_THAT(uids(claim_deliveries("ris")), ElementsAre("1.2.7.1")) << "nothing waits for a person";
+}
+
+TEST_P(StudyStoreContract, AnOldMessageIsNeverTheLastThatAWorklistHears) {
+  add(image(1, 1));
+  analyse_all();
+  auto ready = close_and_claim();
+  ASSERT_TRUE(store_
+                  ->finish_study(ready->token, {result("1.2.7.1", "oru", *ready)},
+                                 {{"ris", uid("1.2.7.1"), DeliveryStage::kMessage}})
+                  .ok());
+  auto due = claim_deliveries("ris");
+  ASSERT_THAT(uids(due), ElementsAre("1.2.7.1"));
+  ASSERT_TRUE(store_->finish_delivery(due[0].token, {DeliveryState::kPending, seconds(600), {}, "AE"}).ok());
+  add(image(1, 2));  // A late image: the next revision.
+  analyse_all();
+  ready = close_and_claim();
+  ASSERT_TRUE(store_
+                  ->finish_study(ready->token, {result("1.2.7.2", "oru", *ready)},
+                                 {{"ris", uid("1.2.7.2"), DeliveryStage::kMessage}})
+                  .ok());
+  EXPECT_THAT(claim_deliveries("ris"), IsEmpty()) << "the older one is to be sent again first";
+  clock_.advance(seconds(600));
+  due = claim_deliveries("ris");
+  ASSERT_THAT(uids(due), ElementsAre("1.2.7.1"));
+  ASSERT_TRUE(store_->finish_delivery(due[0].token, {}).ok());
+  EXPECT_THAT(uids(claim_deliveries("ris")), ElementsAre("1.2.7.2"));
+}
+
+TEST_P(StudyStoreContract, WhatIsUrgentStaysBeforeTheRestThoughItFailedOnce) {
+  for (int study = 1; study <= 3; ++study) add(image(study, 1));
+  const auto claimed = claim_instances(3);
+  for (const auto& claim : claimed) {
+    const bool is_urgent = claim.instance.study_instance_uid == uid("1.2.3");
+    ASSERT_TRUE(store_->finish_instance(claim.token, predictions(), is_urgent ? "fracture 0.91" : "").ok());
+  }
+  clock_.advance(seconds(60));
+  while (const auto ready = claim_study()) report(*ready);
+  auto due = claim_deliveries("pacs", 1);
+  ASSERT_THAT(due, SizeIs(1));
+  const auto urgent = due[0].sop_instance_uid;
+  EXPECT_EQ(due[0].study_instance_uid, uid("1.2.3"));
+  ASSERT_TRUE(store_->finish_delivery(due[0].token, {DeliveryState::kPending, seconds(1), 0xA700, "full"}).ok());
+  due = claim_deliveries("pacs", 1);
+  ASSERT_THAT(due, SizeIs(1)) << "while it pauses, others go";
+  ASSERT_TRUE(store_->finish_delivery(due[0].token, {DeliveryState::kPending, seconds(1), 0xA700, "full"}).ok());
+  clock_.advance(seconds(1));
+  due = claim_deliveries("pacs", 3);
+  ASSERT_THAT(due, SizeIs(3));
+  EXPECT_EQ(due[0].sop_instance_uid, urgent);
+  EXPECT_EQ(due[1].attempts, 0) << "of the rest, what never failed first";
+}
+
+TEST_P(StudyStoreContract, AMessageDoesNotWaitForADestinationThatIsGone) {
+  add(image(1, 1));
+  analyse_all();
+  const auto ready = close_and_claim();
+  ASSERT_TRUE(store_
+                  ->finish_study(ready->token, {result("1.2.7.1", "oru", *ready), result("1.2.7.2", "sr", *ready)},
+                                 {{"ris", uid("1.2.7.1"), DeliveryStage::kMessage, "pacs"},
+                                  {"pacs", uid("1.2.7.2"), DeliveryStage::kReport}})
+                  .ok());
+  EXPECT_THAT(claim_deliveries("ris"), IsEmpty());
+  ASSERT_TRUE(store_->set_destinations({"ris"}).ok());
+  EXPECT_THAT(uids(claim_deliveries("ris")), ElementsAre("1.2.7.1"));
+}
 
 TEST_P(StudyStoreContract, LateOriginalsComeAfterTheResultsAndAMessageLast) {
   NewInstance given = image(1, 1);

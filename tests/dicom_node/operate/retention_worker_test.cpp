@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/fakes/faulty_file_system.h"
 #include "tests/fakes/temporary_store.h"
 
 namespace node::operate {
@@ -30,7 +31,13 @@ class RetentionWorkerTest : public testing::Test {
     stored_.clock().await_wait();
   }
 
-  fakes::TemporaryStore stored_;
+  std::size_t files_after(milliseconds time) {
+    advance(time);
+    return files();
+  }
+
+  fakes::FaultyFileSystem files_;
+  fakes::TemporaryStore stored_{files_};
   config::StorageConfig config_;
   std::unique_ptr<RetentionWorker> worker_;
   int added_ = 0;
@@ -69,6 +76,20 @@ TEST_F(RetentionWorkerTest, ADiskThatRunsLowTakesThemBeforeTheirTime) {
   start();
   advance(seconds(10));
   EXPECT_EQ(files(), 0u);
+}
+
+TEST_F(RetentionWorkerTest, DeletionsThatFreeNothingAreNotRepeatedAtEveryLook) {
+  files_.set_free_bytes(1000);  // Whatever is deleted.
+  config_.free_bytes_low = 2000;
+  add_at_rest(1);
+  start();
+  EXPECT_EQ(files_after(seconds(10)), 0u);
+  add_at_rest(1);
+  EXPECT_EQ(files_after(seconds(10)), 1u) << "nothing was freed: it waits";
+  EXPECT_EQ(files_after(std::chrono::minutes(10)), 0u) << "and tries again";
+  files_.set_free_bytes(1500);
+  add_at_rest(1);
+  EXPECT_EQ(files_after(seconds(10)), 0u) << "it was freed, and more is wanted";
 }
 
 TEST_F(RetentionWorkerTest, WhatIsNotAtRestIsKeptHoweverFullTheDiskIs) {
