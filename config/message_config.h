@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "config/tls_config.h"
+
 namespace node::config {
 
 enum class MessageKind { kOru, kWebhook };
@@ -22,12 +24,6 @@ inline constexpr std::array<std::string_view, 19> kHl7Sources{
     "sex",        "accession_number",   "placer_order_number", "filler_order_number", "requested_procedure_id",
     "study_id",   "study_instance_uid", "procedure",           "study_time",          "report_time",
     "control_id", "priority_code",      "priority_number",     "referring_physician"};
-
-struct TlsConfig {
-  bool on = false;
-  std::string ca_file;                     // PEM; empty: the system's.
-  std::string certificate_file, key_file;  // PEM; empty: no client certificate.
-};
 
 struct MessageConfig {
   std::string name;

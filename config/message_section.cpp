@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
 #include <regex>
 
 #include "config/config_tree.h"
+#include "config/tls_section.h"
 
 namespace node::config {
 namespace {
@@ -34,20 +34,6 @@ std::string source_problem(const std::string& source) {
            "; a text stands in quotes of its own: \"'TEXT'\"; known are " + join(known, ", ");
   }
   return "";
-}
-
-void read_tls(Section tls, const Context& context, TlsConfig& config) {
-  for (auto [key, target] : {std::pair{"ca_file", &config.ca_file},
-                             {"certificate_file", &config.certificate_file},
-                             {"key_file", &config.key_file}}) {
-    if (!tls.text(key, *target)) continue;
-    *target = context.resolve(*target);
-    if (!std::filesystem::exists(*target)) tls.wrong(key, "is " + in_quotes(*target) + ", which does not exist");
-    config.on = true;
-  }
-  if (config.certificate_file.empty() != config.key_file.empty()) {
-    tls.wrong("certificate_file", "and key_file belong together; one of them is missing");
-  }
 }
 
 void read_oru(Section& section, MessageConfig& config) {
@@ -120,7 +106,8 @@ void read_webhook(Section& section, const Context& context, MessageConfig& confi
 // With a URL, http or https says whether there is TLS; `tls` says more of it.
 void read_tls_of_url(Section& section, const Context& context, TlsConfig& tls) {
   const bool on = tls.on;
-  read_tls(section.section("tls"), context, tls);
+  Section more = section.section("tls");
+  read_tls(more, context, tls);
   if (!on && tls.on) section.wrong("tls", "is given, but the url begins with http:; https: is wanted");
 }
 
@@ -144,7 +131,8 @@ void read_messages(Section& root, const Context& context, Names& names, std::vec
     }
     if (config.kind == MessageKind::kOru) {
       read_oru(section, config);
-      read_tls(section.section("tls"), context, config.tls);
+      Section tls = section.section("tls");
+      read_tls(tls, context, config.tls);
     } else {
       read_webhook(section, context, config);
       read_tls_of_url(section, context, config.tls);

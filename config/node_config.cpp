@@ -16,6 +16,7 @@
 #include "config/result_forms.h"
 #include "config/router_section.h"
 #include "config/task_section.h"
+#include "config/tls_section.h"
 
 namespace node::config {
 namespace {
@@ -33,13 +34,20 @@ bool is_address(const std::string& text) {
   return inet_pton(AF_INET, text.c_str(), &scratch) == 1 || inet_pton(AF_INET6, text.c_str(), &scratch) == 1;
 }
 
-void read_node(Section node, ReceiveConfig& receive) {
+void read_node(Section node, const Context& context, ReceiveConfig& receive) {
   node.ae_title("ae_title", receive.ae_title);
   if (node.text("bind", receive.bind) && !is_address(receive.bind)) {
     node.wrong("bind",
                "is " + in_quotes(receive.bind) + "; an IP address of this machine is wanted, or 0.0.0.0 for all");
   }
   node.integer("port", receive.port, 1, 65535);
+  {
+    Section tls = node.section("tls");
+    read_server_tls(tls, context, /*ca_needed=*/true, receive.tls);
+    if (tls.integer("port", receive.tls_port, 1, 65535) && receive.tls_port == receive.port) {
+      tls.wrong("port", "is node.port too; without it node.port speaks TLS alone");
+    }
+  }
   node.integer("associations_max", receive.associations_max, 1, 1000);
   node.integer("associations_per_host_max", receive.associations_per_host_max, 1, 1000);
   node.boolean("accept_unknown", receive.accept_unknown);
@@ -75,7 +83,7 @@ void read_storage(Section storage, const Context& context, StorageConfig& config
   storage.duration("study_open_max", config.study_open_max, seconds(1), hours(24));
 }
 
-void read_peers(Section& root, std::vector<PeerConfig>& peers) {
+void read_peers(Section& root, const Context& context, const ReceiveConfig& node, std::vector<PeerConfig>& peers) {
   std::map<std::string, std::string> names;  // AE title -> peer
   root.each("peers", [&](const std::string& name, Section& section) {
     PeerConfig peer;
@@ -99,6 +107,7 @@ void read_peers(Section& root, std::vector<PeerConfig>& peers) {
       section.wrong("commitment", "is true, but nothing is sent to it; host and port are wanted");
     }
     section.integer("associations_max", peer.associations_max, 1, 1000);
+    read_peer_tls(section, context, node.tls, peer);
     peers.push_back(std::move(peer));
   });
 }
@@ -176,12 +185,29 @@ void read_http(Section http, const Context& context, HttpConfig& config) {
   if (http.text("token_file", config.token_file)) config.token_file = context.resolve(config.token_file);
   http.boolean("behind_proxy", config.behind_proxy);
   http.boolean("try_page", config.try_page);
-  if (!is_loopback(config.bind) && (config.token_file.empty() || !config.behind_proxy)) {
+  {
+    Section tls = http.section("tls");
+    read_server_tls(tls, context, /*ca_needed=*/false, config.tls);
+  }
+  if (!is_loopback(config.bind) && (config.token_file.empty() || !(config.tls.on || config.behind_proxy))) {
     http.wrong("bind",
                "is " + in_quotes(config.bind) +
                    ", which is not this machine alone; that needs token_file, and behind_proxy: true to say that "
-                   "a proxy does TLS; else 127.0.0.1");
+                   "a proxy does TLS, or tls; else 127.0.0.1");
   }
+}
+
+void read_audit(Section audit, const Context& context, AuditConfig& config) {
+  if (audit.text("file", config.file)) config.file = context.resolve(config.file);
+  const bool given = audit.get("syslog") != nullptr;
+  Section syslog = audit.section("syslog");
+  syslog.text("host", config.host, 255);
+  syslog.integer("port", config.port, 1, 65535);
+  Section tls = syslog.section("tls");
+  read_tls(tls, context, config.tls);
+  if (!given) return;
+  syslog.require("host", "where syslog listens");
+  if (!config.file.empty()) audit.wrong("file", "and syslog are both given; one of them is wanted");
 }
 
 void read_log(Section log, LogConfig& config) {
@@ -193,9 +219,9 @@ void read_log(Section log, LogConfig& config) {
 
 NodeConfig read_root(Section& root, const Context& context) {
   NodeConfig config;
-  read_node(root.section("node"), config.receive);
+  read_node(root.section("node"), context, config.receive);
   read_storage(root.section("storage"), context, config.storage);
-  read_peers(root, config.receive.peers);
+  read_peers(root, context, config.receive, config.receive.peers);
   read_models(root, context, config.inference.models);
   read_body_parts(root, context, config.router.body_parts);
   Names names;
@@ -227,6 +253,7 @@ NodeConfig read_root(Section& root, const Context& context) {
   read_results(root.section("results"), names, config.report);
   read_delivery(root.section("delivery"), config.delivery);
   read_http(root.section("http"), context, config.http);
+  read_audit(root.section("audit"), context, config.audit);
   read_log(root.section("log"), config.log);
 
   config.receive.keep_first_on_conflict = config.storage.keep_first_on_conflict;

@@ -30,6 +30,7 @@ struct NodeConfig {
   std::vector<MessageConfig> messages;
   std::vector<DicomWebConfig> dicomweb;
   HttpConfig http;
+  AuditConfig audit;
   LogConfig log;
 };
 

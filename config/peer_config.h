@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "config/tls_config.h"
+
 namespace node::config {
 
 struct PeerConfig {
@@ -19,12 +21,16 @@ struct PeerConfig {
   bool commitment = false;                                 // Asked to commit to what it got; until then all is kept.
   bool commitment_same_association = false;                // It waits for our report on the association it asked over.
   int associations_max = 0;                                // At once; 0: as many as its host may have.
+  TlsConfig tls;                                           // It is called, and calls, with TLS only.
+  std::vector<std::string> certificates;                   // "sha256:64 hex digits" or "CN=name": it shows one of these.
 };
 
 struct ReceiveConfig {
   std::string ae_title = "SKELEX";
   std::string bind = "0.0.0.0";
   std::uint16_t port = 11112;
+  TlsConfig tls;                                         // Both sides show certificates.
+  std::uint16_t tls_port = 0;                            // 0: `port` speaks TLS and nothing else does.
   int associations_max = 32;
   int associations_per_host_max = 16;
   bool accept_unknown = false;                           // Calling AE titles that are no peer's.

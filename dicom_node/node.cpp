@@ -11,6 +11,7 @@
 #include "dicom_node/deliver/delivery_worker.h"
 #include "dicom_node/deliver/message_sender.h"
 #include "dicom_node/deliver/stow_sender.h"
+#include "dicom_node/operate/certificates.h"
 #include "dicom_node/operate/http_server.h"
 #include "dicom_node/operate/listing_json.h"
 #include "dicom_node/operate/retention_worker.h"
@@ -141,7 +142,11 @@ operate::NodeStats Node::Impl::stats() const {
   stats.disk_reserve_bytes = config.storage.free_bytes_min;
   stats.losses = losses + spool->losses();
   stats.orphans_deleted = orphans;
+  stats.certificate_days = operate::client_certificate_days(config);
   if (!started) return stats;
+  stats.http = http->refusals();
+  operate::add_certificate_days("http.tls", http->certificates(), stats.certificate_days);
+  operate::add_certificate_days("node.tls", scp->certificates(), stats.certificate_days);
   stats.receive = scp->stats();
   stats.analysis = analysis->stats();
   stats.inference = predictor.stats();
@@ -233,7 +238,12 @@ void Node::stop() {
   if (impl.http) impl.http->stop();
 }
 
-Status Node::reload_routes(const config::RouterConfig& config) {
+Status Node::reload(const config::NodeConfig& fresh_config) {
+  const config::RouterConfig& config = fresh_config.router;
+  config::NodeConfig secure = impl_->config;  // The places that there are, and the files that there now are.
+  if (secure.receive.tls.on) secure.receive.tls = fresh_config.receive.tls;
+  if (secure.http.tls.on) secure.http.tls = fresh_config.http.tls;
+  NODE_RETURN_IF_ERROR(operate::check_tls(secure));
   const std::vector<std::string> known = impl_->destinations();
   const auto check = [&](const std::string& what, const std::vector<std::string>& names) -> Status {
     for (const std::string& name : names) {
@@ -254,6 +264,8 @@ Status Node::reload_routes(const config::RouterConfig& config) {
   fresh.routes = config.routes;
   fresh.forward = config.forward;
   NODE_ASSIGN_OR_RETURN(const route::Router router, route::Router::create(fresh, task_names(impl_->config.inference)));
+  NODE_RETURN_IF_ERROR(impl_->scp->reload_tls(fresh_config.receive.tls));
+  NODE_RETURN_IF_ERROR(impl_->http->reload_tls(fresh_config.http.tls));
   *impl_->router = router;
   return ok_status();
 }

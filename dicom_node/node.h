@@ -4,7 +4,7 @@
 //            deleted; a row without its file is data loss: reported, counted, and ready() fails. stop() ends in the
 //            order of the flow: associations, analysis, report, deliveries, retention, pages, store; what is in flight
 //            is finished.
-// Threads:   start(), stop() and reload_routes() from one thread; ready() from any.
+// Threads:   start(), stop() and reload() from one thread; ready() from any.
 #pragma once
 
 #include <atomic>
@@ -32,10 +32,11 @@ class Node {
 
   void stop();  // May be called twice.
 
-  // Routes by these rules from the next image on; of `config` its routes and forward rules alone. Errors:
-  // kInvalidArgument, and the rules in force stay: a rule names a task or a destination that this process does not
-  // have, or has another urgent_when.
-  Status reload_routes(const config::RouterConfig& config);
+  // Routes by the rules of `config` from the next image on, and shows and trusts the certificates that its files hold now;
+  // of `config` its routes, its forward rules and the files of node.tls and http.tls alone. Errors: kInvalidArgument, and
+  // all that is in force stays: a rule names a task or a destination that this process does not have, or has another
+  // urgent_when; a certificate or a key is not good.
+  Status reload(const config::NodeConfig& config);
 
   // The reason why images are not taken or results not made, in words.
   Status ready() const;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <optional>
 #include <utility>  // Before Asio 1.74, whose awaitable.hpp forgets it in C++20.
 // clang-format off
 #include <boost/asio.hpp>
@@ -10,6 +11,8 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/ssl.hpp>
 // clang-format on
+
+#include "dicom_node/tls/tls_context.h"
 
 namespace node::deliver {
 
@@ -21,7 +24,7 @@ using std::chrono::milliseconds;
 
 struct Connection::Impl {
   asio::io_context io;
-  ssl::context context{ssl::context::tls_client};
+  std::optional<ssl::context> context;
   std::unique_ptr<beast::ssl_stream<beast::tcp_stream>> secure;  // One of the two.
   std::unique_ptr<beast::tcp_stream> plain;
   std::array<char, 16 * 1024> buffer{};
@@ -48,23 +51,9 @@ std::string words(const beast::error_code& error) {
   return error.message();
 }
 
-Status prepare(ssl::context& context, const config::TlsConfig& tls) {
-  beast::error_code error;
-  context.set_options(ssl::context::default_workarounds | ssl::context::no_sslv2 | ssl::context::no_sslv3 |
-                      ssl::context::no_tlsv1 | ssl::context::no_tlsv1_1);
-  context.set_verify_mode(ssl::verify_peer);
-  if (tls.ca_file.empty()) {
-    context.set_default_verify_paths(error);
-  } else {
-    context.load_verify_file(tls.ca_file, error);
-  }
-  if (error) return invalid_argument("tls.ca_file " + tls.ca_file + ": " + error.message());
-  if (tls.certificate_file.empty()) return ok_status();
-  context.use_certificate_chain_file(tls.certificate_file, error);
-  if (error) return invalid_argument("tls.certificate_file " + tls.certificate_file + ": " + error.message());
-  context.use_private_key_file(tls.key_file, ssl::context::pem, error);
-  if (error) return invalid_argument("tls.key_file " + tls.key_file + ": " + error.message());
-  return ok_status();
+std::string handshake_words(const beast::error_code& error, const SSL* connection) {
+  if (error.category() != asio::error::get_ssl_category()) return words(error);
+  return tls::words(connection, static_cast<unsigned int>(error.value()));
 }
 
 }  // namespace
@@ -77,14 +66,17 @@ Connection::~Connection() {
 }
 
 Result<std::unique_ptr<Connection>> Connection::open(const std::string& host, std::uint16_t port,
-                                                     const config::TlsConfig& tls, milliseconds timeout) {
+                                                     const config::TlsConfig& tls, milliseconds timeout,
+                                                     const std::vector<std::string>& pinned) {
   const std::string where = fmt::format("connect to {}:{}", host, port);
   auto impl = std::make_unique<Impl>();
   if (tls.on) {
-    NODE_RETURN_IF_ERROR(prepare(impl->context, tls).within(where));
-    impl->secure = std::make_unique<beast::ssl_stream<beast::tcp_stream>>(impl->io, impl->context);
-    impl->secure->set_verify_callback(ssl::host_name_verification(host));
-    if (SSL_set_tlsext_host_name(impl->secure->native_handle(), host.c_str()) != 1) return internal_error(where);
+    const auto context = tls::make_context(tls, tls::Role::kClient);
+    if (!context.ok()) return unavailable(where + ": " + context.status().message());  // A file may be on its way.
+    SSL_CTX_up_ref(context->get());  // Of asio's context, which gives it back.
+    impl->context.emplace(context->get());
+    impl->secure = std::make_unique<beast::ssl_stream<beast::tcp_stream>>(impl->io, *impl->context);
+    NODE_RETURN_IF_ERROR(tls::expect(impl->secure->native_handle(), host, pinned).within(where));
   } else {
     impl->plain = std::make_unique<beast::tcp_stream>(impl->io);
   }
@@ -109,7 +101,8 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& host, st
   impl->lowest().socket().set_option(tcp::no_delay(true), ignored);
   if (tls.on) {
     error = impl->within(timeout, [&](auto done) { impl->secure->async_handshake(ssl::stream_base::client, done); });
-    if (error) return unavailable(where + ": TLS: " + words(error));
+    if (error) return unavailable(where + ": TLS: " + handshake_words(error, impl->secure->native_handle()));
+    NODE_RETURN_IF_ERROR(tls::is_expected(impl->secure->native_handle(), pinned).within(where + ": TLS"));
   }
   return std::unique_ptr<Connection>(new Connection(std::move(impl)));
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "config/base/status.h"
 #include "config/message_config.h"
@@ -17,10 +18,11 @@ namespace node::deliver {
 
 class Connection {
  public:
-  // Errors: kUnavailable: no such host, no connection, no agreement on TLS; kInvalidArgument: a certificate or key that
-  //         cannot be read.
+  // `pinned`: as PeerConfig::certificates; else the certificate must name `host`.
+  // Errors: kUnavailable: no such host, no connection, no agreement on TLS, a certificate or key that cannot be read.
   static Result<std::unique_ptr<Connection>> open(const std::string& host, std::uint16_t port,
-                                                  const config::TlsConfig& tls, std::chrono::milliseconds timeout);
+                                                  const config::TlsConfig& tls, std::chrono::milliseconds timeout,
+                                                  const std::vector<std::string>& pinned = {});
   ~Connection();
 
   Status write(std::string_view bytes, std::chrono::milliseconds timeout);  // Errors: kUnavailable.

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "config/base/mutex.h"
+#include "dicom_node/audit/audit.h"
 #include "dicom_node/deliver/store_scu.h"
 #include "dicom_node/object/crash_point.h"
 
@@ -87,6 +88,7 @@ struct DeliveryWorker::Impl {
   std::unique_ptr<Sender> scu;    // Kept while something is due.
   int room = 0;                   // Objects that it may still carry.
   bool progress = false;          // It has ended an object, either way.
+  audit::Studies taken, refused;  // Since the audit trail was told.
   int failures = 0;               // Associations in a row that could not be made or ended no object.
   bool down = false;
   std::thread thread;
@@ -116,6 +118,8 @@ struct DeliveryWorker::Impl {
         scu.reset();
       } else {
         deliver(*claims);
+        if (!taken.empty()) audit::sent({destination, ""}, std::exchange(taken, {}), true);
+        if (!refused.empty()) audit::sent({destination, ""}, std::exchange(refused, {}), false);
       }
     }
     scu.reset();
@@ -129,6 +133,9 @@ struct DeliveryWorker::Impl {
       auto opened = open(kinds);
       if (!opened.ok()) return unreachable(claims, opened.status().message());
       scu = std::move(opened).value();
+      audit::Studies studies;
+      for (const ClaimedDelivery& claim : claims) ++studies[claim.study_instance_uid.str()];
+      audit::sending({destination, ""}, studies);
       room = config.objects_per_association_max;
       progress = false;
     }
@@ -293,6 +300,8 @@ struct DeliveryWorker::Impl {
     record("delivery_not_recorded", [&] { return store.finish_delivery(claim.token, outcome); });
     object::crash_point("delivered");
     if (outcome.state == DeliveryState::kDelivered) count(&DeliveryStats::delivered);
+    if (outcome.state == DeliveryState::kDelivered) ++taken[claim.study_instance_uid.str()];
+    if (outcome.state == DeliveryState::kParked) ++refused[claim.study_instance_uid.str()];
     if (outcome.state == DeliveryState::kDelivered && outcome.peer_status.value_or(0) != 0) {
       count(&DeliveryStats::warnings);
     }

@@ -9,6 +9,7 @@
 #include <map>
 #include <utility>
 
+#include "dicom_node/audit/audit.h"
 #include "dicom_node/operate/changes.h"
 #include "dicom_node/operate/http_query.h"
 #include "dicom_node/operate/instance_json.h"
@@ -77,10 +78,29 @@ HttpAnswer HttpApi::answer(const HttpRequest& request) const {
   const std::vector<std::string_view> parts = split(path.substr(path.starts_with('/') ? 1 : 0), '/');
   const bool four = parts.size() == 4 && parts[0] == "api";
   const bool retries = four && parts[1] == "studies" && parts[3] == "retry";
-  if (retries || (four && parts[1] == "deliveries" && parts[3] == "release")) return change(request, retries, parts[2]);
+  if (retries || (four && parts[1] == "deliveries" && parts[3] == "release")) {
+    HttpAnswer answer = change(request, retries, parts[2]);
+    if (answer.status == 202) audit::changed({"http", std::string(request.host)}, std::string(path));
+    return answer;
+  }
   if (path == "/api/try" && view_.try_image) return try_image(request, query);
   HttpAnswer answer = read(path, query);
+  if (reads && answer.status == 200 && parts.size() > 1 && parts[0] == "api") record_look(request, parts);
   return reads || answer.status == 404 ? answer : wrong_method("GET, HEAD");
+}
+
+// For the audit trail.
+void HttpApi::record_look(const HttpRequest& request, const std::vector<std::string_view>& parts) const {
+  const audit::Party who{"http", std::string(request.host)};
+  if (parts.size() == 2 && (parts[1] == "studies" || parts[1] == "deliveries")) {
+    audit::asked(who, std::string(request.target));
+  } else if (parts.size() > 2 && parts[1] == "studies") {
+    audit::looked(who, std::string(parts[2]));
+  } else if (parts.size() > 2 && parts[1] == "instances") {
+    const auto uid = storage::Uid::parse(std::string(parts[2]));
+    const auto instance = uid.ok() ? view_.store->show_instance(*uid) : uid.status();
+    if (instance.ok()) audit::looked(who, instance->study_instance_uid.str());
+  }
 }
 
 HttpAnswer HttpApi::change(const HttpRequest& request, bool retries, std::string_view of) const {

@@ -44,6 +44,7 @@ struct HttpRequest {
   std::string_view target;  // Path and query, as sent.
   std::string_view authorization{};
   std::string_view body{};
+  std::string_view host{};  // Whose: its address, for the audit trail.
 };
 
 struct HttpAnswer {
@@ -78,6 +79,7 @@ class HttpApi {
   const std::shared_ptr<RecentFlow> flow_ = std::make_shared<RecentFlow>();
 
   bool authorised(const HttpRequest& request) const;
+  void record_look(const HttpRequest& request, const std::vector<std::string_view>& parts) const;
   HttpAnswer read(std::string_view path, std::string_view query) const;
   HttpAnswer change(const HttpRequest& request, bool retries, std::string_view of) const;
   HttpAnswer readiness() const;

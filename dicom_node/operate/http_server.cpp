@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <array>
+#include <atomic>
 #include <boost/asio.hpp>
 #include <boost/beast.hpp>
 #include <fstream>
@@ -12,8 +13,10 @@
 #include <thread>
 #include <utility>  // Before Asio 1.74, whose awaitable.hpp forgets it in C++20.
 
+#include "dicom_node/audit/audit.h"
 #include "dicom_node/operate/listing_json.h"
 #include "dicom_node/operate/try_image.h"
+#include "dicom_node/tls/tls_connection.h"
 
 namespace node::operate {
 namespace {
@@ -24,6 +27,7 @@ namespace http = beast::http;
 using tcp = asio::ip::tcp;
 
 constexpr int kConnectionsMax = 64;
+constexpr std::size_t kHandshakesMax = 64;
 constexpr std::uint32_t kHeaderBytesMax = 8 * 1024;
 constexpr std::uint64_t kBodyBytesMax = 64 * 1024;
 constexpr std::chrono::seconds kRequestTimeout{15};
@@ -45,17 +49,22 @@ std::string_view view_of(beast::string_view text) { return {text.data(), text.si
 struct HttpServer::Impl {
   struct Session;
 
-  Impl(HttpApi api_in, std::string where_in) : api(std::move(api_in)), where(std::move(where_in)) {}
+  Impl(HttpApi api_in, std::string where_in, std::shared_ptr<tls::ServerContext> tls_in)
+      : api(std::move(api_in)), where(std::move(where_in)), tls(std::move(tls_in)) {}
 
   const HttpApi api;
   const std::string where;
+  const std::shared_ptr<tls::ServerContext> tls;  // Null: no TLS.
+  // Counted for /metrics.
+  std::atomic<std::uint64_t> refused_tls{0}, refused_token{0}, refused_malformed{0}, refused_late{0};
   // Touched on the io thread only; they outlive the sessions, which `io` and `pages` hold.
   int connections = 0;
   int images = 0;              // Requests that bring one.
   std::list<Session*> silent;  // Those whose next byte is awaited, the one silent for longest first.
   asio::io_context io{1};
-  asio::thread_pool pages{1};     // Where answers may wait for the store.
-  asio::thread_pool tries{1};     // Where they wait for an analysis.
+  std::list<std::shared_ptr<tls::TlsConnection>> handshakes;  // The oldest first.
+  asio::thread_pool pages{1};                                 // Where answers may wait for the store.
+  asio::thread_pool tries{1};                                 // Where they wait for an analysis.
   asio::thread_pool pictures{1};  // Where they wait for an image: one at a time, because one may be large.
   std::list<std::shared_ptr<Session>> streams;
   asio::steady_timer look_again{io};
@@ -66,7 +75,8 @@ struct HttpServer::Impl {
   std::thread thread;
 
   struct Session : std::enable_shared_from_this<Session> {
-    Session(Impl& server_in, tcp::socket socket) : server(server_in), stream(std::move(socket)) {
+    Session(Impl& server_in, tcp::socket socket, tcp::endpoint peer_in)
+        : server(server_in), peer(std::move(peer_in)), stream(std::move(socket)) {
       ++server.connections;
       beast::error_code ignored;
       stream.socket().set_option(tcp::no_delay(true), ignored);
@@ -121,6 +131,15 @@ struct HttpServer::Impl {
 
     // What is no request of HTTP, or too long for one.
     void refuse(beast::error_code error) {
+      if (error == beast::error::timeout) {
+        // One that is kept open after an answer is none that stalls.
+        if (!answered || parser->got_some()) server.refuse(server.refused_late, peer, "no whole request in time");
+        return;
+      }
+      if (error == http::error::body_limit || error == http::error::header_limit ||
+          error == http::error::buffer_overflow) {
+        server.refuse(server.refused_malformed, peer, "a request that is too long");
+      }
       if (error == http::error::body_limit) return respond({413, error_json("the body is too long") + "\n"}, false);
       if (error == http::error::header_limit || error == http::error::buffer_overflow) {
         const bool in_address = parser->get().target().empty();  // The first line was not read to its end.
@@ -130,7 +149,9 @@ struct HttpServer::Impl {
       }
       const bool malformed = error.category() == http::make_error_code(http::error::bad_method).category() &&
                              error != http::error::end_of_stream && error != http::error::partial_message;
-      if (malformed) respond({400, error_json("no HTTP request: " + error.message()) + "\n"}, false);
+      if (!malformed) return;
+      server.refuse(server.refused_malformed, peer, "no HTTP request: " + error.message());
+      respond({400, error_json("no HTTP request: " + error.message()) + "\n"}, false);
     }
 
     void handle() {
@@ -152,11 +173,13 @@ struct HttpServer::Impl {
 
     HttpAnswer answer() const {
       const auto& request = parser->get();
+      const std::string host = peer.address().to_string();
       try {
         return server.api.answer({.method = view_of(request.method_string()),
                                   .target = view_of(request.target()),
                                   .authorization = view_of(request[http::field::authorization]),
-                                  .body = request.body()});
+                                  .body = request.body(),
+                                  .host = host});
       } catch (const std::exception& error) {  // One request that throws must not take the node down.
         spdlog::error("event=http_failed reason=\"{}\"", error.what());
         return {500, error_json("this request failed: see event=http_failed in the log") + "\n"};
@@ -179,7 +202,12 @@ struct HttpServer::Impl {
       response.set("Content-Security-Policy", kPolicy);
       response.set("Referrer-Policy", "no-referrer");
       if (!answer.allow.empty()) response.set(http::field::allow, answer.allow);
-      if (answer.status == 401) response.set(http::field::www_authenticate, "Bearer");
+      if (answer.status == 401) {
+        response.set(http::field::www_authenticate, "Bearer");
+        const bool shown = parser->get().count(http::field::authorization) != 0;
+        audit::refused_login({"http", peer.address().to_string()});
+        server.refuse(server.refused_token, peer, shown ? "a wrong bearer token" : "no bearer token");
+      }
       response.keep_alive(keep_alive);
       response.body() = std::move(answer.body);
       response.prepare_payload();
@@ -187,6 +215,7 @@ struct HttpServer::Impl {
       stream.expires_after(kRequestTimeout);
       http::async_write(stream, response, [self = shared_from_this()](beast::error_code error, std::size_t) {
         if (error) return;
+        self->answered = true;
         if (self->response.keep_alive()) return self->read();
         self->stream.socket().shutdown(tcp::socket::shutdown_send, error);
         self->stream.expires_after(kDrainTimeout);
@@ -225,13 +254,15 @@ struct HttpServer::Impl {
     }
 
     Impl& server;
+    const tcp::endpoint peer;
     beast::tcp_stream stream;
     beast::flat_buffer buffer{kHeaderBytesMax + kBodyBytesMax};
     std::array<char, 4096> scratch{};
     std::optional<http::request_parser<http::string_body>> parser;
     http::response<http::string_body> response;
     bool brings_image = false;
-    std::string sending;  // Of an answer that goes on.
+    bool answered = false;  // A request before.
+    std::string sending;    // Of an answer that goes on.
     std::optional<std::list<Session*>::iterator> place;
     bool counted = true;  // Among `connections`.
   };
@@ -239,17 +270,53 @@ struct HttpServer::Impl {
   void accept() {
     acceptor.async_accept([this](beast::error_code error, tcp::socket socket) {
       if (error == asio::error::operation_aborted) return;
-      if (!error && connections >= kConnectionsMax && !silent.empty()) {
-        Session* oldest = silent.front();
-        oldest->no_longer_await();
-        oldest->counted = false;
-        --connections;
-        oldest->stream.close();
-      }
-      // With none silent the new one closes here: no answer is kinder than a queue without end.
-      if (!error && connections < kConnectionsMax) std::make_shared<Session>(*this, std::move(socket))->read();
+      beast::error_code gone;
+      const tcp::endpoint peer = error ? tcp::endpoint() : socket.remote_endpoint(gone);
+      if (!error && !gone) tls ? shake_hands(std::move(socket), peer) : start(std::move(socket), peer);
       accept();
     });
+  }
+
+  // Afterwards there is a plain connection like any other.
+  void shake_hands(tcp::socket socket, const tcp::endpoint& peer) {
+    beast::error_code error;
+    socket.set_option(tcp::no_delay(true), error);
+    const int descriptor = socket.release(error);
+    if (error) return;
+    if (handshakes.size() >= kHandshakesMax) {  // Of those that stall the one that has stalled longest.
+      handshakes.front()->close();
+      handshakes.pop_front();
+      refuse(refused_tls, peer, "too many TLS handshakes do not end");
+    }
+    const auto place = handshakes.insert(handshakes.end(), nullptr);
+    *place = tls::TlsConnection::begin(io, descriptor, tls->current(),
+                                       {.handshake_timeout = kRequestTimeout, .write_timeout = kRequestTimeout},
+                                       [this, place, peer](const Result<int>& plain) {
+                                         handshakes.erase(place);
+                                         if (!plain.ok()) return refuse(refused_tls, peer, plain.status().message());
+                                         tcp::socket inner(io);
+                                         beast::error_code failed;
+                                         inner.assign(tcp::v4(), *plain, failed);
+                                         if (!failed) start(std::move(inner), peer);
+                                       });
+  }
+
+  void start(tcp::socket socket, const tcp::endpoint& peer) {
+    if (connections >= kConnectionsMax && !silent.empty()) {
+      Session* oldest = silent.front();
+      oldest->no_longer_await();
+      oldest->counted = false;
+      --connections;
+      oldest->stream.close();
+    }
+    // With none silent the new one closes here: no answer is kinder than a queue without end.
+    if (connections < kConnectionsMax) std::make_shared<Session>(*this, std::move(socket), peer)->read();
+  }
+
+  void refuse(std::atomic<std::uint64_t>& counter, const tcp::endpoint& peer, std::string_view reason) {
+    ++counter;
+    if (&counter == &refused_tls) audit::refused({"http", peer.address().to_string()}, std::string(reason));
+    spdlog::warn("event=http_refused host={} reason=\"{}\"", peer.address().to_string(), reason);
   }
 
   // Looks about every second whether something has changed, and tells the pages that are open.
@@ -306,12 +373,17 @@ Result<std::unique_ptr<HttpServer>> HttpServer::open(const config::HttpConfig& c
   const auto address = asio::ip::make_address(config.bind, error);
   if (error) return invalid_argument(where + ": not an IP address");
   NODE_ASSIGN_OR_RETURN(std::string token, read_token(config));
-  if (!address.is_loopback() && (token.empty() || !config.behind_proxy)) {
+  if (!address.is_loopback() && (token.empty() || !(config.tls.on || config.behind_proxy))) {
     return invalid_argument(where +
-                            ": another address than loopback needs http.token_file, and http.behind_proxy: true "
-                            "as the word that a proxy does TLS");
+                            ": another address than loopback needs http.token_file, and http.tls, or "
+                            "http.behind_proxy: true as the word that a proxy does TLS");
   }
-  auto impl = std::make_unique<Impl>(HttpApi(std::move(view), std::move(token), !address.is_loopback()), where);
+  std::shared_ptr<tls::ServerContext> tls;
+  if (config.tls.on) {
+    NODE_ASSIGN_OR_RETURN(tls, tls::ServerContext::open(config.tls));
+  }
+  auto impl =
+      std::make_unique<Impl>(HttpApi(std::move(view), std::move(token), !address.is_loopback()), where, std::move(tls));
   NODE_RETURN_IF_ERROR(impl->listen(address, config.port));
   impl->accept();
   impl->look();
@@ -338,5 +410,18 @@ void HttpServer::stop() {
 }
 
 std::uint16_t HttpServer::port() const { return impl_->port; }
+
+Status HttpServer::reload_tls(const config::TlsConfig& config) {
+  if (config.on != (impl_->tls != nullptr)) return invalid_argument("http.tls given or taken away needs a restart");
+  return config.on ? impl_->tls->reload(config).within("http") : ok_status();
+}
+
+std::vector<tls::FileCertificate> HttpServer::certificates() const {
+  return impl_->tls ? impl_->tls->certificates() : std::vector<tls::FileCertificate>();
+}
+
+HttpRefusals HttpServer::refusals() const {
+  return {impl_->refused_tls, impl_->refused_token, impl_->refused_malformed, impl_->refused_late};
+}
 
 }  // namespace node::operate

@@ -2,29 +2,37 @@
 //
 // Guarantee: bounded in everything a client can choose: connections, header and body size, and the time of a request; a
 //            client that stalls costs one connection and not for ever, and the connection that is silent for longest
-//            makes room for a new one. /healthz answers also while the store does not. Nothing of a patient is shown.
+//            makes room for a new one. With TLS the same holds of handshakes. Who is refused is logged and counted.
+//            /healthz answers also while the store does not. Nothing of a patient is shown.
 // Threads:   three of its own: one for the sockets, one for HttpApi, one for its pictures. What `NodeView` calls must
 // outlive the server.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "config/base/status.h"
 #include "config/operate_config.h"
 #include "dicom_node/operate/http_api.h"
+#include "dicom_node/tls/tls_context.h"
 
 namespace node::operate {
 
 class HttpServer {
  public:
   // Binds and starts. Errors: kUnavailable (the address is taken, or is none of ours); kInvalidArgument (the token file
-  // cannot be read or is empty, or another address than loopback is bound without a token).
+  // cannot be read or is empty, another address than loopback is bound without a token and TLS or a
+  // proxy, or a certificate or key is not good).
   static Result<std::unique_ptr<HttpServer>> open(const config::HttpConfig& config, NodeView view);
   ~HttpServer();  // As stop().
 
   std::uint16_t port() const;  // The one bound, also where the configuration said 0.
-  void stop();                 // Closes every connection, joins. May be called twice.
+  HttpRefusals refusals() const;
+  // As of StoreScp.
+  Status reload_tls(const config::TlsConfig& config);
+  std::vector<tls::FileCertificate> certificates() const;
+  void stop();  // Closes every connection, joins. May be called twice.
 
  private:
   struct Impl;

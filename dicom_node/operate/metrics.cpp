@@ -70,6 +70,8 @@ void put_receive(const receive::StoreScpStats& stats, Families& out) {
   out.counter("skelex_associations_rejected_total", "Associations refused, by reason")
       .add(stats.rejected_called_ae_total, {{"reason", "called_ae_title"}})
       .add(stats.rejected_calling_ae_total, {{"reason", "calling_ae_title"}})
+      .add(stats.rejected_certificate_total, {{"reason", "certificate"}})
+      .add(stats.tls_failures_total, {{"reason", "tls"}})
       .add(stats.rejected_limit_total, {{"reason", "limit"}})
       .add(stats.rejected_other_total, {{"reason", "malformed_or_no_context"}})
       .add(stats.requests_expired_total, {{"reason", "no_request_in_time"}});
@@ -164,6 +166,16 @@ void put_disk(const NodeStats& stats, Families& out) {
   out.counter("skelex_retention_failures_total", "Looks of retention that failed").add(stats.retention.failures);
 }
 
+void put_security(const NodeStats& stats, Families& out) {
+  out.counter("skelex_http_refused_total", "HTTP connections and requests refused, by reason")
+      .add(stats.http.tls, {{"reason", "tls"}})
+      .add(stats.http.token, {{"reason", "token"}})
+      .add(stats.http.malformed, {{"reason", "malformed"}})
+      .add(stats.http.late, {{"reason", "no_request_in_time"}});
+  out.gauge("skelex_tls_certificate_left_seconds", "Until the first certificate of a file ends, by the file's key");
+  for (const auto& [key, days] : stats.certificate_days) out.add(days * 86'400, {{"certificate", key}});
+}
+
 // As Prometheus' own client libraries name them. What /proc does not tell is left out.
 void put_process(Families& out) {
   std::ifstream file("/proc/self/stat");
@@ -203,6 +215,7 @@ std::string metrics_text(const NodeStats& stats) {
   put_analysis(stats, out);
   put_results(stats, out);
   put_disk(stats, out);
+  put_security(stats, out);
   put_process(out);
   return out.text();
 }

@@ -21,6 +21,13 @@
 
 namespace node::operate {
 
+struct HttpRefusals {
+  std::uint64_t tls = 0;        // No agreement on TLS.
+  std::uint64_t token = 0;      // No bearer token, or a wrong one.
+  std::uint64_t malformed = 0;  // No HTTP, or too long.
+  std::uint64_t late = 0;       // No whole request in time.
+};
+
 // One snapshot of every stage.
 struct NodeStats {
   bool ready = false;
@@ -33,6 +40,8 @@ struct NodeStats {
   report::ReportStats report{};
   std::map<std::string, deliver::DeliveryStats> deliveries{};  // By destination.
   RetentionStats retention{};
+  HttpRefusals http{};
+  std::map<std::string, double> certificate_days{};  // Until each ends, by "node.tls.certificate_file".
   std::uint64_t disk_free_bytes = 0, disk_reserve_bytes = 0;
   std::int64_t losses = 0;           // Stored objects that are gone or not as they were stored.
   std::int64_t orphans_deleted = 0;  // At the start.

@@ -5,9 +5,13 @@
 #include <boost/asio.hpp>
 #include <boost/beast.hpp>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <utility>  // Before Asio 1.74, whose awaitable.hpp forgets it in C++20.
 
+#include "dicom_node/deliver/connection.h"
+#include "dicom_node/deliver/http_exchange.h"
 #include "dicom_node/operate/http_server.h"
+#include "dicom_node/tls/tls_context.h"
 
 namespace node::operate {
 namespace {
@@ -18,27 +22,22 @@ namespace http = beast::http;
 
 constexpr std::chrono::seconds kTimeout{30};
 
-// One request over a connection of its own, within kTimeout.
-Result<http::response<http::string_body>> exchange(const asio::ip::tcp::endpoint& endpoint,
-                                                   const http::request<http::empty_body>& request) {
-  asio::io_context io;
-  beast::tcp_stream stream(io);
-  beast::flat_buffer buffer;
-  http::response<http::string_body> response;
-  beast::error_code error = asio::error::would_block;
-  stream.expires_after(kTimeout);
-  stream.async_connect(endpoint, [&](beast::error_code connected) {
-    error = connected;
-    if (error) return;
-    http::async_write(stream, request, [&](beast::error_code written, std::size_t) {
-      error = written;
-      if (error) return;
-      http::async_read(stream, buffer, response, [&](beast::error_code read, std::size_t) { error = read; });
-    });
-  });
-  io.run();
-  if (error) return unavailable(error.message());
-  return response;
+// One request over a connection of its own, each step within kTimeout.
+Result<deliver::HttpResponse> exchange(const config::HttpConfig& config, const std::string& address,
+                                       const http::request<http::empty_body>& request) {
+  config::TlsConfig tls;
+  std::vector<std::string> pinned;
+  if (config.tls.on) {  // It is our own node: its very certificate is known, and shown too where one is asked for.
+    NODE_ASSIGN_OR_RETURN(const auto own, tls::certificates_of_files(config.tls));
+    pinned = {"sha256:" + own.front().certificate.sha256};
+    tls = config.tls;
+    tls.ca_file = tls.certificate_file;
+  }
+  NODE_ASSIGN_OR_RETURN(const auto connection, deliver::Connection::open(address, config.port, tls, kTimeout, pinned));
+  std::ostringstream text;
+  text << request;
+  NODE_RETURN_IF_ERROR(connection->write(text.str(), kTimeout));
+  return deliver::read_response(*connection, kTimeout);
 }
 
 // The node's own words of a refusal: {"error": "..."}.
@@ -69,15 +68,15 @@ Result<std::string> post_to_node(const config::HttpConfig& config, const std::st
   request.set(http::field::authorization, "Bearer " + token);
   request.set(http::field::connection, "close");
   request.prepare_payload();
-  const auto answer = exchange({address, config.port}, request);
-  const std::string where = fmt::format("http://{}:{}", config.bind, config.port);
+  const auto answer = exchange(config, address.to_string(), request);
+  const std::string where = fmt::format("{}://{}:{}", config.tls.on ? "https" : "http", config.bind, config.port);
   if (!answer.ok()) return unavailable("no node answers at " + where + ": " + answer.status().message());
-  if (answer->result_int() / 100 == 2) return answer->body();
-  if (answer->result_int() == 401) {
+  if (answer->status / 100 == 2) return answer->body;
+  if (answer->status == 401) {
     return invalid_argument("the node at " + where + " refuses the token of " + config.token_file +
                             ": it was started with another one");
   }
-  return invalid_argument(words(answer->body()));
+  return invalid_argument(words(answer->body));
 }
 
 }  // namespace node::operate

@@ -3,6 +3,7 @@
 // Boost 1.74's Asio uses std::exchange without including its header.
 #include <fcntl.h>
 #include <poll.h>
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,16 +12,20 @@
 #include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
+#include <future>
 #include <list>
 #include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "dicom_node/audit/audit.h"
 #include "dicom_node/receive/rejection.h"
+#include "dicom_node/tls/tls_connection.h"
 
 namespace node::receive {
 namespace {
@@ -38,6 +43,8 @@ constexpr std::array<unsigned char, 10> kLocalLimitExceeded = {
 constexpr milliseconds kRejectLinger{2'000};  // For the peer to read the rejection and close.
 constexpr milliseconds kLookAgain{20};
 constexpr milliseconds kAcceptAgain{100};
+constexpr std::chrono::seconds kDrain{6};  // At the end, for what TLS still has to write.
+constexpr unsigned char kTlsHandshake = 0x16;
 
 std::string text_of(const asio::ip::address& address) {
   if (address.is_v6() && address.to_v6().is_v4_mapped()) {
@@ -56,13 +63,13 @@ bool half_closed(int descriptor) {
 
 struct AssociationAcceptor::Impl {
   struct Waiting {
-    Waiting(tcp::socket socket_in, std::string host_in)
-        : socket(std::move(socket_in)),
-          host(std::move(host_in)),
-          deadline(socket.get_executor()),
-          look_again(socket.get_executor()) {}
+    Waiting(tcp::socket socket_in, std::string host)
+        : socket(std::move(socket_in)), deadline(socket.get_executor()), look_again(socket.get_executor()) {
+      caller.host = std::move(host);
+    }
     tcp::socket socket;
-    std::string host;
+    Caller caller;
+    std::shared_ptr<tls::TlsConnection> secure;  // Of which `socket`, once it is there, is the plain end.
     asio::steady_timer deadline, look_again;
     std::size_t bytes_wanted = 0;  // What the kernel was last asked to wait for.
     std::list<std::shared_ptr<Waiting>>::iterator position;
@@ -70,30 +77,34 @@ struct AssociationAcceptor::Impl {
   };
   using Connection = std::shared_ptr<Waiting>;
 
-  Impl(const AcceptorLimits& limits_in, OnRequest on_request_in)
-      : limits(limits_in), on_request(std::move(on_request_in)) {}
+  Impl(const AcceptorLimits& limits_in, OnRequest on_request_in, std::shared_ptr<tls::ServerContext> tls_in)
+      : limits(limits_in), on_request(std::move(on_request_in)), tls(std::move(tls_in)) {}
 
   const AcceptorLimits limits;
   const OnRequest on_request;
+  const std::shared_ptr<tls::ServerContext> tls;
   asio::io_context io{1};
   tcp::acceptor acceptor{io};
   asio::steady_timer accept_again{io};
   std::list<Connection> waiting;  // Oldest first. Of the thread alone, like all above.
   std::thread thread;
   std::uint16_t port = 0;
-  std::atomic<std::uint64_t> connections{0}, expired{0}, garbage{0}, evicted{0}, over_limit{0};
+  std::promise<void> thread_done;
+  std::atomic<bool> acceptor_open{true};
+  std::atomic<std::uint64_t> connections{0}, expired{0}, garbage{0}, tls_failed{0}, evicted{0}, over_limit{0};
   std::atomic<std::size_t> waiting_count{0};
 
   Status listen(const std::string& bind, std::uint16_t port_wanted);
   void accept();
   void start(tcp::socket socket);
+  void secure(const Connection& connection);
   void make_room_for(const std::string& host);
   void await(const Connection& connection, std::size_t bytes);
   void look(const Connection& connection);
   void hand_over(const Connection& connection, std::size_t request_bytes);
   void reject(const Connection& connection, std::size_t request_bytes);
   void await_close(const Connection& connection);
-  void drop(const Connection& connection, std::atomic<std::uint64_t>* counter = nullptr);
+  void drop(const Connection& connection, std::atomic<std::uint64_t>* counter = nullptr, std::string_view reason = {});
 };
 
 Status AssociationAcceptor::Impl::listen(const std::string& bind, std::uint16_t port_wanted) {
@@ -114,7 +125,7 @@ Status AssociationAcceptor::Impl::listen(const std::string& bind, std::uint16_t 
 
 void AssociationAcceptor::Impl::accept() {
   acceptor.async_accept([this](const error_code& error, tcp::socket socket) {
-    if (error == asio::error::operation_aborted) return;
+    if (error == asio::error::operation_aborted || !acceptor.is_open()) return;
     if (!error) {
       start(std::move(socket));
       accept();
@@ -144,18 +155,48 @@ void AssociationAcceptor::Impl::start(tcp::socket socket) {
   waiting_count = waiting.size();
   connection->deadline.expires_after(limits.request_timeout);
   connection->deadline.async_wait([this, connection](const error_code& cancelled) {
-    if (!cancelled) drop(connection, &expired);
+    if (!cancelled)
+      drop(connection, &expired,
+           tls && !connection->socket.is_open() ? "a TLS handshake that does not end"
+                                                : "no association request in time");
   });
+  if (tls) return secure(connection);
   await(connection, kPduHeaderBytes);
 }
 
+// What goes on from there is a plain connection again.
+void AssociationAcceptor::Impl::secure(const Connection& connection) {
+  error_code error;
+  connection->socket.non_blocking(false, error);
+  const int descriptor = connection->socket.release(error);
+  if (error) return drop(connection);
+  connection->secure =
+      tls::TlsConnection::begin(io, descriptor, tls->current(), {2 * limits.request_timeout, limits.write_timeout},
+                                [this, connection](const Result<int>& plain) {
+                                  if (connection->gone) {
+                                    if (plain.ok()) ::close(*plain);
+                                    return;
+                                  }
+                                  if (!plain.ok()) return drop(connection, &tls_failed, plain.status().message());
+                                  connection->caller.tls = true;
+                                  connection->caller.certificate = connection->secure->certificate();
+                                  error_code failed;
+                                  connection->socket.assign(tcp::v4(), *plain, failed);
+                                  if (!failed) connection->socket.non_blocking(true, failed);
+                                  failed ? drop(connection) : await(connection, kPduHeaderBytes);
+                                });
+}
+
 void AssociationAcceptor::Impl::make_room_for(const std::string& host) {
-  const auto same_host = [&host](const Connection& other) { return other->host == host; };
+  const auto same_host = [&host](const Connection& other) { return other->caller.host == host; };
   if (static_cast<std::size_t>(std::count_if(waiting.begin(), waiting.end(), same_host)) >=
       limits.waiting_per_host_max) {
-    drop(Connection(*std::find_if(waiting.begin(), waiting.end(), same_host)), &evicted);
+    drop(Connection(*std::find_if(waiting.begin(), waiting.end(), same_host)), &evicted,
+         "too many connections of its host ask for nothing");
   }
-  if (waiting.size() >= limits.waiting_max) drop(Connection(waiting.front()), &evicted);
+  if (waiting.size() >= limits.waiting_max) {
+    drop(Connection(waiting.front()), &evicted, "too many connections ask for nothing");
+  }
 }
 
 // The kernel is asked to report the socket readable no sooner than `bytes` lie in it: what is only peeked at stays
@@ -190,7 +231,8 @@ void AssociationAcceptor::Impl::look(const Connection& connection) {
                                std::size_t{header[4]} << 8 | std::size_t{header[5]};
     wanted = kPduHeaderBytes + length;
     if (header[0] != kAssociateRq || wanted < kRequestBytesMin || wanted > limits.request_bytes_max) {
-      return drop(connection, &garbage);
+      return drop(connection, &garbage,
+                  header[0] == kTlsHandshake ? "it speaks TLS, which this port does not" : "no association request");
     }
     if (available >= wanted) return hand_over(connection, wanted);
   }
@@ -212,7 +254,7 @@ void AssociationAcceptor::Impl::hand_over(const Connection& connection, std::siz
   const int descriptor = ::fcntl(connection->socket.native_handle(), F_DUPFD_CLOEXEC, 0);
   if (descriptor < 0) return reject(connection, request_bytes);
   connection->socket.non_blocking(false, error);
-  if (!error && on_request(descriptor, connection->host)) return drop(connection);
+  if (!error && on_request(descriptor, connection->caller)) return drop(connection);
   ::close(descriptor);
   connection->socket.non_blocking(true, error);
   if (error) return drop(connection);
@@ -249,9 +291,16 @@ void AssociationAcceptor::Impl::await_close(const Connection& connection) {
                                    });
 }
 
-void AssociationAcceptor::Impl::drop(const Connection& connection, std::atomic<std::uint64_t>* counter) {
+void AssociationAcceptor::Impl::drop(const Connection& connection, std::atomic<std::uint64_t>* counter,
+                                     std::string_view reason) {
   if (std::exchange(connection->gone, true)) return;
   if (counter != nullptr) ++*counter;
+  if (!reason.empty()) {
+    audit::refused({.name = "unknown", .host = connection->caller.host}, std::string(reason));
+    spdlog::warn("event=connection_refused host={} port={} reason=\"{}\"", connection->caller.host, port, reason);
+  }
+  if (connection->secure && !connection->socket.is_open())
+    connection->secure->close();  // Else the plain end's ends it.
   error_code ignored;
   connection->deadline.cancel();
   connection->look_again.cancel();
@@ -261,15 +310,26 @@ void AssociationAcceptor::Impl::drop(const Connection& connection, std::atomic<s
 }
 
 AssociationAcceptor::AssociationAcceptor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-AssociationAcceptor::~AssociationAcceptor() { stop(); }
+
+AssociationAcceptor::~AssociationAcceptor() {
+  if (!impl_->thread.joinable()) return;
+  stop();
+  impl_->thread_done.get_future().wait_for(kDrain);  // It ends by itself once nothing is to be moved.
+  impl_->io.stop();
+  impl_->thread.join();
+}
 
 Result<std::unique_ptr<AssociationAcceptor>> AssociationAcceptor::open(const std::string& bind, std::uint16_t port,
                                                                        const AcceptorLimits& limits,
-                                                                       OnRequest on_request) {
-  auto impl = std::make_unique<Impl>(limits, std::move(on_request));
+                                                                       OnRequest on_request,
+                                                                       std::shared_ptr<tls::ServerContext> tls) {
+  auto impl = std::make_unique<Impl>(limits, std::move(on_request), std::move(tls));
   NODE_RETURN_IF_ERROR(impl->listen(bind, port));
   impl->accept();
-  impl->thread = std::thread([self = impl.get()] { self->io.run(); });
+  impl->thread = std::thread([self = impl.get()] {
+    self->io.run();
+    self->thread_done.set_value();
+  });
   return std::unique_ptr<AssociationAcceptor>(new AssociationAcceptor(std::move(impl)));
 }
 
@@ -277,16 +337,21 @@ std::uint16_t AssociationAcceptor::port() const { return impl_->port; }
 
 AcceptorStats AssociationAcceptor::stats() const {
   const Impl& impl = *impl_;
-  return {impl.connections, impl.expired, impl.garbage, impl.evicted, impl.over_limit, impl.waiting_count};
+  return {impl.connections, impl.expired,    impl.garbage,      impl.tls_failed,
+          impl.evicted,     impl.over_limit, impl.waiting_count};
 }
 
 void AssociationAcceptor::stop() {
-  if (!impl_->thread.joinable()) return;
-  impl_->io.stop();
-  impl_->thread.join();
-  error_code ignored;
-  impl_->acceptor.close(ignored);
-  while (!impl_->waiting.empty()) impl_->drop(Impl::Connection(impl_->waiting.front()));
+  if (!impl_->acceptor_open.exchange(false)) return;
+  std::promise<void> closed;
+  asio::post(impl_->io, [&] {
+    error_code ignored;
+    impl_->acceptor.close(ignored);
+    impl_->accept_again.cancel();
+    while (!impl_->waiting.empty()) impl_->drop(Impl::Connection(impl_->waiting.front()));
+    closed.set_value();
+  });
+  closed.get_future().wait();
 }
 
 }  // namespace node::receive

@@ -18,12 +18,15 @@ inline constexpr Rejection kNothingAcceptable{1, 1, 1, "no presentation context 
 inline constexpr Rejection kWrongApplicationContext{1, 1, 2, "application context is not supported"};
 inline constexpr Rejection kUnknownCallingAeTitle{1, 1, 3, "calling AE title is no peer's"};
 inline constexpr Rejection kWrongHost{1, 1, 3, "calling AE title is of a peer with another host"};
+inline constexpr Rejection kWithoutTls{1, 1, 3, "calling AE title is of a peer that calls with TLS only"};
+inline constexpr Rejection kWrongCertificate{1, 1, 3, "calling AE title is of a peer with another certificate"};
 inline constexpr Rejection kWrongCalledAeTitle{1, 1, 7, "called AE title is not ours"};
 inline constexpr Rejection kWrongProtocolVersion{1, 2, 2, "protocol version is not 1"};  // Sent by DCMTK itself.
 inline constexpr Rejection kTooManyAssociations{2, 3, 2, "too many associations: of all, of the host or of the peer"};
 
 inline constexpr std::array kRejections = {kNothingAcceptable,  kWrongApplicationContext, kUnknownCallingAeTitle,
-                                           kWrongHost,          kWrongCalledAeTitle,      kWrongProtocolVersion,
+                                           kWrongHost,          kWithoutTls,              kWrongCertificate,
+                                           kWrongCalledAeTitle, kWrongProtocolVersion,
                                            kTooManyAssociations};
 
 }  // namespace node::receive

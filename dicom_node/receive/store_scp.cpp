@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "config/base/mutex.h"
+#include "dicom_node/audit/audit.h"
 #include "dicom_node/object/part10.h"
 #include "dicom_node/receive/association_acceptor.h"
 #include "dicom_node/receive/calling_peer.h"
@@ -63,6 +64,9 @@ std::string trimmed(std::string_view text) {
 std::string calling_ae_title(const T_ASC_Association& association) {
   return trimmed(association.params->DULparams.callingAPTitle);
 }
+
+// What the caller has shown, for the log: "sha256:..."
+std::string shown(const Caller& caller) { return caller.certificate ? "sha256:" + caller.certificate->sha256 : "-"; }
 
 // DCMTK's texts may hold what a peer sent: only module and code.
 std::string code_of(const OFCondition& condition) {
@@ -124,6 +128,7 @@ struct StoreScp::Impl {
     Sender sender{};
     bool whole_study = false;  // The peer sends a study in one association.
     bool brought = false;      // Something new.
+    audit::Studies studies{};  // What was answered with success.
     int reports_out = 0;       // N-EVENT-REPORTs of ours without an answer yet.
     std::uint16_t next_message_id = 1;  // Of these.
     T_ASC_Association* association = nullptr;
@@ -147,7 +152,8 @@ struct StoreScp::Impl {
   Commitment commitment;
   Histogram store_seconds{store_seconds_bounds()};
   const int stop_event;  // Readable from stop() on.
-  std::unique_ptr<AssociationAcceptor> acceptor;
+  std::shared_ptr<tls::ServerContext> tls;  // Null: nobody calls with TLS.
+  std::vector<std::unique_ptr<AssociationAcceptor>> acceptors;  // The first is that of ReceiveConfig::port.
 
   mutable Mutex mutex;
   ConditionVariable ended;
@@ -156,13 +162,14 @@ struct StoreScp::Impl {
   bool stopping GUARDED_BY(mutex) = false;
   StoreScpStats counts GUARDED_BY(mutex);
 
-  bool admit(int socket, const std::string& host);
-  void serve(Association& own, std::uint64_t number, const std::string& host, int socket);
-  void run(Association& own, std::uint64_t number, const std::string& host, int socket);
+  Status listen(std::uint16_t port, bool with_tls);
+  bool admit(int socket, const Caller& caller);
+  void serve(Association& own, std::uint64_t number, const Caller& caller, int socket);
+  void run(Association& own, std::uint64_t number, const Caller& caller, int socket);
   void await_close(int socket) const;
   void end(std::uint64_t number, bool whole_study);
   bool has_room_for(Session& session, const config::PeerConfig* peer);
-  bool accept_request(Session& session, const std::string& host);
+  bool accept_request(Session& session, const Caller& caller);
   Ending answer_requests(Session& session);
   std::optional<Command> read_command(Session& session, std::uint8_t& context);
   bool check_sent(Session& session, const OFCondition& condition);
@@ -182,7 +189,8 @@ struct StoreScp::Impl {
 };
 
 // On the acceptor's thread.
-bool StoreScp::Impl::admit(int socket, const std::string& host) {
+bool StoreScp::Impl::admit(int socket, const Caller& caller) {
+  const std::string& host = caller.host;
   MutexLock lock(mutex);
   for (auto it = associations.begin(); it != associations.end();) {
     if (it->done) {
@@ -204,7 +212,7 @@ bool StoreScp::Impl::admit(int socket, const std::string& host) {
   own.host = host;
   own.socket = socket;
   try {
-    own.thread = std::thread([this, &own, number = own.number, host, socket] { serve(own, number, host, socket); });
+    own.thread = std::thread([this, &own, number = own.number, caller, socket] { serve(own, number, caller, socket); });
   } catch (const std::exception& error) {
     spdlog::error("event=association_rejected host={} reason=\"no thread: {}\"", host, error.what());
     associations.pop_back();
@@ -213,11 +221,11 @@ bool StoreScp::Impl::admit(int socket, const std::string& host) {
   return true;
 }
 
-void StoreScp::Impl::serve(Association& own, std::uint64_t number, const std::string& host, int socket) {
+void StoreScp::Impl::serve(Association& own, std::uint64_t number, const Caller& caller, int socket) {
   try {
-    run(own, number, host, socket);
+    run(own, number, caller, socket);
   } catch (const std::exception& error) {
-    spdlog::error("event=association_failed association={} host={} reason=\"{}\"", number, host, error.what());
+    spdlog::error("event=association_failed association={} host={} reason=\"{}\"", number, caller.host, error.what());
     end(number, /*whole_study=*/false);
   }
   MutexLock lock(mutex);
@@ -240,14 +248,14 @@ void StoreScp::Impl::await_close(int socket) const {
   ::poll(descriptors, 2, static_cast<int>(kPeerCloses.count()));
 }
 
-void StoreScp::Impl::run(Association& own, std::uint64_t number, const std::string& host, int socket) {
+void StoreScp::Impl::run(Association& own, std::uint64_t number, const Caller& caller, int socket) {
   DcmtkAssociation dcmtk;
   const int descriptor = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
   if (descriptor < 0) return;
   const OFCondition request = dcmtk.receive_request(descriptor, kPduBytesMax, config.acse_timeout);
   if (request.bad()) {
-    spdlog::warn("event=association_rejected association={} host={} reason=\"malformed request\" code={}", number, host,
-                 code_of(request));
+    spdlog::warn("event=association_rejected association={} host={} reason=\"malformed request\" code={}", number,
+                 caller.host, code_of(request));
     MutexLock lock(mutex);
     ++counts.rejected_other_total;
     return;
@@ -257,9 +265,10 @@ void StoreScp::Impl::run(Association& own, std::uint64_t number, const std::stri
                   .number = number,
                   .association = dcmtk.association,
                   .reader = {socket, stop_event, {kPduBytesMax, config.dimse_timeout, config.message_timeout}}};
-  if (!accept_request(session, host)) return await_close(socket);
+  if (!accept_request(session, caller)) return await_close(socket);
   const Ending ending = answer_requests(session);
   if (session.brought) end(number, session.whole_study && ending == Ending::kReleased);
+  if (!session.studies.empty()) audit::received({session.sender.name, caller.host}, session.studies);
   if (ending == Ending::kReleased) {
     ::send(socket, kReleaseRp.data(), kReleaseRp.size(), MSG_NOSIGNAL);
     await_close(socket);
@@ -287,7 +296,8 @@ bool StoreScp::Impl::has_room_for(Session& session, const config::PeerConfig* pe
   return true;
 }
 
-bool StoreScp::Impl::accept_request(Session& session, const std::string& host) {
+bool StoreScp::Impl::accept_request(Session& session, const Caller& caller) {
+  const std::string& host = caller.host;
   T_ASC_Parameters& parameters = *session.association->params;
   char calling_text[DUL_LEN_TITLE + 1] = {}, called_text[DUL_LEN_TITLE + 1] = {}, context_text[DUL_LEN_NAME + 1] = {};
   ASC_getAPTitles(&parameters, calling_text, sizeof calling_text, called_text, sizeof called_text, nullptr, 0);
@@ -299,8 +309,9 @@ bool StoreScp::Impl::accept_request(Session& session, const std::string& host) {
                                            static_cast<T_ASC_RejectParametersSource>(why.source),
                                            static_cast<T_ASC_RejectParametersReason>(why.source << 8 | why.reason)};
     ASC_rejectAssociation(session.association, &rejection);
-    spdlog::warn("event=association_rejected association={} host={} calling={} called={} reason=\"{}\"", session.number,
-                 host, printable(calling), printable(called), why.meaning);
+    audit::refused({calling, host}, std::string(why.meaning));
+    spdlog::warn("event=association_rejected association={} host={} calling={} called={} certificate={} reason=\"{}\"",
+                 session.number, host, printable(calling), printable(called), shown(caller), why.meaning);
     MutexLock lock(mutex);
     ++(counts.*counter);
     return false;
@@ -317,6 +328,13 @@ bool StoreScp::Impl::accept_request(Session& session, const std::string& host) {
   if (config.check_hosts && peer != nullptr && !peer->host.empty() && !resolves_to(peer->host, host)) {
     return reject(kWrongHost, &StoreScpStats::rejected_calling_ae_total);
   }
+  if (peer != nullptr && peer->tls.on && !caller.tls) {
+    return reject(kWithoutTls, &StoreScpStats::rejected_certificate_total);
+  }
+  if (peer != nullptr && !peer->certificates.empty() &&
+      !(caller.certificate && caller.certificate->is_any(peer->certificates))) {
+    return reject(kWrongCertificate, &StoreScpStats::rejected_certificate_total);
+  }
   session.sender = peer != nullptr ? Sender{peer->name, peer->study_quiet_period} : Sender{.name = calling};
   session.sender.association = session.number;
   session.whole_study = peer != nullptr && peer->whole_study_per_association;
@@ -330,8 +348,8 @@ bool StoreScp::Impl::accept_request(Session& session, const std::string& host) {
                  code_of(acknowledged));
     return false;
   }
-  spdlog::info("event=association association={} peer={} host={} calling={} contexts={}", session.number,
-               printable(session.sender.name), host, printable(calling), contexts);
+  spdlog::info("event=association association={} peer={} host={} calling={} certificate={} contexts={}",
+               session.number, printable(session.sender.name), host, printable(calling), shown(caller), contexts);
   MutexLock lock(mutex);
   ++counts.associations_open;
   ++counts.associations_total;
@@ -431,6 +449,7 @@ bool StoreScp::Impl::store(Session& session, std::uint8_t context_id, const Comm
   IntakeAnswer answer;
   if (!receive(session, context, command, answer)) return false;
   count(answer);
+  if (answer.status == kSuccess) ++session.studies[answer.study_instance_uid];
   session.brought |= answer.outcome == Outcome::kStored || answer.outcome == Outcome::kCorrection;
 
   DcmDataset detail;
@@ -602,26 +621,50 @@ Result<std::unique_ptr<StoreScp>> StoreScp::open(const config::ReceiveConfig& co
   NODE_RETURN_IF_ERROR(check_preferred_syntaxes(config));
   auto impl = std::make_unique<Impl>(config, spool, store, router);
   if (impl->stop_event < 0) return resource_exhausted("eventfd: no descriptor left");
-  AcceptorLimits limits;
-  limits.request_timeout = config.acse_timeout;
-  NODE_ASSIGN_OR_RETURN(impl->acceptor,
-                        AssociationAcceptor::open(config.bind, config.port, limits,
-                                                  [self = impl.get()](int socket, const std::string& host) {
-                                                    return self->admit(socket, host);
-                                                  }));
+  if (config.tls.on) {
+    NODE_ASSIGN_OR_RETURN(impl->tls, tls::ServerContext::open(config.tls));
+  }
+  NODE_RETURN_IF_ERROR(impl->listen(config.port, config.tls.on && config.tls_port == 0));
+  if (config.tls.on && config.tls_port != 0) NODE_RETURN_IF_ERROR(impl->listen(config.tls_port, true));
   return std::unique_ptr<StoreScp>(new StoreScp(std::move(impl)));
 }
 
-std::uint16_t StoreScp::port() const { return impl_->acceptor->port(); }
+Status StoreScp::Impl::listen(std::uint16_t port, bool with_tls) {
+  AcceptorLimits limits;
+  limits.request_timeout = config.acse_timeout;
+  limits.write_timeout = std::min(config.dimse_timeout, config.message_timeout);
+  NODE_ASSIGN_OR_RETURN(auto acceptor,
+                        AssociationAcceptor::open(
+                            config.bind, port, limits,
+                            [this](int socket, const Caller& caller) { return admit(socket, caller); },
+                            with_tls ? tls : nullptr));
+  acceptors.push_back(std::move(acceptor));
+  return ok_status();
+}
+
+std::uint16_t StoreScp::port() const { return impl_->acceptors.front()->port(); }
+std::uint16_t StoreScp::tls_port() const { return impl_->tls ? impl_->acceptors.back()->port() : 0; }
+
+Status StoreScp::reload_tls(const config::TlsConfig& config) {
+  if (config.on != (impl_->tls != nullptr)) return invalid_argument("node.tls given or taken away needs a restart");
+  return config.on ? impl_->tls->reload(config).within("node") : ok_status();
+}
+
+std::vector<tls::FileCertificate> StoreScp::certificates() const {
+  return impl_->tls ? impl_->tls->certificates() : std::vector<tls::FileCertificate>();
+}
 
 StoreScpStats StoreScp::stats() const {
-  const AcceptorStats accepted = impl_->acceptor->stats();
   MutexLock lock(impl_->mutex);
   StoreScpStats stats = impl_->counts;
   stats.store_seconds = impl_->store_seconds.snapshot();
-  stats.rejected_limit_total += accepted.over_limit_total;
-  stats.rejected_other_total += accepted.garbage_total;
-  stats.requests_expired_total = accepted.expired_total + accepted.evicted_total;
+  for (const auto& acceptor : impl_->acceptors) {
+    const AcceptorStats accepted = acceptor->stats();
+    stats.rejected_limit_total += accepted.over_limit_total;
+    stats.rejected_other_total += accepted.garbage_total;
+    stats.tls_failures_total += accepted.tls_total;
+    stats.requests_expired_total += accepted.expired_total + accepted.evicted_total;
+  }
   return stats;
 }
 
@@ -648,7 +691,7 @@ void StoreScp::Impl::end_associations() {
 }
 
 void StoreScp::stop() {
-  impl_->acceptor->stop();
+  for (const auto& acceptor : impl_->acceptors) acceptor->stop();
   impl_->end_associations();
 }
 

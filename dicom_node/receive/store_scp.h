@@ -11,10 +11,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "config/base/histogram.h"
 #include "config/base/status.h"
 #include "config/peer_config.h"
+#include "dicom_node/tls/tls_context.h"
 #include "dicom_node/route/router.h"
 #include "storage/spool.h"
 #include "storage/study_store.h"
@@ -29,9 +31,11 @@ struct StoreScpStats {
   std::uint64_t aborted_total = 0;              // Of them, ended otherwise than by a release.
   std::uint64_t rejected_called_ae_total = 0;   // Not our AE title.
   std::uint64_t rejected_calling_ae_total = 0;  // No peer's.
+  std::uint64_t rejected_certificate_total = 0;  // A peer's AE title, without TLS or with another's certificate.
   std::uint64_t rejected_limit_total = 0;       // Too many associations, of all or of one host.
   std::uint64_t rejected_other_total = 0;       // Malformed, or no presentation context that we accept.
   std::uint64_t requests_expired_total = 0;     // Connections without a whole association request in time.
+  std::uint64_t tls_failures_total = 0;         // Connections without agreement on TLS.
   std::uint64_t echoes_total = 0;
   std::uint64_t received_total = 0;  // Stored as new.
   std::uint64_t received_bytes = 0;  // Of all objects whose data set came whole.
@@ -46,13 +50,19 @@ struct StoreScpStats {
 class StoreScp {
  public:
   // configure_dcmtk() was called before; all arguments outlive the StoreScp.
-  // Errors: kInvalidArgument (bind address, a transfer syntax that is preferred but can never be received), kUnavailable (port in use or not permitted).
+  // Errors: kInvalidArgument (bind address, certificates, a transfer syntax that is preferred but can never be received), kUnavailable (port in use or not permitted).
   static Result<std::unique_ptr<StoreScp>> open(const config::ReceiveConfig& config, storage::Spool& spool,
                                                 storage::StudyStore& store, const route::Router& router);
   ~StoreScp();
 
-  std::uint16_t port() const;
+  std::uint16_t port() const;      // Of ReceiveConfig::port.
+  std::uint16_t tls_port() const;  // Where TLS is spoken; 0: nowhere.
   StoreScpStats stats() const;
+
+  // What is shown and asked for with TLS, from the next connection on. Errors: kInvalidArgument: a file is not good, or
+  // there was no TLS before; what was in force stays.
+  Status reload_tls(const config::TlsConfig& config);
+  std::vector<tls::FileCertificate> certificates() const;
 
   // Accepts no more, ends associations between two requests, lets requests in progress end and be answered within
   // ReceiveConfig::stop_grace, then aborts; joins every thread. May be called twice.

@@ -296,4 +296,29 @@ peers: {a: {}}
 // --- Overrides -------------------------------------------------------------------------------------------------------
 
 }  // namespace
+TEST_F(NodeConfigTest, CertificatesAreHeldAgainstWhatCanBeShown) {
+  const auto look = [this](const Settings& settings) { return mistakes(kBase, settings); };
+  EXPECT_THAT(look({{"peers.pacs.certificate", "md5:00"}}),
+              testing::HasSubstr("peers.pacs.certificate: is 'md5:00'; sha256: and the 64 hex digits"));
+  EXPECT_THAT(look({{"peers.xray1.certificate", "CN=xray1"}}), testing::HasSubstr("nobody can call with TLS"));
+  const std::string file = write("file.pem", "");
+  EXPECT_THAT(look({{"node.tls.ca_file", file}}), testing::HasSubstr("node.tls.certificate_file: is missing"));
+  EXPECT_THAT(look({{"node.tls.key_file", file}, {"node.tls.certificate_file", file}}),
+              testing::HasSubstr("node.tls.ca_file: is missing"));
+  EXPECT_THAT(look({{"peers.pacs.tls.ca_file", "gone.pem"}}), testing::HasSubstr("which does not exist"));
+
+  const std::string digits(32, 'A'), colons = "sha256:" + digits.substr(0, 2) + ":" + digits.substr(2) + digits;
+  Settings good{{"node.tls.ca_file", file},
+                {"node.tls.key_file", file},
+                {"node.tls.certificate_file", file},
+                {"node.tls.port", "2762"},
+                {"peers.xray1.certificate", "[" + colons + ", CN=Xray 1]"}};
+  const auto config = read(kBase, good);
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  const PeerConfig& xray1 = config->receive.peers.front();
+  EXPECT_TRUE(xray1.tls.on);
+  EXPECT_EQ(xray1.tls.ca_file, file) << "as for those who call us";
+  EXPECT_THAT(xray1.certificates, testing::ElementsAre("sha256:" + std::string(64, 'a'), "CN=Xray 1"));
+}
+
 }  // namespace node::config

@@ -52,10 +52,11 @@ class Pacs:
 
     Entry = collections.namedtuple("Entry", "sop_class sop_instance content_sha256 dataset")
 
-    def __init__(self, port=None, ae_title="PACS", answer=lambda dataset: 0x0000, on_store=None, refused_classes=()):
+    def __init__(self, port=None, ae_title="PACS", answer=lambda dataset: 0x0000, on_store=None, refused_classes=(),
+                 tls=None):
         self.port = port or free_port()
         self.log = []
-        self.answer, self.on_store = answer, on_store
+        self.answer, self.on_store, self.tls = answer, on_store, tls  # An ssl.SSLContext, of a server.
         self._lock = threading.Lock()
         self._ae = AE(ae_title=ae_title)
         for context in StoragePresentationContexts:
@@ -66,7 +67,7 @@ class Pacs:
 
     def start(self):
         self._server = self._ae.start_server(("127.0.0.1", self.port), block=False,
-                                             evt_handlers=[(evt.EVT_C_STORE, self._store)])
+                                             ssl_context=self.tls, evt_handlers=[(evt.EVT_C_STORE, self._store)])
         return self
 
     def stop(self):
@@ -227,14 +228,14 @@ def store(association, dataset):
     return association.send_c_store(dataset)
 
 
-def send(node, datasets, calling="XRAY1", transfer_syntax=None):
+def send(node, datasets, calling="XRAY1", transfer_syntax=None, tls=None, port=None):
     """Sends data sets over one association of pynetdicom; returns their statuses."""
     ae = AE(ae_title=calling)
     for dataset in datasets:
         syntax = transfer_syntax or dataset.file_meta.TransferSyntaxUID
         if (dataset.SOPClassUID, syntax) not in {(c.abstract_syntax, c.transfer_syntax[0]) for c in ae.requested_contexts}:
             ae.add_requested_context(dataset.SOPClassUID, syntax)
-    association = ae.associate("127.0.0.1", node.port, ae_title="SKELEX")
+    association = ae.associate("127.0.0.1", port or node.port, ae_title="SKELEX", tls_args=(tls, "localhost") if tls else None)
     assert association.is_established, "no association"
     try:
         statuses = [store(association, dataset) for dataset in datasets]

@@ -11,6 +11,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
+from certificates import Authority
 from harness import SOURCE, Node, Pacs, free_port, send, small_image, wait_until
 from pynetdicom import AE
 
@@ -26,7 +27,9 @@ def samples(text):
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
     """A node that has analysed and delivered something, and refused something."""
-    with Pacs() as pacs, Node(tmp_path_factory.mktemp("metrics"), pacs_port=pacs.port) as node:
+    authority = Authority(tmp_path_factory.mktemp("ca"))
+    secure = {**authority.settings("node.tls", authority.issue("skelex", days=100)), "node.tls.port": free_port()}
+    with Pacs() as pacs, Node(tmp_path_factory.mktemp("metrics"), secure, pacs.port) as node:
         send(node, [small_image("KNEE", seed=1)])
         send(node, [small_image("CHEST", seed=2)])
         stranger = AE(ae_title="STRANGER")
@@ -55,6 +58,7 @@ def test_each_stage_is_counted(node):
     assert found["skelex_disk_free_bytes"] > found["skelex_disk_reserve_bytes"] == 16 * 2**20
     assert found["process_resident_memory_bytes"] > 2**20
     assert found["process_start_time_seconds"] == pytest.approx(time.time(), abs=3600)
+    assert found['skelex_tls_certificate_left_seconds{certificate="node.tls.certificate_file"}'] == pytest.approx(100 * 86400, abs=86400)
     histogram = [value for name, value in found.items() if name.startswith("skelex_delivered_result_seconds_bucket")]
     assert histogram == sorted(histogram) and histogram[-1] == 2, "cumulative, and the last range has no end"
 
@@ -62,7 +66,7 @@ def test_each_stage_is_counted(node):
 def test_nothing_of_a_patient_or_a_study_is_a_label(node):
     labels = set(re.findall(r'[{,](\w+)=', node.get("/metrics")[1]))
     assert labels == {"version", "reason", "kind", "outcome", "le", "model", "device", "precision", "digest", "of",
-                      "destination"} | ({"status"} & labels)
+                      "destination", "certificate"} | ({"status"} & labels)
 
 
 @needs_prometheus
@@ -154,6 +158,7 @@ tests:
       - {{series: 'skelex_disk_reserve_bytes{{instance="a"}}', values: '9x20'}}
       - {{series: 'skelex_deliveries_parked{{instance="a"}}', values: '0 0 3x20'}}
       - {{series: 'skelex_ready{{instance="a"}}', values: '0x20'}}
+      - {{series: 'skelex_tls_certificate_left_seconds{{instance="a",certificate="node.tls.certificate_file"}}', values: '40000x20'}}
       - {{series: 'up{{job="skelex",instance="a"}}', values: '0x20'}}
       - {{series: 'skelex_instances_waiting{{instance="a"}}', values: '7x40'}}
       - {{series: 'skelex_instances_ended_total{{instance="a",outcome="analysed"}}', values: '3x40'}}
@@ -165,6 +170,8 @@ tests:
           - {{labels: '{{alertname="SkelexNotReady"}}', value: 1}}
           - {{labels: '{{alertname="SkelexDiskFull"}}', value: 1}}
           - {{labels: '{{alertname="SkelexDeliveriesParked"}}', value: 1}}
+          - {{labels: '{{alertname="SkelexCertificateEnds"}}', value: 1}}
+          - {{labels: '{{alertname="SkelexCertificateEnded"}}', value: 1}}
 """)
     done = subprocess.run(["promtool", "test", "rules", tmp_path / "test.yaml"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

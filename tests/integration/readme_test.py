@@ -85,6 +85,19 @@ def test_each_piece_of_configuration_is_right_where_it_says(checkout, section):
         (checkout / "config/node.yaml").write_text(before)
 
 
+def test_certificates_are_made_and_the_piece_about_tls_takes_them(checkout):
+    made = next(block for block in blocks("sh") if "/CN=Radiology CA" in block)
+    folder = checkout / "config/tls"
+    folder.mkdir()
+    subprocess.run(["bash", "-e", "-c", made], cwd=folder, check=True, capture_output=True)
+    subprocess.run(["openssl", "verify", "-CAfile", "ca.pem", "skelex.pem"], cwd=folder, check=True, capture_output=True)
+    before = (checkout / "config/node.yaml").read_text()
+    piece = yaml.safe_load(next(block for block in blocks("yaml") if block.startswith("node: {tls:")))
+    change(checkout, lambda content: [content[key].update(value) for key, value in piece.items()])
+    follow(checkout, commands(" route ")[0])
+    (checkout / "config/node.yaml").write_text(before)
+
+
 def test_route_explains_and_predict_writes(checkout):
     assert "knee" in follow(checkout, commands(" route ")[0])
     told = follow(checkout, commands(" predict ")[0])

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "dicom_node/node.h"
+#include "dicom_node/operate/certificates.h"
 #include "dicom_node/operate/commands/check_peers.h"
 #include "dicom_node/operate/commands/commands.h"
 #include "dicom_node/operate/http_server.h"
@@ -68,6 +69,42 @@ void check_token(const config::HttpConfig& http, Findings& findings) {
     findings.bad(token.status().message() + ": openssl rand -hex 32 makes one");
   } else if ((rights & std::filesystem::perms::others_read) != std::filesystem::perms::none) {
     findings.bad(fmt::format("http.token_file {}: every user of this machine can read it: chmod o-r", http.token_file));
+  }
+}
+
+// Whoever reads a key may pass for the node; what has ended is refused by everybody.
+void check_certificates(const config::NodeConfig& config, Findings& findings) {
+  constexpr double kSoonDays = 30;
+  for (const TlsUse& use : tls_uses(config)) {
+    const auto context = tls::make_context(use.config, use.role);
+    const auto found = tls::certificates_of_files(use.config);
+    if (!context.ok() || !found.ok()) {
+      findings.bad(fmt::format("{}: {}", use.key, (context.ok() ? found.status() : context.status()).message()));
+      continue;
+    }
+    for (const tls::FileCertificate& one : *found) {
+      const double left = days_left(one.certificate);
+      const std::string what = fmt::format("{}.{} {}", use.key, one.key, one.file);
+      if (left < 0) {
+        findings.bad(
+            fmt::format("{}: has expired {:.0f} days ago: peers refuse it; have a new one issued, put it there and "
+                        "send SIGHUP",
+                        what, -left));
+      } else if (one.certificate.valid_from > std::chrono::system_clock::now()) {
+        findings.bad(fmt::format("{}: is not valid yet: is the clock right?", what));
+      } else if (left < kSoonDays) {
+        findings.note(fmt::format("{}: expires in {:.0f} days: have a new one issued", what, left));
+      } else {
+        findings.good(fmt::format("{}: {:.0f} days left, sha256:{}", what, left, one.certificate.sha256));
+      }
+    }
+    std::error_code error;
+    const auto rights = std::filesystem::status(use.config.key_file, error).permissions();
+    if (!use.config.key_file.empty() && !error &&
+        (rights & std::filesystem::perms::others_read) != std::filesystem::perms::none) {
+      findings.bad(fmt::format("{}.key_file {}: every user of this machine can read it: chmod o-r", use.key,
+                               use.config.key_file));
+    }
   }
 }
 
@@ -244,6 +281,7 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
   if (loaded && possible) check_together(config.inference, open_predictor, findings);
   check_store(config, findings);
   check_token(config.http, findings);
+  check_certificates(config, findings);
   check_peers(config, findings);
   check_connections(config, findings);
   return findings.failed() ? 1 : 0;

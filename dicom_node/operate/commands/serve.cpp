@@ -7,6 +7,7 @@
 #include <set>
 
 #include "dicom_node/node.h"
+#include "dicom_node/operate/audit_sink.h"
 #include "dicom_node/operate/commands/commands.h"
 #include "dicom_node/operate/service_manager.h"
 
@@ -46,12 +47,12 @@ int wait_for_signal(const sigset_t& signals, const Node& node) {
 void reload(const std::function<Result<config::NodeConfig>()>& read_again, Node& node) {
   tell_service_manager("RELOADING=1");
   const auto fresh = read_again();
-  const Status reloaded = fresh.ok() ? node.reload_routes(fresh->router) : fresh.status();
+  const Status reloaded = fresh.ok() ? node.reload(*fresh) : fresh.status();
   if (reloaded.ok()) {
-    spdlog::info("event=reloaded routes={} note=\"of the configuration the routes alone; all else needs a restart\"",
+    spdlog::info("event=reloaded routes={} note=\"routes and certificates; all else needs a restart\"",
                  fresh->router.routes.size());
   } else {
-    spdlog::error("event=reload_refused reason=\"{}\" note=\"the routes in force stay\"", reloaded.message());
+    spdlog::error("event=reload_refused reason=\"{}\" note=\"routes and certificates in force stay\"", reloaded.message());
   }
   tell_service_manager("READY=1");
 }
@@ -73,6 +74,11 @@ int serve(const config::NodeConfig& config, const PredictorFactory& open_predict
   if (!predictor.ok()) {
     fmt::print(stderr, "skelex-node: {}\n", predictor.status().message());
     return exit_status(predictor.status());
+  }
+  auto audit = AuditSink::open(config.audit, config.receive.ae_title);  // Ends after the node does.
+  if (!audit.ok()) {
+    fmt::print(stderr, "skelex-node: {}\n", audit.status().message());
+    return exit_status(audit.status());
   }
   SystemClock clock;
   auto node = Node::start(config, clock, storage::posix_file_system(), **predictor);

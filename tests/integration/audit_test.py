@@ -1,0 +1,153 @@
+"""The DICOM audit trail: who sent, what left, who looked, who was refused; to a file and to syslog over TLS."""
+import base64
+import socket
+import threading
+import urllib.error
+import urllib.request
+import xml.etree.ElementTree as xml
+
+import pytest
+from pynetdicom import AE
+
+from certificates import Authority
+from harness import Node, Pacs, free_port, fresh_uid, send, small_image, wait_until
+from tls_test import FORWARD
+
+NAME, IDENTITY = "AUDIT^SECRET", "PID-4711"
+
+
+def images(count):
+    study = fresh_uid()
+    found = [small_image("CHEST", study=study, side=64) for _ in range(count)]
+    for image in found:
+        image.PatientName, image.PatientID, image.PatientBirthDate = NAME, IDENTITY, "19010203"
+    return study, found
+
+
+class Message:
+    def __init__(self, text):
+        self.text, self.root = text, xml.fromstring(text)
+        event = self.root.find("EventIdentification")
+        self.code = event.find("EventID").get("csd-code")
+        kind = event.find("EventTypeCode")
+        self.kind = kind.get("csd-code") if kind is not None else None
+        self.action, self.outcome = event.get("EventActionCode"), event.get("EventOutcomeIndicator")
+        self.participants = {p.get("UserID"): p for p in self.root.findall("ActiveParticipant")}
+        self.objects = {o.get("ParticipantObjectID"): o for o in self.root.findall("ParticipantObjectIdentification")}
+        self.order = [child.tag for child in self.root]
+
+
+def find(messages, code, action=None, kind=None, **more):
+    return [m for m in messages if m.code == code and (action is None or m.action == action) and (kind is None or m.kind == kind)]
+
+
+def check_schema(message):
+    """The order and the attributes that PS3.15 A.5.2 wants."""
+    ranks = ["EventIdentification", "ActiveParticipant", "AuditSourceIdentification", "ParticipantObjectIdentification"]
+    assert message.order == sorted(message.order, key=ranks.index) and message.order.count("AuditSourceIdentification") == 1
+    assert message.root.find("AuditSourceIdentification").get("AuditSourceID") == "SKELEX"
+    assert message.root.find("EventIdentification").get("EventDateTime").endswith("Z")
+    for participant in message.participants.values():
+        assert participant.get("UserIsRequestor") in ("true", "false")
+    for code in message.root.iter():
+        if code.get("csd-code"):
+            assert code.get("codeSystemName") and code.get("originalText")
+
+
+def test_a_day_in_a_file(tmp_path):
+    file, token = tmp_path / "audit.xml", tmp_path / "token"
+    token.write_text("0123456789abcdef")
+    study, sent = images(2)
+    settings = {**FORWARD, "audit.file": file, "http.token_file": token}
+    with Pacs(answer=lambda dataset: 0x0000) as pacs, Node(tmp_path / "node", settings, pacs.port) as node:
+        def messages():
+            return [Message(line) for line in file.read_text().splitlines()]
+        assert send(node, sent) == [0, 0]
+        wait_until(lambda: sum(int(o.find(".//SOPClass").get("NumberOfInstances")) for m in find(messages(), "110104", "R")
+                               for o in m.objects.values()) == 2, "both have left", 30)
+        stranger = AE(ae_title='A<B"&')
+        stranger.add_requested_context("1.2.840.10008.1.1")
+        assert not stranger.associate("127.0.0.1", node.port, ae_title="SKELEX").is_established
+        node.get("/api/studies?search=4711")
+        node.get(f"/api/studies/{study}")
+        urllib.request.urlopen(f"http://127.0.0.1:{node.page}/api/instances/{sent[0].SOPInstanceUID}/preview.png").read()
+        node.get(f"/api/studies/{fresh_uid()}")
+        def post(word):
+            request = urllib.request.Request(f"http://127.0.0.1:{node.page}/api/studies/{study}/retry", method="POST",
+                                             headers={"Authorization": f"Bearer {word}"})
+            try:
+                return urllib.request.urlopen(request, timeout=10).status
+            except urllib.error.HTTPError as error:
+                return error.code
+        assert post("wrong") == 401
+        repeated = post("0123456789abcdef")
+        assert node.stop() == 0
+        found = messages()
+    for message in found:
+        check_schema(message)
+    assert (found[0].code, found[0].kind) == ("110100", "110120") and (found[-1].code, found[-1].kind) == ("110100", "110121")
+    received, = find(found, "110104", "C")
+    assert set(received.participants) == {"xray1", "SKELEX"}
+    assert received.participants["xray1"].get("NetworkAccessPointID") == "127.0.0.1"
+    assert received.objects[study].find(".//SOPClass").get("NumberOfInstances") == "2"
+    assert find(found, "110102", "E")[0].participants.keys() == {"SKELEX", "pacs"}
+    left = find(found, "110104", "R")
+    assert all(m.outcome == "0" and set(m.participants) == {"SKELEX", "pacs"} and set(m.objects) == {study} for m in left)
+    assert [set(m.objects) for m in find(found, "110103", "R")] == [{study}] * 2, "what is not there nobody has seen"
+    query, = find(found, "110112")
+    assert base64.b64decode(query.root.find(".//ParticipantObjectQuery").text) == b"/api/studies?search=4711"
+    assert len(find(found, "110103", "U")) == (repeated == 202)
+    login, = find(found, "110114", kind="110122")
+    assert login.outcome == "4"
+    alert, = find(found, "110113", kind="110126")
+    assert 'A<B"&' in alert.participants and "calling AE title is no peer's" in alert.objects
+    text = file.read_text()
+    assert NAME not in text and "SECRET" not in text and IDENTITY not in text and "19010203" not in text
+    assert file.stat().st_mode & 0o007 == 0, "nobody else reads it"
+
+
+def frames(connection):
+    """RFC 5425: the length in octets, a space, the message."""
+    buffer = b""
+    while part := connection.recv(65536):
+        buffer += part
+        while b" " in buffer:
+            length, rest = buffer.split(b" ", 1)
+            if len(rest) < int(length):
+                break
+            yield rest[:int(length)].decode()
+            buffer = rest[int(length):]
+
+
+def test_syslog_over_tls_that_comes_late_gets_all_of_it(tmp_path):
+    authority, port, got = Authority(tmp_path / "ca"), free_port(), []
+    files = authority.issue("syslog")
+    study, sent = images(1)
+    settings = {**FORWARD, "audit.syslog.host": "127.0.0.1", "audit.syslog.port": port,
+                **authority.settings("audit.syslog.tls", authority.issue("skelex"))}
+    with Node(tmp_path / "node", settings) as node:
+        assert send(node, sent) == [0]
+        wait_until(lambda: "event=audit_failed" in node.log(), "it is said that nobody takes the trail", 20)
+        with socket.create_server(("127.0.0.1", port)) as server:
+            def take():
+                try:
+                    secure = authority.server(files).wrap_socket(server.accept()[0], server_side=True)
+                    got.extend(frames(secure))
+                except OSError:
+                    pass
+            thread = threading.Thread(target=take)
+            thread.start()
+            wait_until(lambda: "event=audit_works_again" in node.log(), "it works again", 30)
+            assert node.stop() == 0
+            thread.join(10)
+    heads = [line.split(" ", 7) for line in got]
+    assert all(head[0] == "<85>1" and head[3] == "skelex-node" and head[5:7] == ["DICOM+RFC3881", "-"] for head in heads)
+    messages = [Message(head[7]) for head in heads]
+    assert messages[0].kind == "110120" and messages[-1].kind == "110121"
+    assert study in find(messages, "110104", "C")[0].objects
+
+
+def test_one_place_is_named_or_it_is_a_mistake(tmp_path):
+    node = Node(tmp_path / "node", {"audit.file": "x", "audit.syslog.host": "127.0.0.1"})
+    done = node.run("check", *node.arguments(), check=False)
+    assert done.returncode == 2 and "audit.file: and syslog are both given" in done.stderr
