@@ -86,84 +86,6 @@ void modernise(DcmItem& item, const DcmTagKey& tag, char separator) {
     item.putAndInsertString(tag, text.c_str());
 }
 
-bool is_known_set(const std::string& name) {
-  static const std::set<std::string> known{"",
-                                           "ISO_IR 6",
-                                           "ISO_IR 100",
-                                           "ISO_IR 101",
-                                           "ISO_IR 109",
-                                           "ISO_IR 110",
-                                           "ISO_IR 144",
-                                           "ISO_IR 127",
-                                           "ISO_IR 126",
-                                           "ISO_IR 138",
-                                           "ISO_IR 148",
-                                           "ISO_IR 203",
-                                           "ISO_IR 13",
-                                           "ISO_IR 166",
-                                           "ISO_IR 192",
-                                           "GB18030",
-                                           "GBK",
-                                           "ISO 2022 IR 6",
-                                           "ISO 2022 IR 100",
-                                           "ISO 2022 IR 101",
-                                           "ISO 2022 IR 109",
-                                           "ISO 2022 IR 110",
-                                           "ISO 2022 IR 144",
-                                           "ISO 2022 IR 127",
-                                           "ISO 2022 IR 126",
-                                           "ISO 2022 IR 138",
-                                           "ISO 2022 IR 148",
-                                           "ISO 2022 IR 203",
-                                           "ISO 2022 IR 13",
-                                           "ISO 2022 IR 166",
-                                           "ISO 2022 IR 87",
-                                           "ISO 2022 IR 159",
-                                           "ISO 2022 IR 149",
-                                           "ISO 2022 IR 58"};
-  return known.contains(name);
-}
-
-// Bytes of every text that is not ASCII, run together.
-void collect_text(DcmItem& item, std::string& bytes) {
-  for (unsigned long i = 0; i < item.card(); ++i) {
-    DcmElement& element = *item.getElement(i);
-    if (auto* sequence = dynamic_cast<DcmSequenceOfItems*>(&element)) {
-      for (unsigned long j = 0; j < sequence->card(); ++j) collect_text(*sequence->getItem(j), bytes);
-    } else if (element.isaString()) {
-      bytes += raw_text(element) + '\n';
-    }
-  }
-}
-
-bool is_utf8(const std::string& bytes) {
-  std::size_t follow = 0;
-  for (const char c : bytes) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (follow > 0) {
-      if ((byte & 0xC0) != 0x80) return false;
-      --follow;
-    } else if (byte >= 0x80) {
-      if (byte < 0xC2 || byte > 0xF4) return false;
-      follow = byte >= 0xF0 ? 3 : byte >= 0xE0 ? 2 : 1;
-    }
-  }
-  return follow == 0;
-}
-
-// A result never has a character set that there is not, nor bytes that its set lacks: where the source says nothing, or
-// nothing that is known, its bytes say whether they are UTF-8, and are Latin-1 otherwise, which shows every byte.
-void declare_characters(DcmItem& item) {
-  const std::vector<std::string> sets = texts_of(item, DCM_SpecificCharacterSet);
-  const bool named = std::any_of(sets.begin(), sets.end(), [](const std::string& set) { return !set.empty(); });
-  if (named && std::all_of(sets.begin(), sets.end(), is_known_set)) return;
-  std::string bytes;
-  collect_text(item, bytes);
-  item.findAndDeleteElement(DCM_SpecificCharacterSet);
-  if (std::all_of(bytes.begin(), bytes.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; })) return;
-  item.putAndInsertString(DCM_SpecificCharacterSet, is_utf8(bytes) ? "ISO_IR 192" : "ISO_IR 100");
-}
-
 // Request Attributes Sequence says which request an image was made for; a report names the same request in a sequence
 // of its own (PS3.3 C.17.2).
 Status refer_to_requests(DcmItem& source, DcmItem& result) {
@@ -238,7 +160,6 @@ Status copy_identity(DcmItem& source, DcmItem& result, bool is_sr) {
                              : copy(source, result, DCM_RequestAttributesSequence, IfAbsent::kLeaveOut));
   for (const DcmTagKey& tag : {DCM_StudyDate, DCM_PatientBirthDate}) modernise(result, tag, '.');
   modernise(result, DCM_StudyTime, ':');
-  declare_characters(result);
   return ok_status();
 }
 

@@ -26,9 +26,8 @@ storage::Uid derive_uid(std::string_view kind, std::string_view source_uid, std:
 // Copies patient, study and request attributes and the character set, raw bytes as they are, from `source` into
 // `result`; type 2 attributes that are absent come out empty. `is_sr`: the request goes into Referenced Request
 // Sequence instead of Request Attributes Sequence. Never copied: acquisition, private groups, UIDs of the series.
-// Two things are mended: dates and times of before 1993 ("1995.07.20"), and a character set that is missing while there
-// are letters beyond ASCII, or that there is not: the bytes are then UTF-8 if they can be, else Latin-1. What is longer
-// than its VR allows stays: a shortened name would be another.
+// Dates and times of before 1993 ("1995.07.20") are written as they are now; all else that is wrong make_valid() has
+// mended before.
 // Errors: kInvalidArgument if the source lacks Study Instance UID.
 Status copy_identity(DcmItem& source, DcmItem& result, bool is_sr);
 

@@ -4,6 +4,7 @@
 #include <dcmtk/dcmdata/dctk.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <set>
@@ -38,6 +39,29 @@ void copy_text(DcmItem& source, DcmItem& result, const DcmTagKey& tag) {
   result.putAndInsertString(tag, object::text_of(source, tag).c_str());
 }
 
+// The same curve with entries of 16 bits: of 9 to 15, as detectors have them, not every reader of presentation states
+// takes.
+void widen_table(DcmItem& table) {
+  DcmElement *descriptor = nullptr, *data = nullptr;
+  if (table.findAndGetElement(DCM_LUTDescriptor, descriptor).bad() || table.findAndGetElement(DCM_LUTData, data).bad())
+    return;
+  std::vector<Uint16> shape = object::raw_words(*descriptor), entries = object::raw_words(*data);
+  if (shape.size() != 3 || shape[2] <= 8 || shape[2] >= 16) return;
+  const std::uint32_t most = (1U << shape[2]) - 1;
+  for (Uint16& entry : entries)
+    entry = static_cast<Uint16>((std::min<std::uint32_t>(entry, most) * 65535U + most / 2) / most);
+  shape[2] = 16;
+  const DcmEVR vr = descriptor->ident();  // SS or US, as the pixels are.
+  table.putAndInsertUint16Array(DcmTag(DCM_LUTData, EVR_OW), entries.data(),
+                                static_cast<unsigned long>(entries.size()));
+  if (vr == EVR_SS) {
+    const std::vector<Sint16> values(shape.begin(), shape.end());
+    table.putAndInsertSint16Array(DcmTag(DCM_LUTDescriptor, EVR_SS), values.data(), 3);
+  } else {
+    table.putAndInsertUint16Array(DcmTag(DCM_LUTDescriptor, EVR_US), shape.data(), 3);
+  }
+}
+
 // Modality LUT, Softcopy VOI LUT and Presentation LUT: the presentation state's take the place of the image's.
 void put_grey_values(DcmItem& source, DcmItem& result) {
   if (source.tagExists(DCM_ModalityLUTSequence)) {
@@ -59,6 +83,8 @@ void put_grey_values(DcmItem& source, DcmItem& result) {
         if (source.tagExists(tag)) copy_text(source, *voi, tag);
     } else {
       copy_element(source, *voi, DCM_VOILUTSequence);
+      DcmItem* table = nullptr;
+      for (long i = 0; voi->findAndGetSequenceItem(DCM_VOILUTSequence, table, i).good(); ++i) widen_table(*table);
     }
   }
   const bool inverse = object::text_of(source, DCM_PhotometricInterpretation) == "MONOCHROME1";

@@ -16,6 +16,7 @@
 #include "dicom_node/report/finding_summary.h"
 #include "dicom_node/report/image_object.h"
 #include "dicom_node/report/region_picture.h"
+#include "dicom_node/report/study_sources.h"
 
 namespace node::report {
 namespace {
@@ -148,7 +149,7 @@ Result<Overlay> make_overlay(const ReportedImage& whole, const ResultReference& 
                                                         : draw_regions(radiograph, rows, columns, *map, words));
 
   DcmFileFormat source_file, file;
-  NODE_RETURN_IF_ERROR(object::load_dataset(image.file, source_file, object::Extent::kUpToPixelData));
+  NODE_RETURN_IF_ERROR(open_header(image, source_file));
   DcmDataset& source = *source_file.getDataset();
   DcmDataset& result = *file.getDataset();
   NODE_RETURN_IF_ERROR(object::copy_identity(source, result, /*is_sr=*/false));

@@ -10,6 +10,7 @@
 #include "dicom_node/object/part10.h"
 #include "dicom_node/object/result_identity.h"
 #include "dicom_node/object/sha256.h"
+#include "dicom_node/object/valid_values.h"
 
 namespace node::report {
 namespace {
@@ -38,13 +39,17 @@ std::string Source::side() const {
   return side.empty() ? object::text_of(dataset(), DCM_Laterality) : side;
 }
 
+Status open_header(const ReportedImage& image, DcmFileFormat& into) {
+  NODE_RETURN_IF_ERROR(object::load_dataset(image.file, into, object::Extent::kUpToPixelData));
+  return object::make_valid(*into.getDataset());
+}
+
 Result<std::vector<Source>> open_sources(const ReportedStudy& study) {
   std::vector<Source> sources;
   for (const ReportedImage& image : study.images) {
     Source source{&image, std::make_shared<DcmFileFormat>()};
     const bool purged = image.record.purged_at.has_value();
-    const Status opened =
-        purged ? not_found("purged") : object::load_dataset(image.file, *source.file, object::Extent::kUpToPixelData);
+    const Status opened = purged ? not_found("purged") : open_header(image, *source.file);
     if (!opened.ok()) {
       if (!purged && !image.findings.empty()) return opened.within("image " + image.record.sop_instance_uid.str());
       source.file = std::make_shared<DcmFileFormat>();

@@ -25,9 +25,12 @@ struct Source {
   std::string side() const;                   // Image Laterality, else Laterality: "R", "L", "B", "U" or empty.
 };
 
+// The image's data set, up to the pixel data, as results may copy it. Errors: as load_dataset() and make_valid().
+Status open_header(const ReportedImage& image, DcmFileFormat& into);
+
 // One for each image of the study, in its order; `study` must live as long as they do. An image without findings may be
 // damaged, one that was reported before may be purged: of these the data set holds only what the store knows.
-// Errors: as load_dataset() of an image with findings.
+// Errors: as open_header() of an image with findings.
 Result<std::vector<Source>> open_sources(const ReportedStudy& study);
 
 // Whose patient and study a study object bears: the first image with findings, else the first that names a study.

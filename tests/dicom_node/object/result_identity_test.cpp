@@ -130,30 +130,6 @@ TEST(CopyIdentity, PutsTheRequestOfAReportIntoReferencedRequestSequence) {
   EXPECT_FALSE(item->tagExists(DCM_ScheduledProcedureStepID));
 }
 
-// Bytes as they stand in a file whose character set is wrong or missing.
-std::string set_after_copy(const char* declared, const std::string& name) {
-  DcmDataset source, result;
-  source.putAndInsertString(DCM_StudyInstanceUID, "1.2.3");
-  if (declared != nullptr) source.putAndInsertString(DCM_SpecificCharacterSet, declared);
-  source.putAndInsertString(DCM_PatientName, name.c_str());
-  EXPECT_TRUE(copy_identity(source, result, false).ok());
-  OFString copied, set;
-  result.findAndGetOFString(DCM_PatientName, copied);
-  EXPECT_EQ(std::string(copied.c_str()), name) << "byte for byte";
-  result.findAndGetOFStringArray(DCM_SpecificCharacterSet, set);
-  return set.c_str();
-}
-
-TEST(CopyIdentity, DeclaresTheCharactersThatAMissingOrUnknownSetHides) {
-  EXPECT_EQ(set_after_copy(nullptr, "M\xFCller"), "ISO_IR 100");
-  EXPECT_EQ(set_after_copy(nullptr, "M\xC3\xBCller"), "ISO_IR 192");
-  EXPECT_EQ(set_after_copy(nullptr, "Mueller"), "");
-  EXPECT_EQ(set_after_copy("ISO_IR 999", "Mueller"), "");
-  EXPECT_EQ(set_after_copy("ISO_IR 999", "M\xFCller"), "ISO_IR 100");
-  EXPECT_EQ(set_after_copy("ISO_IR 144", "\xB8\xD2\xD0\xDD\xDE\xD2"), "ISO_IR 144") << "a set that there is stays";
-  EXPECT_EQ(set_after_copy("\\ISO 2022 IR 87", "Yamada"), "\\ISO 2022 IR 87");
-}
-
 TEST(CopyIdentity, WritesDatesAndTimesOfOldAsTheyAreNow) {
   DcmDataset source, result;
   source.putAndInsertString(DCM_StudyInstanceUID, "1.2.3");

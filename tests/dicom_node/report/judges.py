@@ -1,6 +1,6 @@
 """Other people's tools as judges of the node's objects: each takes a file and returns its complaints, without those
 known to be false. `broken()` makes objects that they must find."""
-import os
+import datetime
 import pathlib
 import subprocess
 import warnings
@@ -14,7 +14,10 @@ PIXELMED = pathlib.Path("/usr/share/java/pixelmed.jar")
 # Accession Number is asked for at two levels, which the tool calls a difference between them. Patient Identity Removed
 # says how the source was made; a result is not that.
 # Attributes that may be copied and are not (PatientComments, PregnancyStatus, ...) are no contradiction.
-DCENTVFY_FALSE = ("Different information entities", "Attribute present in one instance but not the other")
+# What of a source is no value is empty in its results where it has to be there (type 2); identity() sees to it that nothing
+# else is.
+DCENTVFY_FALSE = ("Different information entities", "Attribute present in one instance but not the other",
+                  "Attribute is empty (zero length) in one instance - OK only If Type 2")
 # The 2022 copy of CID 100 in PixelMed knows no LOINC codes.
 PIXELMED_FALSE = ('Code (43468-8,LN,"XR unspecified body region") not found in context group 100',)
 HIGHDICOM_READS = ("1.2.840.10008.5.1.4.1.1.88.22", "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.88.34")
@@ -95,15 +98,35 @@ def highdicom(file):
     return []
 
 
+LENGTHS = {"SH": 16, "LO": 64, "PN": 64}
+
+
+def is_valid(vr, text):
+    """Whether a source's value may stand in a result at all."""
+    if vr == "DA":
+        try:
+            return bool(datetime.datetime.strptime(text.replace(".", ""), "%Y%m%d"))
+        except ValueError:
+            return False
+    if vr == "TM":
+        return text.replace(":", "").replace(".", "").isdigit()
+    fits = all(len(part) <= LENGTHS.get(vr, len(part)) for part in text.split("=" if vr == "PN" else "\\"))
+    return text in ("M", "F", "O") if vr == "CS" else fits and not any(c < " " for c in text) and "\\" not in text
+
+
 def identity(file, source):
-    """Patient and study as they stand in the source, character for character."""
+    """Patient and study as they stand in the source, byte for byte, or empty where that is no value."""
     result, original = (pydicom.dcmread(f, stop_before_pixels=True) for f in (file, source))
-    result.SpecificCharacterSet = original.get("SpecificCharacterSet", "")  # What was missing or wrong is mended.
 
     def value(dataset, keyword):
-        text = str(dataset.get(keyword, "") or "")
+        raw = dataset.get_item(keyword).value if keyword in dataset else b""
+        text = (raw.decode("latin-1") if isinstance(raw, bytes) else str(raw or "")).strip(" \0")
         return text.replace(".", "") if keyword.endswith("Date") else text.replace(":", "")
-    return [f"{keyword} differs" for keyword in IDENTITY if value(result, keyword) != value(original, keyword)]
+
+    def left_out(keyword):
+        vr = pydicom.datadict.dictionary_VR(keyword)
+        return not value(result, keyword) and not is_valid(vr, value(original, keyword))
+    return [f"{keyword} differs" for keyword in IDENTITY if value(result, keyword) != value(original, keyword) and not left_out(keyword)]
 
 
 def evidence(file):

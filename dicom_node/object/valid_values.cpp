@@ -1,0 +1,295 @@
+#include "dicom_node/object/valid_values.h"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dcspchrs.h>
+#include <dcmtk/dcmdata/dctk.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "dicom_node/object/dataset_text.h"
+
+namespace node::object {
+namespace {
+
+constexpr std::size_t kCodeMeaningMax = 64;  // VR LO
+
+bool is_ascii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
+bool is_utf8(std::string_view bytes) {
+  std::size_t follow = 0;
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (follow > 0) {
+      if ((byte & 0xC0) != 0x80) return false;
+      --follow;
+    } else if (byte >= 0x80) {
+      if (byte < 0xC2 || byte > 0xF4) return false;
+      follow = byte >= 0xF0 ? 3 : byte >= 0xE0 ? 2 : 1;
+    }
+  }
+  return follow == 0;
+}
+
+// Bytes of every text of the header, run together.
+void collect_text(DcmItem& item, std::string& bytes) {
+  for (unsigned long i = 0; i < item.card(); ++i) {
+    DcmElement& element = *item.getElement(i);
+    if (auto* sequence = dynamic_cast<DcmSequenceOfItems*>(&element)) {
+      for (unsigned long j = 0; j < sequence->card(); ++j) collect_text(*sequence->getItem(j), bytes);
+    } else if (element.isaString()) {
+      bytes += raw_text(element) + '\n';
+    }
+  }
+}
+
+// Whether the bytes can be what the header says they are, as far as that can be known.
+bool set_is_true(const std::vector<std::string>& sets, const std::string& bytes) {
+  static const std::set<std::string> known{"ISO_IR 100",
+                                           "ISO_IR 101",
+                                           "ISO_IR 109",
+                                           "ISO_IR 110",
+                                           "ISO_IR 144",
+                                           "ISO_IR 127",
+                                           "ISO_IR 126",
+                                           "ISO_IR 138",
+                                           "ISO_IR 148",
+                                           "ISO_IR 203",
+                                           "ISO_IR 13",
+                                           "ISO_IR 166",
+                                           "ISO_IR 192",
+                                           "GB18030",
+                                           "GBK",
+                                           "ISO 2022 IR 6",
+                                           "ISO 2022 IR 100",
+                                           "ISO 2022 IR 101",
+                                           "ISO 2022 IR 109",
+                                           "ISO 2022 IR 110",
+                                           "ISO 2022 IR 144",
+                                           "ISO 2022 IR 127",
+                                           "ISO 2022 IR 126",
+                                           "ISO 2022 IR 138",
+                                           "ISO 2022 IR 148",
+                                           "ISO 2022 IR 203",
+                                           "ISO 2022 IR 13",
+                                           "ISO 2022 IR 166",
+                                           "ISO 2022 IR 87",
+                                           "ISO 2022 IR 159",
+                                           "ISO 2022 IR 149",
+                                           "ISO 2022 IR 58",
+                                           "ISO_IR 6",
+                                           ""};
+  if (std::any_of(sets.begin(), sets.end(), [](const std::string& set) { return !known.contains(set); })) return false;
+  if (is_ascii(bytes)) return true;
+  if (sets.empty()) return false;
+  if (sets.size() == 1 && sets[0] == "ISO_IR 192") return is_utf8(bytes);
+  if (sets.size() == 1) return !sets[0].empty() && sets[0] != "ISO_IR 6" && sets[0] != "ISO 2022 IR 6";
+  // The 94 x 94 sets of Japan, and the first one by default, are of seven bits.
+  return std::any_of(sets.begin(), sets.end(), [](const std::string& set) {
+    return !set.empty() && set != "ISO 2022 IR 6" && set != "ISO 2022 IR 87" && set != "ISO 2022 IR 159";
+  });
+}
+
+void declare_characters(DcmItem& header) {
+  std::vector<std::string> sets = texts_of(header, DCM_SpecificCharacterSet);
+  if (std::all_of(sets.begin(), sets.end(), [](const std::string& set) { return set.empty(); })) sets.clear();
+  std::string bytes;
+  collect_text(header, bytes);
+  if (set_is_true(sets, bytes)) return;
+  header.findAndDeleteElement(DCM_SpecificCharacterSet);
+  if (!is_ascii(bytes))
+    header.putAndInsertString(DCM_SpecificCharacterSet, is_utf8(bytes) ? "ISO_IR 192" : "ISO_IR 100");
+}
+
+// One letter for each character beyond ASCII: what counts them and looks for control characters need know no set.
+std::string plain_letters(const std::string& text, const std::string& set, bool& known) {
+  known = true;
+  std::string utf8 = text;
+  if (!is_ascii(text) || text.find('\x1B') != std::string::npos) {
+    DcmSpecificCharacterSet converter;
+    OFString converted;
+    known = set == "ISO_IR 192" || (converter.selectCharacterSet(set.c_str()).good() &&
+                                    converter.convertString(text.c_str(), converted).good());
+    if (set != "ISO_IR 192") utf8 = converted.c_str();
+  }
+  std::string letters;
+  for (const char c : utf8) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x80)
+      letters += c;
+    else if (byte >= 0xC0)
+      letters += 'x';
+  }
+  return letters;
+}
+
+bool is_day(const std::string& text) {
+  int year = 0, month = 0, day = 0, end = 0;
+  if (std::sscanf(text.c_str(), "%4d%2d%2d%n", &year, &month, &day, &end) != 3 &&
+      std::sscanf(text.c_str(), "%4d.%2d.%2d%n", &year, &month, &day, &end) != 3)
+    return false;
+  using namespace std::chrono;
+  return static_cast<std::size_t>(end) == text.size() && text.size() >= 8 && year > 0 &&
+         year_month_day{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
+                        std::chrono::day(static_cast<unsigned>(day))}
+             .ok();
+}
+
+// No value, no component group of a name, may be longer; DCMTK's checks do not count.
+bool is_too_long(std::string_view text, char separator, std::size_t most) {
+  for (std::size_t from = 0; from <= text.size();) {
+    const std::size_t to = std::min(text.find_first_of(std::string{'\\', separator}, from), text.size());
+    if (to - from > most) return true;
+    from = to + 1;
+  }
+  return false;
+}
+
+// What is wrong with the text for that VR; empty: nothing, or nothing that can be known.
+std::string fault_of(DcmEVR vr, const std::string& raw, const std::string& set, const char* vm) {
+  if (raw.empty()) return "";
+  bool known = false;
+  const std::string text = plain_letters(raw, set, known);
+  const auto checked = [](const OFCondition& done) {
+    return done.good()                            ? std::string()
+           : done == EC_MaximumLengthViolated     ? std::string("too long")
+           : done == EC_ValueMultiplicityViolated ? std::string("of more values than one")
+                                                  : std::string("not a value of its VR");
+  };
+  switch (vr) {
+    case EVR_PN:
+      if (known && is_too_long(text, '=', 64)) return "too long";
+      return known ? checked(DcmPersonName::checkStringValue(text.c_str(), vm)) : "";
+    case EVR_LO:
+      if (known && is_too_long(text, '\\', 64)) return "too long";
+      return known ? checked(DcmLongString::checkStringValue(text.c_str(), vm)) : "";
+    case EVR_SH:
+      if (known && is_too_long(text, '\\', 16)) return "too long";
+      return known ? checked(DcmShortString::checkStringValue(text.c_str(), vm)) : "";
+    case EVR_ST: return known ? checked(DcmShortText::checkStringValue(text.c_str())) : "";
+    case EVR_LT: return known ? checked(DcmLongText::checkStringValue(text.c_str())) : "";
+    case EVR_DA: return is_day(text) ? "" : "no day of the calendar";
+    case EVR_TM: {
+      std::string digits = text;  // "12:30:00" is how it was written before 1993.
+      if (std::erase(digits, ':') != 2) digits = text;
+      return checked(DcmTime::checkStringValue(digits.c_str(), vm));
+    }
+    case EVR_AS: return checked(DcmAgeString::checkStringValue(text.c_str(), vm));
+    case EVR_IS: return checked(DcmIntegerString::checkStringValue(text.c_str(), vm));
+    case EVR_UI: return checked(DcmUniqueIdentifier::checkStringValue(text.c_str(), vm));
+    default: return "";
+  }
+}
+
+bool names_the_patient(const DcmTagKey& tag) {
+  return tag == DCM_PatientName || tag == DCM_PatientID || tag == DCM_IssuerOfPatientID || tag == DCM_AccessionNumber;
+}
+
+// Attributes of results that have one value, whatever their VR could have.
+const char* multiplicity_of(const DcmTagKey& tag) {
+  static const std::set<DcmTagKey> single{DCM_PatientName,
+                                          DCM_PatientID,
+                                          DCM_IssuerOfPatientID,
+                                          DCM_AccessionNumber,
+                                          DCM_StudyID,
+                                          DCM_StudyDescription,
+                                          DCM_StudyDate,
+                                          DCM_StudyTime,
+                                          DCM_PatientBirthDate,
+                                          DCM_PatientAge,
+                                          DCM_InstanceNumber,
+                                          DCM_SeriesNumber,
+                                          DCM_StudyInstanceUID,
+                                          DCM_SOPInstanceUID,
+                                          DCM_SeriesInstanceUID,
+                                          DCM_CodeMeaning,
+                                          DCM_ReferringPhysicianName};
+  return single.contains(tag) ? "1" : "1-n";
+}
+
+std::string fault_of_attribute(DcmItem& item, const DcmTag& tag, const std::string& text, const std::string& set) {
+  if (tag == DCM_PatientSex) return text.empty() || text == "M" || text == "F" || text == "O" ? "" : "not M, F or O";
+  if (tag == DCM_PatientSize || tag == DCM_PatientWeight) {
+    const auto values = decimals_of(item, tag);
+    return text.empty() || (values.size() == 1 && values[0] && text.size() <= 16) ? "" : "no number";
+  }
+  if (tag == DCM_TimezoneOffsetFromUTC) {
+    int hours = 0, minutes = 0, end = 0;
+    const bool is_offset = text.size() == 5 && (text[0] == '+' || text[0] == '-') &&
+                           std::sscanf(text.c_str() + 1, "%2d%2d%n", &hours, &minutes, &end) == 2 && end == 4 &&
+                           hours <= 14 && minutes <= 59;
+    return text.empty() || is_offset ? "" : "no offset";
+  }
+  return fault_of(tag.getEVR(), text, set, multiplicity_of(tag));
+}
+
+// The text in the VR that the attribute has, if the source gave it another.
+void restore_vr(DcmItem& item, const DcmTag& tag, DcmElement& element) {
+  if (element.ident() == tag.getEVR()) return;
+  DcmElement* same = nullptr;
+  std::string text = raw_text(element);
+  if (element.ident() == EVR_UN) {
+    Uint8* bytes = nullptr;
+    if (element.getUint8Array(bytes).good() && bytes != nullptr)
+      text.assign(reinterpret_cast<const char*>(bytes), element.getLength());
+    text.erase(text.find_last_not_of(std::string_view(" \0", 2)) + 1);
+  }
+  item.findAndDeleteElement(tag);
+  if (DcmItem::newDicomElement(same, tag).bad() || same == nullptr) return;
+  if (same->putString(text.c_str()).bad() || item.insert(same, OFTrue).bad()) delete same;
+}
+
+bool is_text(DcmEVR vr) {
+  static const std::set<DcmEVR> texts{EVR_PN, EVR_LO, EVR_SH, EVR_ST, EVR_LT, EVR_DA,
+                                      EVR_TM, EVR_AS, EVR_IS, EVR_UI, EVR_CS, EVR_DS};
+  return texts.contains(vr);
+}
+
+Status make_valid(DcmItem& item, const std::string& set, bool nested) {
+  std::vector<DcmTagKey> tags;
+  for (unsigned long i = 0; i < item.card(); ++i) tags.push_back(item.getElement(i)->getTag());
+  for (const DcmTagKey& key : tags) {
+    DcmElement* element = nullptr;
+    if (item.findAndGetElement(key, element).bad() || key.getGroup() % 2 != 0) continue;
+    if (auto* sequence = dynamic_cast<DcmSequenceOfItems*>(element)) {
+      for (unsigned long i = 0; i < sequence->card(); ++i)
+        NODE_RETURN_IF_ERROR(make_valid(*sequence->getItem(i), set, /*nested=*/true));
+      continue;
+    }
+    DcmTag tag(key);  // With the dictionary's VR.
+    if (!is_text(tag.getEVR())) continue;
+    restore_vr(item, tag, *element);
+    const std::string text = text_of(item, key), fault = fault_of_attribute(item, tag, text, set);
+    if (fault.empty()) continue;
+    if (names_the_patient(key)) {
+      char number[16];
+      std::snprintf(number, sizeof number, "(%04x,%04x)", key.getGroup(), key.getElement());
+      return invalid_argument(std::string(tag.getTagName()) + " " + number + " is " + fault +
+                              ": no valid result can bear it; it is to be mended where the image comes from");
+    }
+    if (key == DCM_CodeMeaning && is_ascii(text))
+      item.putAndInsertString(key, text.substr(0, std::min(text.find('\\'), kCodeMeaningMax)).c_str());
+    else if (nested)
+      item.findAndDeleteElement(key);  // There it may be of type 1C.
+    else
+      item.insertEmptyElement(key, OFTrue);
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+Status make_valid(DcmItem& header) {
+  declare_characters(header);
+  OFString set;
+  header.findAndGetOFStringArray(DCM_SpecificCharacterSet, set);
+  return make_valid(header, set.c_str(), /*nested=*/false);
+}
+
+}  // namespace node::object
