@@ -12,7 +12,7 @@ struct HttpConfig {
   std::string bind = "127.0.0.1";
   std::uint16_t port = 8043;
   std::string token_file;     // Holds the bearer token; needed for POST, and for everything off loopback.
-  TlsConfig tls;              // With a ca_file clients show a certificate too.
+  TlsConfig tls{};            // With a ca_file clients show a certificate too.
   bool behind_proxy = false;  // A proxy does TLS and authentication: said explicitly to bind elsewhere than loopback.
   bool try_page = false;      // /try: one image dropped by anybody who reaches the page is analysed and shown.
 };
@@ -21,7 +21,7 @@ struct AuditConfig {     // Of these one, or none.
   std::string file;      // A message a line.
   std::string host;      // Syslog, over TCP.
   std::uint16_t port = 6514;
-  TlsConfig tls;
+  TlsConfig tls{};
 };
 
 enum class LogLevel { kDebug, kInfo, kWarn, kError };

@@ -21,15 +21,15 @@ struct PeerConfig {
   bool commitment = false;                                 // Asked to commit to what it got; until then all is kept.
   bool commitment_same_association = false;                // It waits for our report on the association it asked over.
   int associations_max = 0;                                // At once; 0: as many as its host may have.
-  TlsConfig tls;                                           // It is called, and calls, with TLS only.
-  std::vector<std::string> certificates;                   // "sha256:64 hex digits" or "CN=name": it shows one of these.
+  TlsConfig tls{};                                         // It is called, and calls, with TLS only.
+  std::vector<std::string> certificates{};                 // "sha256:64 hex digits" or "CN=name": it shows one of these.
 };
 
 struct ReceiveConfig {
   std::string ae_title = "SKELEX";
   std::string bind = "0.0.0.0";
   std::uint16_t port = 11112;
-  TlsConfig tls;                                         // Both sides show certificates.
+  TlsConfig tls{};                                       // Both sides show certificates.
   std::uint16_t tls_port = 0;                            // 0: `port` speaks TLS and nothing else does.
   int associations_max = 32;
   int associations_per_host_max = 16;

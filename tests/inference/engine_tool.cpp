@@ -15,6 +15,7 @@
 #include <future>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -116,7 +117,8 @@ Status answer_requests(const json& input, json& output) {
     output["answers"].push_back(list);
   }
   output["backbone_passes"] = predictor->stats().backbone_passes;
-  output["batches"] = predictor->stats().batches;
+  const auto by_rows = predictor->stats().batch_rows.counts;
+  output["batches"] = std::accumulate(by_rows.begin(), by_rows.end(), std::uint64_t{0});
   return ok_status();
 }
 

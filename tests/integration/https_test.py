@@ -70,6 +70,7 @@ def refusals(node):
 def test_the_page_speaks_tls_and_the_commands_do(hospital, folder):
     with Node(folder / "node", settings(folder, hospital)) as node:
         context = hospital.client()
+        assert f"page https://127.0.0.1:{node.page}/" in node.log()
         assert get(node, context) == (200, "ok\n")
         assert get(node, context, "/")[0] == 200
         assert get(node, context, "/metrics")[0] == 200

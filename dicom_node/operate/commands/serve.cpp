@@ -52,7 +52,8 @@ void reload(const std::function<Result<config::NodeConfig>()>& read_again, Node&
     spdlog::info("event=reloaded routes={} note=\"routes and certificates; all else needs a restart\"",
                  fresh->router.routes.size());
   } else {
-    spdlog::error("event=reload_refused reason=\"{}\" note=\"routes and certificates in force stay\"", reloaded.message());
+    spdlog::error("event=reload_refused reason=\"{}\" note=\"routes and certificates in force stay\"",
+                  reloaded.message());
   }
   tell_service_manager("READY=1");
 }
@@ -86,9 +87,9 @@ int serve(const config::NodeConfig& config, const PredictorFactory& open_predict
     fmt::print(stderr, "skelex-node: {}\n", node.status().message());
     return exit_status(node.status());
   }
-  fmt::print(stderr, "skelex-node ready: AE title {} on {}:{}; {}; page http://{}:{}/\n", config.receive.ae_title,
-             config.receive.bind, (*node)->dicom_port(), models_and_device(**predictor), config.http.bind,
-             (*node)->http_port());
+  fmt::print(stderr, "skelex-node ready: AE title {} on {}:{}; {}; page {}://{}:{}/\n", config.receive.ae_title,
+             config.receive.bind, (*node)->dicom_port(), models_and_device(**predictor),
+             config.http.tls.on ? "https" : "http", config.http.bind, (*node)->http_port());
   std::fflush(stderr);
 
   tell_service_manager("READY=1");

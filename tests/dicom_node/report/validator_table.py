@@ -53,7 +53,7 @@ def main():
                 make(folder, files, random.Random(seed + number), quiet=True,
                      **({} if group == "tests/data" else {"forms": CORPUS_FORMS}))
             except subprocess.CalledProcessError:
-                sources[group][1] += len(files)  # Not a picture that can be drawn: such an image is never analysed.
+                sources[group][1] += len(files)  # No picture that can be drawn, which is never analysed, or a patient who cannot be named.
                 continue
             for file in sorted(folder.glob("*.dcm")):
                 form = form_of(file)
@@ -79,7 +79,7 @@ def main():
     for form in FORMS:
         cells = [f"{table[form][j][0]}, {table[form][j][1]}" if table[form][j][0] else "" for j in JUDGES]
         out.append(f"| `{form}` | " + " | ".join(cells) + " |")
-    out += ["", "| Sources | images | cannot be drawn | objects made | complaints |", "|---|---|---|---|---|"]
+    out += ["", "| Sources | images | cannot be drawn, or fail with a reason | objects made | complaints |", "|---|---|---|---|---|"]
     out += [f"| {group} | {n} | {refused} | {objects} | {complaints} |" for group, (n, refused, objects, complaints) in sources.items()]
     out += ["", "Each complaint:", ""] + [f"- {line}" for line in bad] if bad else []
     out += ["", "## Broken on purpose", "", "| What | In | Found by |", "|---|---|---|"]
