@@ -63,7 +63,7 @@ struct Node::Impl {
   std::unique_ptr<operate::HttpServer> http;
   std::unique_ptr<operate::RetentionWorker> retention;
   std::vector<std::unique_ptr<deliver::DeliveryWorker>> deliveries;
-  std::unique_ptr<deliver::CommitmentWorker> commitment;
+  std::vector<std::unique_ptr<deliver::CommitmentWorker>> commitments;
   std::unique_ptr<report::ReportWorker> reports;
   std::unique_ptr<analyze::AnalysisWorker> analysis;
   std::unique_ptr<receive::StoreScp> scp;
@@ -109,6 +109,17 @@ Status Node::Impl::set_destinations() {
   for (const auto& [destination, deliveries] : parked) {
     spdlog::warn("event=deliveries_parked destination={} deliveries={} reason=\"{}\"", destination, deliveries,
                  storage::kNoSuchDestination);
+  }
+  std::vector<std::string> committing, callable;
+  for (const config::PeerConfig& peer : config.delivery.peers) {
+    if (peer.port != 0) callable.push_back(peer.name);
+    if (peer.port != 0 && peer.commitment) committing.push_back(peer.name);
+  }
+  NODE_ASSIGN_OR_RETURN(const auto freed, store->set_commitment_peers(committing, callable));
+  for (const auto& [destination, deliveries] : freed) {
+    spdlog::warn("event=commitment_not_wanted destination={} deliveries={} reason=\"commitment is not true for it any "
+                 "more: what was delivered counts as it is\"",
+                 destination, deliveries);
   }
   return ok_status();
 }
@@ -202,6 +213,8 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
   for (const config::PeerConfig& peer : config.delivery.peers) {
     if (peer.port == 0) continue;  // It only sends to us.
     impl->deliveries.push_back(deliver::DeliveryWorker::start(config.delivery, peer, *impl->spool, *impl->store));
+    impl->commitments.push_back(
+        deliver::CommitmentWorker::start(config.delivery, peer, *impl->spool, *impl->store));
   }
   for (const config::MessageConfig& message : config.messages) {
     impl->deliveries.push_back(deliver::DeliveryWorker::start(
@@ -211,7 +224,6 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
     impl->deliveries.push_back(deliver::DeliveryWorker::start(
         config.delivery, server.name, deliver::stow_sender(config.delivery, server), *impl->spool, *impl->store));
   }
-  impl->commitment = deliver::CommitmentWorker::start(config.delivery, *impl->spool, *impl->store);
   impl->reports = report::ReportWorker::start(config.report, *impl->spool, *impl->store);
   analyze::AnalysisOptions analysis;
   analysis.load_workers = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
@@ -233,7 +245,7 @@ void Node::stop() {
   if (impl.analysis) impl.analysis->stop();
   if (impl.reports) impl.reports->stop();
   for (auto& worker : impl.deliveries) worker->stop();
-  if (impl.commitment) impl.commitment->stop();
+  for (auto& worker : impl.commitments) worker->stop();
   if (impl.retention) impl.retention->stop();
   if (impl.http) impl.http->stop();
 }

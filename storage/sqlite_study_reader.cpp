@@ -103,10 +103,12 @@ class ReadOnlyStudyStore : public SqliteStudyReader {
                              const std::string&) override {
     return refused();
   }
-  Result<BegunCommitment> begin_commitment(const std::string&, int, std::chrono::milliseconds) override {
+  Result<BegunCommitment> begin_commitment(const std::string&, int, std::chrono::milliseconds,
+                                           std::chrono::milliseconds) override {
     return refused();
   }
-  Status release_commitment(const std::string&, std::chrono::milliseconds, const std::string&) override {
+  Result<int> release_commitment(const std::string&, std::chrono::milliseconds, std::optional<std::chrono::milliseconds>,
+                                 const std::string&) override {
     return refused();
   }
   Result<bool> end_commitment(const std::string&, const std::string&, const std::vector<SopReference>&,
@@ -116,12 +118,16 @@ class ReadOnlyStudyStore : public SqliteStudyReader {
   Status add_commitment_request(const std::string&, const std::string&, const std::vector<SopReference>&) override {
     return refused();
   }
-  Result<std::vector<CommitmentRequest>> due_commitment_requests(int) override { return refused(); }
+  Result<std::vector<CommitmentRequest>> due_commitment_requests(const std::string&, int) override { return refused(); }
   Status end_commitment_request(std::int64_t, std::optional<std::chrono::milliseconds>, const std::string&) override {
     return refused();
   }
   Result<Safekeeping> safety_of(const SopReference&, bool) override { return refused(); }
   Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>&) override { return refused(); }
+  Result<std::map<std::string, int>> set_commitment_peers(const std::vector<std::string>&,
+                                                          const std::vector<std::string>&) override {
+    return refused();
+  }
   Status release_delivery(std::int64_t) override { return refused(); }
   Status retry_study(const Uid&) override { return refused(); }
   Result<PurgedFiles> purge(const PurgeLimits&, int) override { return refused(); }

@@ -40,6 +40,18 @@ Result<std::unique_ptr<StudyStore>> SqliteStudyStore::open(const config::Storage
                                now, static_cast<std::int64_t>(config.study_open_max.count()))
                              .run());
     NODE_RETURN_IF_ERROR(Query(*database, "UPDATE study SET rest_since = ?1 WHERE rest_since > ?1", now).run());
+    // What is to be asked or answered by storage commitment is tried at once, and again what no report came for while
+    // nobody listened. How long a report is waited for, begin_commitment() knows.
+    NODE_RETURN_IF_ERROR(Query(*database,
+                               "UPDATE delivery SET commitment = 1, commitment_due = ?1 WHERE commitment IN (1, 2) AND "
+                               "iif(commitment = 1, commitment_due > ?1, commitment_due <= ?1)",
+                               now)
+                             .run());
+    NODE_RETURN_IF_ERROR(Query(*database,
+                               "UPDATE commitment_request SET due_at = min(due_at, ?1), created_at = "
+                               "min(created_at, ?1) WHERE ended = 0 AND (due_at > ?1 OR created_at > ?1)",
+                               now)
+                             .run());
     return Query(*database,
                  "UPDATE delivery SET due_at = ?1 + delay_ms "
                  "WHERE state = 0 AND delayed = 1 AND due_at > ?1 + delay_ms",

@@ -1,5 +1,7 @@
 // Storage commitment: what peers ask us, and what we ask peers about deliveries.
 #include <algorithm>
+#include <limits>
+#include <set>
 #include <sstream>
 
 #include "storage/sqlite_schema.h"
@@ -13,6 +15,9 @@ using Durability = GroupCommit::Durability;
 namespace {
 
 constexpr int kRefusalsMax = 3;  // Of one delivery, before a person is asked.
+constexpr const char* kNoReport = "not committed: no report in time, given up after delivery.give_up_after";
+constexpr std::int64_t kAllOfTime = std::numeric_limits<std::int64_t>::max();
+constexpr const char* kNotCallable = "the peer has no host and port any more";
 constexpr milliseconds kAskAgain{60'000};
 
 // "class instance", one a line.
@@ -56,14 +61,14 @@ Status SqliteStudyStore::add_commitment_request(const std::string& peer, const s
       .within("add commitment request");
 }
 
-Result<std::vector<CommitmentRequest>> SqliteStudyStore::due_commitment_requests(int max) {
+Result<std::vector<CommitmentRequest>> SqliteStudyStore::due_commitment_requests(const std::string& peer, int max) {
   std::vector<CommitmentRequest> requests;
   const Status read = writer_.run(Durability::kProcess, [&](Transaction& transaction) -> Status {
     requests.clear();
     Query rows(transaction.database,
                "SELECT id, peer, transaction_uid, sop_references, attempts, created_at FROM commitment_request "
-               "WHERE ended = 0 AND due_at <= ? ORDER BY due_at, id LIMIT ?",
-               due_now(), max);
+               "WHERE ended = 0 AND peer = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?",
+               peer, due_now(), max);
     while (rows.next()) {
       CommitmentRequest request;
       request.id = rows.integer();
@@ -131,13 +136,30 @@ Result<Safekeeping> SqliteStudyStore::safety_of(const SopReference& reference, b
 
 // --- asked by us --------------------------------------------------------------------------------------------------
 
+// delivery.commitment: 0 not wanted, 1 due, 2 asked, 3 given; 4: PARKED because it could not be asked for, or nothing
+// came of it.
 Result<BegunCommitment> SqliteStudyStore::begin_commitment(const std::string& destination, int max,
-                                                           milliseconds answer_within) {
+                                                           milliseconds answer_within, milliseconds give_up_after) {
   BegunCommitment begun;
   const Status done = writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
     begun = {};
     Database& database = transaction.database;
-    // No answer to an earlier request: it is asked again, under a new Transaction UID.
+    const auto period = static_cast<std::int64_t>(answer_within.count());
+    // Further ahead than its period: from before the clock was set back.
+    NODE_RETURN_IF_ERROR(Query(database,
+                               "UPDATE delivery SET commitment_due = ?2 WHERE commitment = 2 AND destination = ?1 AND "
+                               "commitment_due > ?2",
+                               destination, due_now() + period)
+                             .run());
+    // No answer to an earlier request: it is asked again, under a new Transaction UID, but not for ever. A study with a
+    // PARKED delivery is no more at rest than it was.
+    NODE_RETURN_IF_ERROR(Query(database,
+                               "UPDATE delivery SET state = 2, commitment = 4, text = ?4 WHERE commitment = 2 AND "
+                               "destination = ?1 AND commitment_due <= ?2 AND delivered_at <= ?3",
+                               destination, due_now(), now() - static_cast<std::int64_t>(give_up_after.count()),
+                               kNoReport)
+                             .run());
+    begun.given_up = static_cast<int>(database.changes());
     NODE_RETURN_IF_ERROR(Query(database,
                                "UPDATE delivery SET commitment = 1 WHERE commitment = 2 AND destination = ? AND "
                                "commitment_due <= ?",
@@ -168,8 +190,7 @@ Result<BegunCommitment> SqliteStudyStore::begin_commitment(const std::string& de
       NODE_RETURN_IF_ERROR(Query(database,
                                  "UPDATE delivery SET commitment = 2, commitment_uid = ?2, commitment_due = ?3 "
                                  "WHERE id = ?1",
-                                 id, begun.transaction_uid,
-                                 due_now() + static_cast<std::int64_t>(answer_within.count()))
+                                 id, begun.transaction_uid, due_now() + period)
                                .run());
     }
     return ok_status();
@@ -178,15 +199,61 @@ Result<BegunCommitment> SqliteStudyStore::begin_commitment(const std::string& de
   return begun;
 }
 
-Status SqliteStudyStore::release_commitment(const std::string& transaction_uid, milliseconds retry_in,
-                                            const std::string& text) {
-  return writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
-    return Query(transaction.database,
+Result<int> SqliteStudyStore::release_commitment(const std::string& transaction_uid, milliseconds retry_in,
+                                                 std::optional<milliseconds> give_up_after, const std::string& text) {
+  int given_up = 0;
+  const Status done = writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
+    given_up = 0;
+    Database& database = transaction.database;
+    if (give_up_after) {
+      NODE_RETURN_IF_ERROR(
+          Query(database,
+                "UPDATE delivery SET state = 2, commitment = 4, text = ?3 WHERE commitment_uid = ?1 "
+                "AND commitment = 2 AND delivered_at <= ?2",
+                transaction_uid,
+                give_up_after->count() == 0 ? kAllOfTime : now() - static_cast<std::int64_t>(give_up_after->count()),
+                text)
+              .run());
+      given_up = static_cast<int>(database.changes());
+    }
+    return Query(database,
                  "UPDATE delivery SET commitment = 1, commitment_due = ?2, text = ?3 WHERE commitment_uid = ?1 AND "
                  "commitment = 2",
                  transaction_uid, due_now() + static_cast<std::int64_t>(retry_in.count()), text)
         .run();
   });
+  if (!done.ok()) return done.within("release commitment");
+  return given_up;
+}
+
+Result<std::map<std::string, int>> SqliteStudyStore::set_commitment_peers(const std::vector<std::string>& committing,
+                                                                          const std::vector<std::string>& callable) {
+  std::map<std::string, int> freed;
+  const auto list = [](const std::vector<std::string>& names) { return "\n" + queries::join_lines(names) + "\n"; };
+  const Status set = writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
+    freed.clear();
+    Database& database = transaction.database;
+    std::set<std::int64_t> studies;
+    for (const char* const which : {"commitment IN (1, 2)", "state = 2 AND commitment = 4"}) {  // Each has its index.
+      Query rows(database,
+                 std::string("UPDATE delivery SET state = 1, commitment = 0, text = '' WHERE ") + which +
+                     " AND instr(?1, char(10) || destination || char(10)) = 0 RETURNING study_id, destination",
+                 list(committing));
+      while (rows.next()) {
+        studies.insert(rows.integer());
+        ++freed[rows.text()];
+      }
+      NODE_RETURN_IF_ERROR(rows.status());
+    }
+    for (const std::int64_t study : studies) NODE_RETURN_IF_ERROR(refresh_rest(transaction, study));
+    return Query(database,
+                 "UPDATE commitment_request SET ended = 1, text = ?2 WHERE ended = 0 AND "
+                 "instr(?1, char(10) || peer || char(10)) = 0",
+                 list(callable), kNotCallable)
+        .run();
+  });
+  if (!set.ok()) return set.within("set commitment peers");
+  return freed;
 }
 
 Result<bool> SqliteStudyStore::end_commitment(const std::string& destination, const std::string& transaction_uid,

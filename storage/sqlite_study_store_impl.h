@@ -62,19 +62,23 @@ class SqliteStudyStore : public SqliteStudyReader {
   Status postpone_deliveries(const std::string& destination, const std::vector<ClaimToken>& tokens,
                              std::chrono::milliseconds retry_in, const std::string& text) override;
   Result<BegunCommitment> begin_commitment(const std::string& destination, int max,
-                                           std::chrono::milliseconds answer_within) override;
-  Status release_commitment(const std::string& transaction_uid, std::chrono::milliseconds retry_in,
-                            const std::string& text) override;
+                                           std::chrono::milliseconds answer_within,
+                                           std::chrono::milliseconds give_up_after) override;
+  Result<int> release_commitment(const std::string& transaction_uid, std::chrono::milliseconds retry_in,
+                                 std::optional<std::chrono::milliseconds> give_up_after,
+                                 const std::string& text) override;
   Result<bool> end_commitment(const std::string& destination, const std::string& transaction_uid,
                               const std::vector<SopReference>& committed,
                               const std::vector<CommitmentFailure>& failed) override;
   Status add_commitment_request(const std::string& peer, const std::string& transaction_uid,
                                 const std::vector<SopReference>& references) override;
-  Result<std::vector<CommitmentRequest>> due_commitment_requests(int max) override;
+  Result<std::vector<CommitmentRequest>> due_commitment_requests(const std::string& peer, int max) override;
   Status end_commitment_request(std::int64_t id, std::optional<std::chrono::milliseconds> retry_in,
                                 const std::string& text) override;
   Result<Safekeeping> safety_of(const SopReference& reference, bool after_delivery) override;
   Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>& names) override;
+  Result<std::map<std::string, int>> set_commitment_peers(const std::vector<std::string>& committing,
+                                                          const std::vector<std::string>& callable) override;
   Status release_delivery(std::int64_t id) override;
   Status retry_study(const Uid& study_instance_uid) override;
   Result<PurgedFiles> purge(const PurgeLimits& limits, int files_max) override;

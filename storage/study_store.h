@@ -191,6 +191,7 @@ struct CommitmentRequest {  // A peer asks us whether what it sent is safe.
 struct BegunCommitment {  // We ask a destination; no references: nothing to ask for.
   std::string transaction_uid{};
   std::vector<SopReference> references{};
+  int given_up = 0;  // Deliveries that were PARKED, see begin_commitment().
 };
 
 enum class Safety { kUnknown, kOtherClass, kWaits, kSafe };
@@ -338,12 +339,16 @@ class StudyStore {
   virtual Status postpone_deliveries(const std::string& destination, const std::vector<ClaimToken>& tokens,
                                      std::chrono::milliseconds retry_in, const std::string& text) = 0;
   // What of `destination` was delivered, is to be committed and was not asked for, under a new Transaction UID; with it
-  // what was asked for and got no answer within its `answer_within`. [synced]
+  // what was asked for and got no answer within its `answer_within`; of that, what was delivered longer than
+  // `give_up_after` ago is PARKED. [synced]
   virtual Result<BegunCommitment> begin_commitment(const std::string& destination, int max,
-                                                   std::chrono::milliseconds answer_within) = 0;
-  // It could not be asked: what was begun is asked for again after `retry_in`. [synced]
-  virtual Status release_commitment(const std::string& transaction_uid, std::chrono::milliseconds retry_in,
-                                    const std::string& text) = 0;
+                                                   std::chrono::milliseconds answer_within,
+                                                   std::chrono::milliseconds give_up_after) = 0;
+  // It could not be asked: what was begun is asked for again after `retry_in`, or, if it was delivered longer than
+  // `give_up_after` ago, PARKED. Returns how many were parked. [synced]
+  virtual Result<int> release_commitment(const std::string& transaction_uid, std::chrono::milliseconds retry_in,
+                                         std::optional<std::chrono::milliseconds> give_up_after,
+                                         const std::string& text) = 0;
   // What the destination reports: committed, or not: 0112 (it has no such instance) is sent again, 0110, 0131 and 0213
   // are asked for again, and what failed three times, or otherwise, is PARKED. False: no such transaction of this
   // destination. A report that comes twice changes nothing the second time. [synced]
@@ -354,7 +359,8 @@ class StudyStore {
   // A peer asks; the same Transaction UID again asks anew. [synced]
   virtual Status add_commitment_request(const std::string& peer, const std::string& transaction_uid,
                                         const std::vector<SopReference>& references) = 0;
-  virtual Result<std::vector<CommitmentRequest>> due_commitment_requests(int max) = 0;  // Oldest first.
+  // Of one peer, oldest first.
+  virtual Result<std::vector<CommitmentRequest>> due_commitment_requests(const std::string& peer, int max) = 0;
   // It was answered, given up with `text`, or is to be looked at again. [synced]
   virtual Status end_commitment_request(std::int64_t id, std::optional<std::chrono::milliseconds> retry_in,
                                         const std::string& text) = 0;
@@ -366,6 +372,11 @@ class StudyStore {
   // that nothing waits without a word; what was parked so comes due again once its destination is back. Returns how
   // many were parked, by destination. [synced]
   virtual Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>& names) = 0;
+  // Says which destinations are asked to commit, and which peers can be answered. What another was to commit to, or was
+  // parked because it could not be asked or never answered, counts as DELIVERED; what another has asked is given up.
+  // Returns how many deliveries were freed, by destination. [synced]
+  virtual Result<std::map<std::string, int>> set_commitment_peers(const std::vector<std::string>& committing,
+                                                                  const std::vector<std::string>& callable) = 0;
   // PARKED to PENDING, due now, its attempts and its time counted anew. Errors: kNotFound (no such id),
   // kInvalidArgument (not parked, or its object is deleted). [synced]
   virtual Status release_delivery(std::int64_t id) = 0;

@@ -4,10 +4,12 @@
 #include <dcmtk/dcmdata/dctk.h>
 #include <dcmtk/dcmnet/dimse.h>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <memory>
 
 #include "dicom_node/deliver/requestor.h"
+#include "dicom_node/object/crash_point.h"
 
 namespace node::deliver {
 namespace {
@@ -57,19 +59,20 @@ Result<std::uint16_t> exchange(Requestor& requestor, T_ASC_PresentationContextID
   return action ? response.msg.NActionRSP.DimseStatus : response.msg.NEventReportRSP.DimseStatus;
 }
 
-// A report on the association over which was asked; nothing if none comes in time, or what comes is none.
-std::optional<object::CommitmentData> await_report(Requestor& requestor, std::chrono::seconds wait) {
+// A report on the association over which was asked, if one comes in time: recorded, then answered.
+void await_report(Requestor& requestor, const std::string& peer, std::chrono::seconds wait,
+                  const std::function<Status(const object::CommitmentData&)>& record) {
   T_DIMSE_Message request{};
   T_ASC_PresentationContextID context = 0;
   DcmDataset* detail = nullptr;
   OFCondition condition = DIMSE_receiveCommand(requestor.association, DIMSE_NONBLOCKING, static_cast<int>(wait.count()),
                                                &context, &request, &detail);
   delete detail;
-  if (condition == DIMSE_NODATAAVAILABLE) return std::nullopt;
+  if (condition == DIMSE_NODATAAVAILABLE) return;
   if (condition.bad() || request.CommandField != DIMSE_N_EVENT_REPORT_RQ ||
       request.msg.NEventReportRQ.DataSetType != DIMSE_DATASET_PRESENT) {
     requestor.broken = true;
-    return std::nullopt;
+    return;
   }
   DcmDataset* received = nullptr;
   condition = DIMSE_receiveDataSetInMemory(requestor.association, DIMSE_NONBLOCKING, requestor.dimse_timeout_s,
@@ -77,29 +80,35 @@ std::optional<object::CommitmentData> await_report(Requestor& requestor, std::ch
   const std::unique_ptr<DcmDataset> data_set(received);
   if (condition.bad() || !data_set) {
     requestor.broken = true;
-    return std::nullopt;
+    return;
   }
-  auto report = object::decode_commitment(*data_set);
+  const auto report = object::decode_commitment(*data_set);
+  const Status recorded = report.ok() ? record(*report) : report.status();
+  object::crash_point("commitment_recorded");
   T_DIMSE_Message response{};
   response.CommandField = DIMSE_N_EVENT_REPORT_RSP;
   T_DIMSE_N_EventReportRSP& answer = response.msg.NEventReportRSP;
   answer.MessageIDBeingRespondedTo = request.msg.NEventReportRQ.MessageID;
-  answer.DimseStatus = report.ok() ? STATUS_Success : STATUS_N_ProcessingFailure;
+  answer.DimseStatus = recorded.ok()                                       ? STATUS_Success
+                       : !report.ok()                                      ? STATUS_N_InvalidArgumentValue
+                       : recorded.code() == StatusCode::kResourceExhausted ? STATUS_N_ResourceLimitation
+                                                                           : STATUS_N_ProcessingFailure;
   answer.DataSetType = DIMSE_DATASET_NULL;
   if (DIMSE_sendMessageUsingMemoryData(requestor.association, context, &response, nullptr, nullptr, nullptr, nullptr)
           .bad()) {
     requestor.broken = true;
   }
-  if (!report.ok()) return std::nullopt;
-  return *std::move(report);
+  object::crash_point("commitment_answered");
+  spdlog::log(recorded.ok() ? spdlog::level::info : spdlog::level::warn,
+              "event=commitment_report peer={} status={:#06x} same_association=true reason=\"{}\"", peer,
+              answer.DimseStatus, recorded.message());
 }
 
 }  // namespace
 
-Result<std::optional<object::CommitmentData>> ask_for_commitment(const config::DeliveryConfig& config,
-                                                                 const config::PeerConfig& peer,
-                                                                 const object::CommitmentData& request,
-                                                                 std::chrono::seconds same_association) {
+Status ask_for_commitment(const config::DeliveryConfig& config, const config::PeerConfig& peer,
+                          const object::CommitmentData& request, std::chrono::seconds same_association,
+                          const std::function<Status(const object::CommitmentData&)>& record) {
   Requestor requestor;
   NODE_ASSIGN_OR_RETURN(const auto context, associate(requestor, config, peer, ASC_SC_ROLE_DEFAULT));
   T_DIMSE_Message message{};
@@ -112,7 +121,9 @@ Result<std::optional<object::CommitmentData>> ask_for_commitment(const config::D
   action.DataSetType = DIMSE_DATASET_PRESENT;
   NODE_ASSIGN_OR_RETURN(const std::uint16_t status, exchange(requestor, context, message, request, DIMSE_N_ACTION_RSP));
   if (status != STATUS_Success) return unsupported(fmt::format("N-ACTION: answered {:04X}H", status));
-  return await_report(requestor, same_association);
+  object::crash_point("commitment_asked");
+  await_report(requestor, peer.name, same_association, record);
+  return ok_status();
 }
 
 Status report_commitment(const config::DeliveryConfig& config, const config::PeerConfig& peer,

@@ -6,7 +6,7 @@
 #pragma once
 
 #include <chrono>
-#include <optional>
+#include <functional>
 
 #include "config/base/status.h"
 #include "config/peer_config.h"
@@ -15,12 +15,12 @@
 namespace node::deliver {
 
 // Asks the peer to commit to what is referenced. What it reports on the same association, within `same_association`,
-// comes back; mostly it reports later, on one of its own. Errors: kUnavailable: no association, no answer;
-// kUnsupported: the peer knows no storage commitment, or refuses the request: in the words that say which status.
-Result<std::optional<object::CommitmentData>> ask_for_commitment(const config::DeliveryConfig& config,
-                                                                 const config::PeerConfig& peer,
-                                                                 const object::CommitmentData& request,
-                                                                 std::chrono::seconds same_association);
+// goes to `record`, and is answered 0000 once that took it; mostly it reports later, on one of its own. Errors:
+// kUnavailable: no association, no answer; kUnsupported: the peer knows no storage commitment, or refuses the request:
+// in the words that say which status.
+Status ask_for_commitment(const config::DeliveryConfig& config, const config::PeerConfig& peer,
+                          const object::CommitmentData& request, std::chrono::seconds same_association,
+                          const std::function<Status(const object::CommitmentData&)>& record);
 
 // Reports to the peer that asked, in the role of SCP. Errors: as above.
 Status report_commitment(const config::DeliveryConfig& config, const config::PeerConfig& peer,

@@ -1,9 +1,9 @@
 #include "dicom_node/deliver/commitment_worker.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <map>
 #include <string>
 #include <thread>
 
@@ -11,10 +11,13 @@
 #include "dicom_node/deliver/commitment_scu.h"
 #include "dicom_node/deliver/delivery_worker.h"
 #include "dicom_node/object/commitment_verdict.h"
+#include "dicom_node/object/crash_point.h"
+#include "storage/until_recorded.h"
 
 namespace node::deliver {
 
 using std::chrono::milliseconds;
+using std::chrono::steady_clock;
 using storage::CommitmentRequest;
 
 namespace {
@@ -22,20 +25,25 @@ constexpr milliseconds kLook{500};
 constexpr std::chrono::seconds kSameAssociation{1};  // A peer that reports at once does so within it.
 constexpr int kReferencesMax = 500;                  // Of one request.
 constexpr int kRequestsMax = 100;
+constexpr int kRefusedMax = 10;  // Requests in a row, before a person is asked; with the default delays 14 minutes.
 }  // namespace
 
 struct CommitmentWorker::Impl {
-  Impl(config::DeliveryConfig config_in, const storage::Spool& spool_in, storage::StudyStore& store_in)
-      : config(std::move(config_in)), spool(spool_in), store(store_in) {}
+  Impl(config::DeliveryConfig config_in, config::PeerConfig peer_in, const storage::Spool& spool_in,
+       storage::StudyStore& store_in)
+      : config(std::move(config_in)), peer(std::move(peer_in)), spool(spool_in), store(store_in) {}
 
   const config::DeliveryConfig config;
+  const config::PeerConfig peer;
   const storage::Spool& spool;
   storage::StudyStore& store;
   mutable Mutex mutex;
   ConditionVariable wake;
   bool stopping GUARDED_BY(mutex) = false;
   CommitmentStats stats GUARDED_BY(mutex);
-  std::map<std::string, int> failures;  // In a row, by peer; the thread's own.
+  // The thread's own.
+  int unreachable_in_a_row = 0, refused_in_a_row = 0;
+  steady_clock::time_point call_from{}, ask_from{};  // Until then the peer is not called; not asked.
   std::thread thread;
 
   bool wait() {
@@ -52,85 +60,119 @@ struct CommitmentWorker::Impl {
     ++(stats.*counter);
   }
 
+  bool may_call() const { return !is_stopping() && steady_clock::now() >= call_from; }
+
   void run() {
     while (wait()) {
-      for (const config::PeerConfig& peer : config.peers) {
-        if (peer.commitment && peer.port != 0 && !is_stopping()) ask(peer);
-      }
-      const auto requests = store.due_commitment_requests(kRequestsMax);
+      if (peer.commitment && may_call() && steady_clock::now() >= ask_from) ask();
+      if (!may_call()) continue;
+      const auto requests = store.due_commitment_requests(peer.name, kRequestsMax);
       if (!requests.ok()) continue;  // health() says so to whoever asks.
       for (const CommitmentRequest& request : *requests) {
-        if (!is_stopping()) answer(request);
+        if (may_call()) answer(request);
       }
     }
   }
 
-  milliseconds pause_after(int failures_in_a_row) { return backoff(config, failures_in_a_row, 1.0); }
+  milliseconds pause_after(int failures_in_a_row) const { return backoff(config, failures_in_a_row, 1.0); }
 
-  void log_unrecorded(const Status& recorded, const std::string& transaction_uid) {
+  // No association, or no answer: the peer is left alone for as long.
+  milliseconds unreachable() {
+    const milliseconds pause = pause_after(++unreachable_in_a_row);
+    call_from = steady_clock::now() + pause;
+    return pause;
+  }
+
+  // Until it is recorded: what a full disk refuses now it takes later.
+  void record(const std::string& transaction_uid, const std::function<Status()>& call) {
+    const Status recorded = storage::until_recorded(call, [this] { return is_stopping(); });
     if (recorded.ok()) return;
-    spdlog::error("event=commitment_not_recorded transaction_uid={} reason=\"{}\"", transaction_uid,
+    spdlog::error("event=commitment_not_recorded peer={} transaction_uid={} reason=\"{}\"", peer.name, transaction_uid,
                   recorded.message());
   }
 
-  void ask(const config::PeerConfig& peer) {
-    auto claimed = store.begin_commitment(peer.name, kReferencesMax, config.commitment_answer_within);
-    if (!claimed.ok() || claimed->references.empty()) return;
-    const object::CommitmentData request{claimed->transaction_uid, claimed->references};
+  void ask() {
+    const auto begun =
+        store.begin_commitment(peer.name, kReferencesMax, config.commitment_answer_within, config.give_up_after);
+    if (!begun.ok()) return;
+    if (begun->given_up > 0) log_given_up(begun->given_up, "no report");
+    if (begun->references.empty()) return;
+    const object::CommitmentData request{begun->transaction_uid, begun->references};
     count(&CommitmentStats::asked);
-    const auto report = ask_for_commitment(config, peer, request, kSameAssociation);
-    if (!report.ok()) {
-      count(&CommitmentStats::ask_failures);
-      const milliseconds pause = pause_after(++failures[peer.name]);
-      spdlog::warn(
-          "event=commitment_not_asked destination={} transaction_uid={} objects={} retry_in_ms={} reason=\"{}\"",
-          peer.name, request.transaction_uid, request.referenced.size(), pause.count(), report.status().message());
-      return log_unrecorded(store.release_commitment(request.transaction_uid, pause, report.status().message()),
-                            request.transaction_uid);
-    }
-    failures[peer.name] = 0;
+    const Status asked =
+        ask_for_commitment(config, peer, request, kSameAssociation, [this](const object::CommitmentData& report) {
+          return store.end_commitment(peer.name, report.transaction_uid, report.referenced, report.failed).status();
+        });
+    if (!asked.ok()) return not_asked(request, asked);
+    unreachable_in_a_row = refused_in_a_row = 0;
     spdlog::info("event=commitment_asked destination={} transaction_uid={} objects={}", peer.name,
                  request.transaction_uid, request.referenced.size());
-    if (!*report) return;
-    const auto ended =
-        store.end_commitment(peer.name, (*report)->transaction_uid, (*report)->referenced, (*report)->failed);
-    log_unrecorded(ended.status(), request.transaction_uid);
+  }
+
+  // What the peer refuses, it may take once it was configured to: it is asked a few times more, then a person. What it
+  // was not reached for waits as long as a delivery does.
+  void not_asked(const object::CommitmentData& request, const Status& why) {
+    count(&CommitmentStats::ask_failures);
+    std::optional<milliseconds> give_up_after;
+    std::string text = why.message();
+    milliseconds pause;
+    if (why.code() == StatusCode::kUnsupported) {
+      pause = pause_after(++refused_in_a_row);
+      ask_from = steady_clock::now() + pause;
+      if (refused_in_a_row >= kRefusedMax) {
+        give_up_after = milliseconds(0);
+        text = fmt::format(
+            "not committed, refused {} times in a row: {}; let {} take storage commitment from this node and release "
+            "the delivery, or set peers.{}.commitment: false and restart",
+            refused_in_a_row, why.message(), peer.ae_title, peer.name);
+      }
+    } else {
+      pause = unreachable();
+      if (pause >= config.retry_max) give_up_after = config.give_up_after;
+    }
+    spdlog::warn("event=commitment_not_asked destination={} transaction_uid={} objects={} retry_in_ms={} reason=\"{}\"",
+                 peer.name, request.transaction_uid, request.referenced.size(), pause.count(), why.message());
+    record(request.transaction_uid, [&]() -> Status {
+      NODE_ASSIGN_OR_RETURN(const int given_up,
+                            store.release_commitment(request.transaction_uid, pause, give_up_after, text));
+      if (given_up > 0) log_given_up(given_up, why.message());
+      return ok_status();
+    });
+  }
+
+  void log_given_up(int deliveries, const std::string& why) {
+    spdlog::warn("event=commitment_given_up destination={} parked={} reason=\"{}\"", peer.name, deliveries, why);
   }
 
   // Safe here, or, where so configured, at every destination too; what can become so is waited for.
   void answer(const CommitmentRequest& request) {
-    const auto peer = std::find_if(config.peers.begin(), config.peers.end(),
-                                   [&](const config::PeerConfig& one) { return one.name == request.peer; });
-    if (peer == config.peers.end() || peer->port == 0) {
-      return log_unrecorded(
-          store.end_commitment_request(request.id, std::nullopt, "the peer has no host and port any more"),
-          request.transaction_uid);
-    }
     const auto verdict = object::judge_commitment({request.transaction_uid, request.references}, store, spool,
-                                          config.commit_after_delivery, [this] { return is_stopping(); });
+                                                  config.commit_after_delivery, [this] { return is_stopping(); });
     if (!verdict.ok()) return;
-    if (verdict->waits && request.pending_for < config.give_up_after) {
-      return log_unrecorded(store.end_commitment_request(request.id, pause_after(request.attempts + 1), ""),
-                            request.transaction_uid);
+    const milliseconds pause = pause_after(request.attempts + 1);
+    const bool over = request.pending_for >= config.give_up_after;
+    if (verdict->waits && !over) {
+      return record(request.transaction_uid, [&] { return store.end_commitment_request(request.id, pause, ""); });
     }
     const object::CommitmentData& report = verdict->report;
-    const Status sent = report_commitment(config, *peer, report);
+    const Status sent = report_commitment(config, peer, report);
     count(sent.ok() ? &CommitmentStats::reported : &CommitmentStats::report_failures);
-    std::optional<milliseconds> retry;
-    if (!sent.ok() && request.pending_for < config.give_up_after) retry = pause_after(request.attempts + 1);
+    if (sent.ok()) unreachable_in_a_row = 0;
+    if (sent.code() == StatusCode::kUnavailable) unreachable();
+    const auto retry = sent.ok() || over ? std::nullopt : std::optional(pause);
     spdlog::log(sent.ok() ? spdlog::level::info : spdlog::level::warn,
                 "event=commitment_reported peer={} transaction_uid={} safe={} not_safe={} again={} reason=\"{}\"",
                 request.peer, request.transaction_uid, report.referenced.size(), report.failed.size(),
                 retry.has_value(), sent.message());
-    log_unrecorded(store.end_commitment_request(request.id, retry, sent.message()), request.transaction_uid);
+    record(request.transaction_uid, [&] { return store.end_commitment_request(request.id, retry, sent.message()); });
   }
 };
 
 CommitmentWorker::CommitmentWorker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-std::unique_ptr<CommitmentWorker> CommitmentWorker::start(config::DeliveryConfig config, const storage::Spool& spool,
-                                                          storage::StudyStore& store) {
-  auto impl = std::make_unique<Impl>(std::move(config), spool, store);
+std::unique_ptr<CommitmentWorker> CommitmentWorker::start(config::DeliveryConfig config, config::PeerConfig peer,
+                                                          const storage::Spool& spool, storage::StudyStore& store) {
+  auto impl = std::make_unique<Impl>(std::move(config), std::move(peer), spool, store);
   Impl* self = impl.get();
   self->thread = std::thread([self] { self->run(); });
   return std::unique_ptr<CommitmentWorker>(new CommitmentWorker(std::move(impl)));

@@ -6,7 +6,8 @@
 //            received (the object lies in incoming/), spooled (its file is durable), recorded (its row too; not
 //            answered), loaded (claimed and decoded), predicted (not stored), analysed (stored), built (results lie in
 //            the spool), finished (study and deliveries recorded), sending, sent (the peer answered; not recorded),
-//            delivered (recorded).
+//            delivered (recorded), commitment_asked (the peer took the N-ACTION), commitment_recorded (what it reported over
+//            the same association), commitment_answered (the report was).
 // Threads:   any.
 #pragma once
 

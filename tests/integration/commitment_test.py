@@ -12,7 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, StoragePresentationContexts, build_role, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
-from harness import Node, free_port, fresh_uid, send, small_image, wait_until
+from harness import Node, Pacs, free_port, fresh_uid, send, small_image, wait_until
 
 INSTANCE = "1.2.840.10008.1.20.1.1"
 SETTINGS = {"delivery.retry_first": "200 ms", "delivery.retry_max": "1 s", "delivery.connect_timeout": "2 s",
@@ -152,10 +152,10 @@ def test_a_request_that_makes_no_sense_is_refused_and_the_association_goes_on(tm
 class CommittingPacs:
     """Stores, and answers each request as `answer(number, request)` says: a list of (seconds until, failure reason)."""
 
-    def __init__(self, node_port, answer):
+    def __init__(self, node_port, answer, ae_title="PACS"):
         self.port, self.node_port, self.answer = free_port(), node_port, answer
-        self.stored, self.requests, self.statuses = [], [], []
-        self.ae = AE(ae_title="PACS")
+        self.stored, self.requests, self.statuses, self.here = [], [], [], False
+        self.ae = AE(ae_title=ae_title)
         for context in StoragePresentationContexts:
             self.ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
         self.ae.add_supported_context(StorageCommitmentPushModel)
@@ -167,19 +167,31 @@ class CommittingPacs:
     def _action(self, event):
         request = event.action_information
         self.requests.append(request)
+        if self.here:  # On the same association, once this request is answered.
+            threading.Timer(0.3, self._report_here, (event.assoc, request)).start()
         for seconds, reason in self.answer(len(self.requests), request):
             threading.Timer(seconds, self.report, (request, reason)).start()
         return 0x0000, None
 
-    def report(self, request, reason):
+    def _report_here(self, association, request):
+        report = Dataset()
+        report.TransactionUID, report.ReferencedSOPSequence = request.TransactionUID, request.ReferencedSOPSequence
+        status, _ = association.send_n_event_report(report, 1, StorageCommitmentPushModel, INSTANCE)
+        self.statuses.append(status.get("Status"))
+
+    def report(self, request, reason, failed=None, foreign=()):
+        """`reason` for the UIDs of `failed`, by default all; `foreign`: data sets that nobody asked for."""
         report = Dataset()
         report.TransactionUID = request.TransactionUID
-        if reason:
-            report.FailedSOPSequence = request.ReferencedSOPSequence
-            for item in report.FailedSOPSequence:
-                item.FailureReason = reason
-        else:
-            report.ReferencedSOPSequence = request.ReferencedSOPSequence
+        items = list(request.ReferencedSOPSequence)
+        bad = [item for item in items if reason and (failed is None or item.ReferencedSOPInstanceUID in failed)]
+        good = [item for item in items if item not in bad] + list(request_of(foreign).ReferencedSOPSequence)
+        for item in bad:
+            item.FailureReason = reason
+        if bad:
+            report.FailedSOPSequence = bad
+        if good:
+            report.ReferencedSOPSequence = good
         ae = AE(ae_title="PACS")
         ae.add_requested_context(StorageCommitmentPushModel)
         association = ae.associate("127.0.0.1", self.node_port, ae_title="SKELEX",
@@ -220,8 +232,9 @@ def test_a_pacs_that_answers_late_and_twice_on_associations_of_its_own(committin
         wait_until(lambda: pacs.requests, "asked")
         assert set(commitments(node)) == {"asked"}
         wait_until(lambda: commitments(node) == ["committed"] * 3, "committed")
-        wait_until(lambda: len(pacs.statuses) == 2, "told twice")
-        assert pacs.statuses == [0, 0] and len(pacs.requests) == 1 and len(pacs.stored) == 3
+        wait_until(lambda: len(pacs.statuses) == 2 * len(pacs.requests), "told twice")
+        assert set(pacs.statuses) == {0} and len(pacs.stored) == 3
+        assert sum(len(request.ReferencedSOPSequence) for request in pacs.requests) == 3, "asked once for each"
 
 
 def test_on_a_disk_too_full_for_images_the_pacs_still_commits_and_what_it_has_is_deleted(committing):
@@ -258,6 +271,96 @@ def test_a_refusal_is_for_a_person(committing):
         assert send(node, images(1)) == [0]
         wait_until(lambda: node.deliveries()[0]["state"] == "parked", "parked")
         assert node.deliveries()[0]["text"] == "not committed: 0122H"
+
+
+def test_a_report_may_commit_some_fail_some_and_name_what_nobody_asked_for(committing):
+    node, pacs = committing(lambda number, request: [])
+    sent, foreign = images(3), images(2)
+    with node, pacs:
+        assert send(node, sent) == [0] * 3
+        wait_until(lambda: pacs.requests, "asked")
+        failed = str(sent[1].SOPInstanceUID)
+        pacs.report(pacs.requests[0], 0x0122, [failed], foreign)
+        assert pacs.statuses == [0]
+        found = {d["sop_instance_uid"]: (d["state"], d["commitment"], d["text"]) for d in node.deliveries()}
+        assert found.pop(failed) == ("parked", "", "not committed: 0122H")
+        assert list(found.values()) == [("delivered", "committed", "")] * 2
+
+
+@pytest.mark.parametrize("point", ["commitment_asked", "commitment_recorded", "commitment_answered"])
+def test_a_node_that_dies_around_the_report_loses_none(committing, point):
+    node, pacs = committing(lambda number, request: [])
+    pacs.here = point != "commitment_asked"
+    node.environment = {"SKELEX_NODE_CRASH_POINT": point}
+    sent = images(2)
+    with pacs:
+        node.start()
+        try:
+            assert send(node, sent) == [0] * 2
+            wait_until(lambda: node.process.poll() is not None, "the node has died")
+            node.environment = {}
+            node.start()
+            if pacs.here:  # It was recorded before it was answered: whether the PACS got its answer or not.
+                assert commitments(node) == ["committed"] * 2
+                assert pacs.statuses == ([0] if point == "commitment_answered" else [None])
+            else:
+                assert commitments(node) == ["asked"] * 2
+                pacs.report(pacs.requests[0], 0)
+                assert pacs.statuses == [0] and commitments(node) == ["committed"] * 2
+            assert len(pacs.requests) == 1
+        finally:
+            node.stop()
+
+
+def test_a_pacs_that_refuses_to_be_asked_is_for_a_person(committing):
+    node, committing_pacs = committing(lambda number, request: [(0, 0)])
+    with node:
+        with Pacs(committing_pacs.port):  # It knows no storage commitment.
+            assert send(node, images(1)) == [0]
+            wait_until(lambda: node.deliveries()[0]["state"] == "parked", "parked")
+        (delivery,) = node.deliveries()
+        assert "accepts no storage commitment" in delivery["text"] and "10 times" in delivery["text"]
+        assert "peers.pacs.commitment: false" in delivery["text"]
+        with committing_pacs:  # It was configured to.
+            node.stop()
+            node.run("deliveries", *node.arguments(), "release", str(delivery["id"]))
+            node.start()
+            wait_until(lambda: commitments(node) == ["committed"], "committed")
+
+
+def test_without_commitment_what_waited_for_it_is_free_at_the_next_start(committing):
+    node, pacs = committing(lambda number, request: [])
+    with node, pacs:
+        assert send(node, images(2)) == [0] * 2
+        wait_until(lambda: commitments(node) == ["asked"] * 2, "asked")
+        node.stop()
+        node.settings["peers.pacs.commitment"] = "false"
+        node.start()
+        assert {(d["state"], d["commitment"]) for d in node.deliveries()} == {("delivered", "")}
+        assert "event=commitment_not_wanted destination=pacs deliveries=2" in node.log()
+
+
+def test_a_pacs_that_hangs_keeps_no_other_waiting(committing):
+    node, pacs = committing(lambda number, request: [(0, 0)], **{
+        "peers.slow.ae_title": "SLOW", "peers.slow.host": "127.0.0.1", "peers.slow.commitment": "true",
+        "forward": "[{match: {from: xray1}, send_to: [slow, pacs]}]", "delivery.dimse_timeout": "60 s"})
+    let_go = threading.Event()
+
+    def hang(number, request):
+        let_go.wait(50)
+        return []
+    slow = CommittingPacs(node.port, hang, ae_title="SLOW")
+    node.settings["peers.slow.port"] = slow.port
+    modality = Modality()
+    node.settings.update({"peers.xray1.host": "127.0.0.1", "peers.xray1.port": modality.port})
+    sent = images(1)
+    with node, pacs, slow, modality:
+        assert send(node, sent) == [0]
+        wait_until(lambda: slow.requests, "the slow one is asked")
+        assert modality.ask(node, request_of(sent)) == 0
+        wait_until(lambda: modality.reports, "the modality is told", 15)
+        wait_until(lambda: "committed" in commitments(node), "the other PACS has committed", 15)
+        let_go.set()
 
 
 def test_a_modality_may_be_told_only_what_the_pacs_has_committed(committing):

@@ -6,6 +6,7 @@ namespace node::storage {
 namespace {
 
 constexpr milliseconds kDay{24 * 3600 * 1000};
+constexpr milliseconds kWeek{7 * kDay};
 
 class StudyStoreCommitment : public StudyStoreContract {
  protected:
@@ -26,7 +27,7 @@ class StudyStoreCommitment : public StudyStoreContract {
     clock_.advance(seconds(2));  // So that one request speaks of a whole study.
   }
   BegunCommitment begin() {
-    const auto begun = store_->begin_commitment("archive", 100, kDay);
+    const auto begun = store_->begin_commitment("archive", 100, kDay, kWeek);
     EXPECT_TRUE(begun.ok()) << begun.status().message();
     return begun.ok() ? *begun : BegunCommitment();
   }
@@ -87,11 +88,139 @@ TEST_P(StudyStoreCommitment, NoAnswerIsAskedAgainUnderAnotherUidAndTheOldOneCoun
 TEST_P(StudyStoreCommitment, WhatCouldNotBeAskedIsAskedLater) {
   deliver_one();
   const BegunCommitment begun = begin();
-  ASSERT_TRUE(store_->release_commitment(begun.transaction_uid, seconds(30), "refused").ok());
+  EXPECT_EQ(store_->release_commitment(begun.transaction_uid, seconds(30), kWeek, "refused").value(), 0);
   EXPECT_EQ(delivery().text, "refused");
   EXPECT_THAT(begin().references, IsEmpty());
   clock_.advance(seconds(30));
   EXPECT_THAT(begin().references, SizeIs(1));
+}
+
+TEST_P(StudyStoreCommitment, WhatCannotBeAskedForTooLongIsForAPersonAndAReleaseTriesAgain) {
+  deliver_one();
+  clock_.advance(kWeek);
+  EXPECT_EQ(store_->release_commitment(begin().transaction_uid, seconds(30), std::nullopt, "down").value(), 0);
+  EXPECT_EQ(delivery().state, DeliveryState::kDelivered);
+  clock_.advance(seconds(30));
+  EXPECT_EQ(store_->release_commitment(begin().transaction_uid, seconds(30), kWeek, "down for a week").value(), 1);
+  EXPECT_EQ(delivery().state, DeliveryState::kParked);
+  EXPECT_EQ(delivery().text, "down for a week");
+  EXPECT_FALSE(purgeable());
+  clock_.advance(kDay);
+  EXPECT_THAT(begin().references, IsEmpty());
+  ASSERT_TRUE(store_->release_delivery(delivery().id).ok());
+  deliver();
+  EXPECT_TRUE(end(begin().transaction_uid));
+  EXPECT_EQ(delivery().commitment, "committed");
+  EXPECT_TRUE(purgeable());
+}
+
+TEST_P(StudyStoreCommitment, ARequestThatIsNeverAnsweredIsForAPersonAfterAWeek) {
+  deliver_one();
+  for (int day = 0; day < 7; ++day) {
+    EXPECT_THAT(begin().references, SizeIs(1)) << "asked again, day " << day;
+    clock_.advance(kDay);
+  }
+  const BegunCommitment last = begin();
+  EXPECT_THAT(last.references, IsEmpty());
+  EXPECT_EQ(last.given_up, 1);
+  EXPECT_EQ(delivery().state, DeliveryState::kParked);
+  EXPECT_THAT(delivery().text, testing::StartsWith("not committed: no report in time"));
+  EXPECT_EQ(begin().given_up, 0);
+  EXPECT_FALSE(purgeable());
+}
+
+TEST_P(StudyStoreCommitment, WhatNoReportCameForWhileTheNodeWasOffIsAskedForAgainAtFirst) {
+  deliver_one();
+  begin();
+  clock_.advance(kWeek);
+  restart();
+  EXPECT_THAT(begin().references, SizeIs(1));
+}
+
+TEST_P(StudyStoreCommitment, ADestinationThatIsAskedNoMoreFreesWhatWaitedForIt) {
+  enum { kDue, kAsked, kRefused };
+  for (const int how : {kDue, kAsked, kRefused}) {
+    SCOPED_TRACE(how);
+    NewInstance given = unrouted(1 + how, 1);
+    given.route.forward_to = {"archive"};
+    add(given);
+    EXPECT_FALSE(close_and_claim());
+    deliver();
+    if (how != kDue) {
+      const std::string asked = begin().transaction_uid;
+      if (how == kRefused) {
+        EXPECT_EQ(store_->release_commitment(asked, seconds(1), milliseconds(0), "").value(), 1);
+      }
+    }
+    restart();
+    EXPECT_THAT(store_->set_commitment_peers({"archive"}, {"archive"}).value(), IsEmpty());
+    EXPECT_FALSE(purgeable()) << "it is asked still";
+    const auto freed = store_->set_commitment_peers({"pacs"}, {"archive"}).value();
+    EXPECT_EQ(freed, (std::map<std::string, int>{{"archive", 1}}));
+    EXPECT_EQ(delivery().state, DeliveryState::kDelivered);
+    EXPECT_EQ(delivery().commitment, "");
+    EXPECT_TRUE(purgeable());
+  }
+}
+
+TEST_P(StudyStoreCommitment, WhatTheDestinationSaysItHasNotStaysParkedThough) {
+  deliver_one();
+  EXPECT_TRUE(end(begin().transaction_uid, 0x0122));
+  EXPECT_THAT(store_->set_commitment_peers({}, {}).value(), IsEmpty());
+  EXPECT_EQ(delivery().state, DeliveryState::kParked);
+  EXPECT_FALSE(purgeable());
+}
+
+TEST_P(StudyStoreCommitment, AClockThatWasSetBackDelaysNothingAfterARestart) {
+  deliver_one();
+  ASSERT_TRUE(store_->add_commitment_request("xray1", "1.2.99", {{"1.2.3", "1.2.1.1"}}).ok());
+  const BegunCommitment begun = begin();
+  ASSERT_TRUE(store_->release_commitment(begun.transaction_uid, seconds(30), std::nullopt, "").ok());
+  clock_.set_wall(clock_.now() - std::chrono::hours(24 * 10));
+  restart();
+  EXPECT_THAT(begin().references, SizeIs(1));
+  const auto due = store_->due_commitment_requests("xray1", 10).value();
+  ASSERT_THAT(due, SizeIs(1));
+  EXPECT_EQ(due[0].pending_for.count(), 0);
+  clock_.set_wall(clock_.now() - std::chrono::hours(24 * 10));  // Now it is asked, and an answer is waited for.
+  restart();
+  EXPECT_THAT(begin().references, IsEmpty());
+  clock_.advance(kDay);
+  EXPECT_THAT(begin().references, SizeIs(1)) << "one period later, not ten days";
+}
+
+TEST_P(StudyStoreCommitment, OneReportCommitsSomeAndFailsSome) {
+  for (int i = 1; i <= 3; ++i) {
+    NewInstance given = unrouted(1, i);
+    given.route.forward_to = {"archive"};
+    add(given);
+  }
+  EXPECT_FALSE(close_and_claim());
+  for (const auto& claim : claim_deliveries("archive")) {
+    DeliveryOutcome outcome;
+    outcome.to_be_committed = true;
+    ASSERT_TRUE(store_->finish_delivery(claim.token, outcome).ok());
+  }
+  clock_.advance(seconds(2));
+  const BegunCommitment begun = begin();
+  ASSERT_THAT(begun.references, SizeIs(3));
+  // With one that was never asked for, and one that is not held at all.
+  const SopReference foreign{"1.2.840.10008.5.1.4.1.1.1", "1.2.99.1"};
+  const auto known = store_->end_commitment("archive", begun.transaction_uid, {begun.references[0], foreign},
+                                            {{begun.references[1], 0x0122}, {{"1.2.3", "1.2.99.2"}, 0x0112}});
+  ASSERT_TRUE(known.ok() && *known);
+  std::map<std::string, std::pair<DeliveryState, std::string>> states;
+  const auto listed = store_->list_deliveries({.limit = 10});
+  for (const auto& one : listed.value()) {
+    states[one.sop_instance_uid] = {one.state, one.commitment};
+  }
+  ASSERT_THAT(states, SizeIs(3));
+  EXPECT_EQ(states[begun.references[0].sop_instance_uid],
+            std::pair(DeliveryState::kDelivered, std::string("committed")));
+  EXPECT_EQ(states[begun.references[1].sop_instance_uid], std::pair(DeliveryState::kParked, std::string()));
+  EXPECT_EQ(states[begun.references[2].sop_instance_uid], std::pair(DeliveryState::kDelivered, std::string("asked")))
+      << "what the report does not name is waited for";
+  EXPECT_FALSE(purgeable());
 }
 
 TEST_P(StudyStoreCommitment, WhatTheDestinationHasNotIsSentAgainAFewTimesThenParked) {
@@ -130,21 +259,24 @@ TEST_P(StudyStoreCommitment, ARequestOfAPeerIsKeptUntilItIsAnswered) {
   const std::vector<SopReference> references = {{"1.2.3", "1.2.1.1"}, {"1.2.3", "1.2.1.2"}};
   ASSERT_TRUE(store_->add_commitment_request("xray1", "1.2.99", references).ok());
   restart();
-  auto due = store_->due_commitment_requests(10).value();
+  auto due = store_->due_commitment_requests("xray1", 10).value();
   ASSERT_THAT(due, SizeIs(1));
   EXPECT_EQ(due[0].peer, "xray1");
   ASSERT_THAT(due[0].references, SizeIs(2));
   EXPECT_EQ(due[0].references[1].sop_instance_uid, "1.2.1.2");
+  EXPECT_THAT(store_->due_commitment_requests("xray2", 10).value(), IsEmpty());
   ASSERT_TRUE(store_->end_commitment_request(due[0].id, seconds(5), "down").ok());
-  EXPECT_THAT(store_->due_commitment_requests(10).value(), IsEmpty());
+  EXPECT_THAT(store_->due_commitment_requests("xray1", 10).value(), IsEmpty());
   clock_.advance(seconds(5));
-  due = store_->due_commitment_requests(10).value();
+  due = store_->due_commitment_requests("xray1", 10).value();
   ASSERT_THAT(due, SizeIs(1));
   EXPECT_EQ(due[0].attempts, 1);
   ASSERT_TRUE(store_->end_commitment_request(due[0].id, std::nullopt, "").ok());
-  EXPECT_THAT(store_->due_commitment_requests(10).value(), IsEmpty());
+  EXPECT_THAT(store_->due_commitment_requests("xray1", 10).value(), IsEmpty());
   ASSERT_TRUE(store_->add_commitment_request("xray1", "1.2.99", references).ok());
-  EXPECT_THAT(store_->due_commitment_requests(10).value(), SizeIs(1)) << "asked again";
+  EXPECT_THAT(store_->due_commitment_requests("xray1", 10).value(), SizeIs(1)) << "asked again";
+  ASSERT_TRUE(store_->set_commitment_peers({}, {"archive"}).ok());
+  EXPECT_THAT(store_->due_commitment_requests("xray1", 10).value(), IsEmpty()) << "it cannot be called any more";
 }
 
 TEST_P(StudyStoreCommitment, SafeIsWhatIsDurableHereOrWasDelivered) {

@@ -85,10 +85,12 @@ class ScriptedStore : public storage::StudyStore {
                              const std::string&) override {
     return none();
   }
-  Result<storage::BegunCommitment> begin_commitment(const std::string&, int, std::chrono::milliseconds) override {
+  Result<storage::BegunCommitment> begin_commitment(const std::string&, int, std::chrono::milliseconds,
+                                           std::chrono::milliseconds) override {
     return none();
   }
-  Status release_commitment(const std::string&, std::chrono::milliseconds, const std::string&) override {
+  Result<int> release_commitment(const std::string&, std::chrono::milliseconds, std::optional<std::chrono::milliseconds>,
+                                 const std::string&) override {
     return none();
   }
   Result<bool> end_commitment(const std::string&, const std::string&, const std::vector<storage::SopReference>&,
@@ -98,12 +100,16 @@ class ScriptedStore : public storage::StudyStore {
   Status add_commitment_request(const std::string&, const std::string&, const std::vector<storage::SopReference>&) override {
     return none();
   }
-  Result<std::vector<storage::CommitmentRequest>> due_commitment_requests(int) override { return none(); }
+  Result<std::vector<storage::CommitmentRequest>> due_commitment_requests(const std::string&, int) override { return none(); }
   Status end_commitment_request(std::int64_t, std::optional<std::chrono::milliseconds>, const std::string&) override {
     return none();
   }
   Result<storage::Safekeeping> safety_of(const storage::SopReference&, bool) override { return none(); }
   Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>&) override { return none(); }
+  Result<std::map<std::string, int>> set_commitment_peers(const std::vector<std::string>&,
+                                                          const std::vector<std::string>&) override {
+    return none();
+  }
   Status release_delivery(std::int64_t) override { return none(); }
   Result<std::vector<storage::StudySummary>> list_studies(const storage::StudyFilter&) override { return none(); }
   Result<storage::StudySummary> find_study(const storage::Uid&) override { return none(); }
