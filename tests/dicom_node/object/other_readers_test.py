@@ -9,6 +9,7 @@ Where both agree the loader must agree with them. Where it does not agree with b
 why, one row a file; a row that is wrong, missing or no longer needed fails this test. To see the verdicts of all files:
 `NODE_BIN=... NODE_SOURCE_DIR=. python other_readers_test.py`.
 """
+import copy
 import importlib.util
 import os
 import pathlib
@@ -52,8 +53,19 @@ def on_unit(values, least, greatest):
     return np.clip((values - least) / max(greatest - least, 1e-9), 0, 1)
 
 
+def of_frame(dataset, frame):
+    """The data set with rescale and window of one frame, where functional groups say them (PS3.3 C.7.6.16.2.9, .10)."""
+    for groups, number in ((dataset.get("SharedFunctionalGroupsSequence"), 0),
+                           (dataset.get("PerFrameFunctionalGroupsSequence"), frame - 1)):  # The frame's own last.
+        for macro in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for item in groups[number].get(macro) or [] if groups else []:
+                dataset.update({element.tag: element for element in item})
+    return dataset
+
+
 def by_pydicom(dataset, path, frame):
     """On 0 to 1, larger is brighter."""
+    dataset = of_frame(copy.copy(dataset), frame)
     photometric = dataset.PhotometricInterpretation
     index = frame - 1 if str(dataset.get("NumberOfFrames") or 1) not in ("0", "1") else None
     array = pydicom.pixels.pixel_array(dataset, index=index)
