@@ -4,6 +4,7 @@ from run import Mutation
 OPTIONS = ["-DNODE_INFERENCE=OFF"]
 SCP = "dicom_node/receive/store_scp.cpp"
 ACCEPTOR = "dicom_node/receive/association_acceptor.cpp"
+MESSAGES = "dicom_node/receive/message_io.cpp"
 READER = "dicom_node/receive/pdu_reader.cpp"
 CONTEXTS = "dicom_node/receive/presentation_contexts.cpp"
 PEER = "dicom_node/receive/calling_peer.cpp"
@@ -23,12 +24,11 @@ def mutations():
                  "if (command.sop_class_uid != context.abstractSyntax || !is_storage_class(command.sop_class_uid, config)) {",
                  "if (false) {"),
         Mutation("a failed write is success", SCP, "} else if (!writer.written().ok()) {", "} else if (false) {"),
-        Mutation("a command within a data set", SCP,
-                 'if (value.is_command) return session.reader.fail("a command within a data set");', ""),
-        Mutation("data in two contexts", SCP,
-                 'if (value.context != context.presentationContextID) return session.reader.fail("data in two contexts");',
-                 ""),
-        Mutation("a data set without end", SCP, "if (writer.endless())", "if (false)"),
+        Mutation("a command within a data set", MESSAGES,
+                 'if (value.is_command) return reader.fail("a command within a data set");', ""),
+        Mutation("data in two contexts", MESSAGES,
+                 'if (value.context != context) return reader.fail("data in two contexts");', ""),
+        Mutation("a data set without end", MESSAGES, "if (into.endless())", "if (false)"),
         Mutation("a release is not answered", SCP, "::send(socket, kReleaseRp.data(), kReleaseRp.size(), MSG_NOSIGNAL);", ""),
         Mutation("a whole study though the association broke", SCP,
                  "session.whole_study && ending == Ending::kReleased", "session.whole_study"),

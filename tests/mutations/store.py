@@ -9,6 +9,7 @@ CRASH = "crash_points_test"
 STORE = "storage/sqlite_study_store.cpp"
 RESULTS = "storage/sqlite_study_store_results.cpp"
 RETENTION = "storage/sqlite_study_store_retention.cpp"
+COMMITMENT = "storage/sqlite_study_store_commitment.cpp"
 SPOOL = "storage/spool.cpp"
 COMMIT = "storage/group_commit.cpp"
 CLAIMS = "storage/claims.h"
@@ -117,6 +118,12 @@ def mutations():
         Mutation("purged before all is delivered", RETENTION, "AND (state IN (0, 2) OR", "AND (state IN (2) OR"),
         Mutation("purged while a delivery waits for a person", RETENTION, "AND (state IN (0, 2) OR", "AND (state IN (0) OR"),
         Mutation("purged before the peer has committed it", RETENTION, "OR commitment IN (1, 2))", "OR false)"),
+        Mutation("one that is asked to commit no more keeps its studies", COMMITMENT,
+                 "for (const std::int64_t study : studies) NODE_RETURN_IF_ERROR(refresh_rest(transaction, study));", ""),
+        Mutation("a request that is never answered is made for ever", COMMITMENT,
+                 "commitment_due <= ?2 AND delivered_at <= ?3", "commitment_due <= ?2 AND false AND ?3 > 0"),
+        Mutation("an answer is waited for as long as the clock was set back", COMMITMENT, "commitment_due > ?2\",",
+                 "commitment_due > ?2 AND false\","),
         Mutation("purged before its time", RETENTION, "due_now() - static_cast<std::int64_t>(kept->count())", "due_now()"),
         Mutation("purged in any order", RETENTION, "ORDER BY rest_since, id LIMIT 1\",\n"
                  "                                            limits.originals_kept",
