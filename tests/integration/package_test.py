@@ -161,7 +161,7 @@ def pacs():
 
 
 def test_it_is_installed_and_not_started(machine):
-    machine(f"{APT} install sudo; cp /root/old.deb /root/skelex-node_0_amd64.deb")
+    machine(f"{APT} install sudo; cp ~/old.deb ~/skelex-node_0_amd64.deb")
     machine.follow("sudo apt install")
     assert machine("skelex-node --version").stdout.strip()
     assert machine.is_active() == "inactive" and machine("systemctl is-enabled skelex-node", check=False).returncode
@@ -171,7 +171,7 @@ def test_it_is_installed_and_not_started(machine):
     machine.follow("sudo runuser")
     # The demonstration, without network or store.
     shutil.copy(SOURCE / "tests/data/radiographs/13_1_knee_ap.dcm", machine.tree / "root/knee.dcm")
-    told = machine("skelex-node predict --config /usr/share/skelex-node/demo.yaml --out /tmp/out /root/knee.dcm").stdout
+    told = machine("skelex-node predict --config /usr/share/skelex-node/demo.yaml --out ~/out ~/knee.dcm").stdout
     assert json.loads(told)["state"] == "analysed"
 
 
@@ -203,7 +203,7 @@ def test_an_upgrade_keeps_configuration_token_and_studies(machine, packages, pac
         pytest.skip("the commit before makes no package")
     held, files = machine.studies(), machine(f"cat {CONFIG} /etc/skelex-node/token").stdout
     began = machine("systemctl show -p MainPID --value skelex-node").stdout
-    machine(f"{APT} install /root/new.deb")
+    machine(f"{APT} install ~/new.deb")
     assert machine(f"cat {CONFIG} /etc/skelex-node/token").stdout == files
     wait_until(lambda: machine.is_active() == "active", "the new one runs")
     assert machine("systemctl show -p MainPID --value skelex-node").stdout != began
@@ -255,7 +255,7 @@ def test_a_purge_leaves_images_and_results_alone_and_else_nothing(machine):
     assert machine("ls -d /etc/skelex-node", check=False).returncode
     assert machine(f"ls {STORE}/objects").stdout
     machine(f"rm -r {STORE}")
-    machine(f"{APT} install /root/new.deb && {APT} purge skelex-node")
-    left = machine("find / -xdev -iname '*skelex*' -not -path '/proc/*' -not -path '/root/*' -not -path '/tmp/*'").stdout
+    machine(f"{APT} install ~/new.deb && {APT} purge skelex-node")
+    left = machine("find / -xdev -iname '*skelex*' -not -path '/proc/*' -not -path \"$HOME/*\" -not -path '/tmp/*'").stdout
     assert not left, left
     assert machine("getent passwd skelex-node", check=False).returncode
