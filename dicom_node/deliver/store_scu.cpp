@@ -17,6 +17,9 @@
 namespace node::deliver {
 namespace {
 
+constexpr const char* kUncompressed[] = {UID_LittleEndianExplicitTransferSyntax,
+                                         UID_LittleEndianImplicitTransferSyntax};
+
 // A stored data set as DIMSE_storeUser takes one, but written as the bytes that it is in its file.
 class StoredDataSet : public DcmDataset {
  public:
@@ -49,10 +52,25 @@ class DcmtkStoreScu : public StoreScu {
   bool takes(const std::string& sop_class_uid) const override {
     return ASC_findAcceptedPresentationContextID(requestor.association, sop_class_uid.c_str()) != 0;
   }
+  bool takes_as_stored(const ObjectKind& kind) const override {
+    return context_with(kind.sop_class_uid, kind.transfer_syntax_uid) != 0;
+  }
   Status echo() override;
 
   Requestor requestor;
   bool transcode = true;
+
+ private:
+  // 0: the peer accepted none. DCMTK would answer with any of the class where there is none with the syntax.
+  T_ASC_PresentationContextID context_with(const std::string& sop_class_uid, const std::string& syntax_uid) const {
+    const T_ASC_PresentationContextID context =
+        ASC_findAcceptedPresentationContextID(requestor.association, sop_class_uid.c_str(), syntax_uid.c_str());
+    T_ASC_PresentationContext accepted{};
+    if (context == 0 || ASC_findAcceptedPresentationContext(requestor.association->params, context, &accepted).bad()) {
+      return 0;
+    }
+    return syntax_uid == accepted.acceptedTransferSyntax ? context : 0;
+  }
 };
 
 }  // namespace
@@ -64,7 +82,7 @@ Result<std::unique_ptr<StoreScu>> StoreScu::open(const config::DeliveryConfig& c
   NODE_RETURN_IF_ERROR(scu->requestor.associate(config, peer, [&](T_ASC_Parameters* parameters) {
     // A context has one answer, so the stored syntax stands in a context of its own: what else the peer takes must not
     // win over it. Beside it, once a class, the uncompressed ones.
-    const char* uncompressed[] = {UID_LittleEndianExplicitTransferSyntax, UID_LittleEndianImplicitTransferSyntax};
+    const char* uncompressed[] = {kUncompressed[0], kUncompressed[1]};
     T_ASC_PresentationContextID id = 1;
     ASC_addPresentationContext(parameters, id, UID_VerificationSOPClass, &uncompressed[1], 1);
     std::vector<std::string> classes;
@@ -87,20 +105,20 @@ Result<Answer> DcmtkStoreScu::send(const std::filesystem::path& file, const Obje
                                    const std::string& sop_instance_uid) {
   const std::string what = "send " + sop_instance_uid;
   T_ASC_Association* const association = requestor.association;
-  // DCMTK prefers the context with that syntax, else any of the class.
-  const T_ASC_PresentationContextID context =
-      ASC_findAcceptedPresentationContextID(association, kind.sop_class_uid.c_str(), kind.transfer_syntax_uid.c_str());
   const DcmXfer stored_syntax(kind.transfer_syntax_uid.c_str());
-  T_ASC_PresentationContext accepted{};
-  if (context != 0) ASC_findAcceptedPresentationContext(association->params, context, &accepted);
-  const bool as_it_is = context != 0 && kind.transfer_syntax_uid == accepted.acceptedTransferSyntax;
+  T_ASC_PresentationContextID context = context_with(kind.sop_class_uid, kind.transfer_syntax_uid);
+  const bool as_it_is = context != 0;
   if (!as_it_is && !transcode) {
     return unsupported(fmt::format("{}: the peer does not take SOP class {} in {}, and transcode is false for it", what,
                                    kind.sop_class_uid, stored_syntax.getXferName()));
   }
+  for (const char* uncompressed : kUncompressed) {
+    if (context == 0) context = context_with(kind.sop_class_uid, uncompressed);
+  }
   if (context == 0) {
     return unsupported(
-        fmt::format("{}: the peer accepted no presentation context for SOP class {}", what, kind.sop_class_uid));
+        fmt::format("{}: the peer accepted no presentation context for SOP class {} in {} or uncompressed", what,
+                    kind.sop_class_uid, stored_syntax.getXferName()));
   }
   DcmFileFormat decoded;                     // Of what the peer does not take as it is.
   std::unique_ptr<StoredDataSet> unchanged;  // Of what it does.

@@ -34,6 +34,8 @@ class StoreScu : public Sender {
 
   // Whether the peer took a presentation context for the class; of those that were proposed.
   virtual bool takes(const std::string& sop_class_uid) const = 0;
+  // Whether it took one in which such an object goes out as it is stored.
+  virtual bool takes_as_stored(const ObjectKind& kind) const = 0;
 
   // C-ECHO. Errors: kUnavailable.
   virtual Status echo() = 0;

@@ -139,6 +139,20 @@ def test_with_transcode_false_it_is_parked_with_the_reason(tmp_path, files):
         assert set(old.got) == {u for u, (h, _) in files.items() if h.file_meta.TransferSyntaxUID == EXPLICIT}
 
 
+def test_a_receiver_of_one_compressed_syntax_gets_what_is_in_it_and_the_rest_is_parked_in_words(tmp_path, files):
+    lossless = "1.2.840.10008.1.2.4.70"
+    with Old(lossless) as old, Node(tmp_path / "node", FORWARD, pacs_port=old.port) as node:
+        send_all(node, files)
+        wait_until(lambda: not any(d["state"] == "pending" for d in node.deliveries()), "nothing due")
+        for delivery in node.deliveries():
+            header = files[delivery["sop_instance_uid"]][0]
+            if header.file_meta.TransferSyntaxUID == lossless:
+                assert delivery["state"] == "delivered"
+            else:
+                assert delivery["state"] == "parked" and "or uncompressed" in delivery["text"], delivery
+        assert set(old.got) == {u for u, (h, _) in files.items() if h.file_meta.TransferSyntaxUID == lossless}
+
+
 def test_originals_after_the_results_come_last(tmp_path):
     settings = {"forward": "[{match: {from: xray1}, send_to: [pacs], when: after_results}]"}
     with Pacs() as pacs, Node(tmp_path / "node", settings, pacs_port=pacs.port) as node:
