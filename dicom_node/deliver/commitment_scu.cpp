@@ -126,6 +126,11 @@ Status ask_for_commitment(const config::DeliveryConfig& config, const config::Pe
   return ok_status();
 }
 
+Status takes_commitment(const config::DeliveryConfig& config, const config::PeerConfig& peer) {
+  Requestor requestor;
+  return associate(requestor, config, peer, ASC_SC_ROLE_DEFAULT).status();
+}
+
 Status report_commitment(const config::DeliveryConfig& config, const config::PeerConfig& peer,
                          const object::CommitmentData& report) {
   Requestor requestor;

@@ -9,10 +9,10 @@ import time
 
 import pydicom
 import pytest
-from pynetdicom import AE, evt
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, StoragePresentationContexts, evt
 from pynetdicom.pdu import A_ASSOCIATE_RJ
 
-from harness import BIN, DEMO, RADIOGRAPHS, SOURCE, Node, Pacs, SANITIZED_FACTOR, frames_each, send, small_image, wait_until
+from harness import BIN, DEMO, RADIOGRAPHS, SOURCE, Node, Pacs, SANITIZED_FACTOR, frames_each, free_port, send, small_image, wait_until
 
 
 def run(*arguments):
@@ -78,6 +78,53 @@ def test_check_says_which_forms_of_results_a_peer_would_not_take(tmp_path):
     assert "takes sc\n" in default.stdout
     assert other.returncode == 1 and "FAIL  peer pacs: takes no kos" in other.stdout
     assert none.returncode == 0 and "answers C-ECHO, takes sc, sr-text" in none.stdout, none.stdout
+
+
+CR, DX, PDF = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.104.1"
+IMPLICIT, EXPLICIT, JPEG_LOSSLESS = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.70"
+
+
+@pytest.mark.parametrize("taken, settings, status, said, unsaid", [
+    # All of it.
+    ({CR: None, DX: None, PDF: None}, {}, 0,
+     ["ok    peer pacs: takes originals of Computed Radiography Image Storage, Digital X-Ray Image Storage - For Presentation\n",
+      "note  peer pacs: takes none of these, which would be parked if one came"], ["takes no originals", "decoded", "Encapsulated PDF"]),
+    ({CR: [IMPLICIT, JPEG_LOSSLESS]}, {}, 1,
+     [f"FAIL  peer pacs: takes no originals of SOP class {DX} (Digital X-Ray Image Storage - For Presentation)",
+      "gets originals of Computed Radiography Image Storage decoded, uncompressed, where they come in Explicit VR Little Endian, ",
+      "Encapsulated PDF Storage"], ["would be parked where"]),
+    ({CR: [JPEG_LOSSLESS]}, {"forward": f"[{{match: {{sop_class: ['{CR}']}}, send_to: [pacs]}}]"}, 0,
+     ["originals of Computed Radiography Image Storage would be parked where they come in Implicit VR Little Endian, Explicit VR ",
+      "it takes none of these, and nothing uncompressed"], ["Digital X-Ray", "Encapsulated PDF", "First-Order Prediction"]),
+    ({CR: [IMPLICIT]}, {"forward": "[{match: {modality: [CR]}, send_to: [pacs]}]", "peers.pacs.transcode": "false"}, 0,
+     ["would be parked where they come in Explicit VR Little Endian, ", "`transcode` is false for it"], ["takes no originals"]),
+])
+def test_check_says_which_originals_a_peer_would_not_take(tmp_path, taken, settings, status, said, unsaid):
+    pacs = Pacs(refused_classes=[context.abstract_syntax for context in StoragePresentationContexts])
+    for sop_class, syntaxes in taken.items():
+        pacs._ae.add_supported_context(sop_class, syntaxes or ALL_TRANSFER_SYNTAXES)
+    settings = {"routes": "[]", "forward": "[{match: {from: xray1}, send_to: [pacs]}]", **settings}
+    with pacs:
+        done = run("check", *Node(tmp_path, settings, pacs_port=pacs.port).arguments())
+    for words in said:
+        assert words in done.stdout, done.stdout
+    assert not [words for words in unsaid if words in done.stdout], done.stdout
+    assert done.returncode == status and not pacs.log, done.stdout
+
+
+def test_check_says_whether_a_peer_takes_requests_for_storage_commitment(tmp_path):
+    arguments = Node(tmp_path, {"peers.pacs.commitment": "true"}, pacs_port=free_port()).arguments()
+    pacs = Pacs(int(next(a for a in arguments if a.startswith("peers.pacs.port=")).split("=")[1]))
+    with pacs:
+        without = run("check", *arguments)
+    pacs._ae.add_supported_context("1.2.840.10008.1.20.1")
+    with pacs:
+        done = run("check", *arguments)
+        not_asked = run("check", *arguments, "--set", "peers.pacs.commitment=false")
+    assert without.returncode == 1 and "FAIL  peer pacs: PACS accepts no storage commitment: " in without.stdout, without.stdout
+    assert "set peers.pacs.commitment: false" in without.stdout
+    assert done.returncode == 0 and "ok    peer pacs: takes requests for storage commitment" in done.stdout, done.stdout
+    assert "storage commitment" not in not_asked.stdout
 
 
 def test_check_tells_the_usual_mistakes_with_a_peer_apart(tmp_path):

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "dicom_node/deliver/commitment_scu.h"
 #include "dicom_node/deliver/message_sender.h"
 #include "dicom_node/deliver/store_scu.h"
 #include "dicom_node/deliver/stow_sender.h"
@@ -49,7 +50,16 @@ bool gets_results(const config::NodeConfig& config, const std::string& peer) {
   });
 }
 
-// One association asks for everything that the peer would be sent.
+void check_commitment(const config::NodeConfig& config, const config::PeerConfig& peer, Findings& findings) {
+  const Status taken = deliver::takes_commitment(config.delivery, peer);
+  if (taken.ok()) return findings.good(fmt::format("peer {}: takes requests for storage commitment", peer.name));
+  findings.bad(fmt::format(
+      "peer {}: {}: what it gets would be kept here and parked; let it take storage commitment from {}, or set "
+      "peers.{}.commitment: false",
+      peer.name, taken.message(), config.receive.ae_title, peer.name));
+}
+
+// One association asks for C-ECHO and all forms of results that the peer would be sent.
 void check_peer(const config::NodeConfig& config, const config::PeerConfig& peer, Findings& findings) {
   std::vector<const report::Form*> forms;
   std::vector<deliver::ObjectKind> kinds;
@@ -75,6 +85,9 @@ void check_peer(const config::NodeConfig& config, const config::PeerConfig& peer
   }
   findings.good(fmt::format("peer {}: {} at {}:{} answers C-ECHO{}{}", peer.name, peer.ae_title, peer.host, peer.port,
                             taken.empty() ? "" : ", takes ", fmt::join(taken, ", ")));
+  scu->reset();  // Some take one association at a time.
+  check_originals(config, peer, findings);
+  if (peer.commitment) check_commitment(config, peer, findings);
 }
 
 // Peers to which no route and no rule sends anything.

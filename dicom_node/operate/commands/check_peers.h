@@ -21,8 +21,11 @@ class Findings {
   bool failed_ = false;
 };
 
-// C-ECHO to every peer, and which forms of results it would take.
+// C-ECHO to every peer, and what of that which it would be sent it would not take: forms of results, originals, a
+// request for storage commitment.
 void check_peers(const config::NodeConfig& config, Findings& findings);
+// Of a peer that `forward:` names: SOP classes and transfer syntaxes. By associations alone: nothing is sent.
+void check_originals(const config::NodeConfig& config, const config::PeerConfig& peer, Findings& findings);
 // What is no DICOM peer takes a connection, or not; more cannot be tried without leaving something there.
 void check_connections(const config::NodeConfig& config, Findings& findings);
 
