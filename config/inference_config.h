@@ -17,6 +17,7 @@ struct InferenceConfig {
   int in_flight_max = 0;                      // Requests out at once; 0: twice batch_rows_max.
   std::vector<ModelConfig> models;
   std::vector<TaskConfig> tasks;
+  bool operator==(const InferenceConfig&) const = default;
 };
 
 }  // namespace node::config

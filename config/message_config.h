@@ -39,6 +39,7 @@ struct MessageConfig {
   std::map<std::string, std::string> fields;
   Hl7Characters characters = Hl7Characters::kUtf8;
   bool study_uid_as_text = false;  // OBX-2 of the Study Instance UID: HD, or ST where an engine refuses HD.
+  bool operator==(const MessageConfig&) const = default;
 };
 
 struct DicomWebConfig {  // Gets objects by STOW-RS, PS3.18 10.5.
@@ -49,6 +50,7 @@ struct DicomWebConfig {  // Gets objects by STOW-RS, PS3.18 10.5.
   TlsConfig tls;
   std::string token;  // Bearer, RFC 6750; empty: none.
   std::chrono::seconds answer_timeout{60};
+  bool operator==(const DicomWebConfig&) const = default;
 };
 
 }  // namespace node::config

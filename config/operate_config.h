@@ -15,6 +15,7 @@ struct HttpConfig {
   TlsConfig tls{};            // With a ca_file clients show a certificate too.
   bool behind_proxy = false;  // A proxy does TLS and authentication: said explicitly to bind elsewhere than loopback.
   bool try_page = false;      // /try: one image dropped by anybody who reaches the page is analysed and shown.
+  bool operator==(const HttpConfig&) const = default;
 };
 
 struct AuditConfig {     // Of these one, or none.
@@ -22,6 +23,7 @@ struct AuditConfig {     // Of these one, or none.
   std::string host;      // Syslog, over TCP.
   std::uint16_t port = 6514;
   TlsConfig tls{};
+  bool operator==(const AuditConfig&) const = default;
 };
 
 enum class LogLevel { kDebug, kInfo, kWarn, kError };
@@ -30,6 +32,7 @@ enum class LogFormat { kText, kJson };
 struct LogConfig {
   LogLevel level = LogLevel::kInfo;
   LogFormat format = LogFormat::kText;
+  bool operator==(const LogConfig&) const = default;
 };
 
 }  // namespace node::config

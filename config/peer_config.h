@@ -23,6 +23,7 @@ struct PeerConfig {
   int associations_max = 0;                                // At once; 0: as many as its host may have.
   TlsConfig tls{};                                         // It is called, and calls, with TLS only.
   std::vector<std::string> certificates{};                 // "sha256:64 hex digits" or "CN=name": it shows one of these.
+  bool operator==(const PeerConfig&) const = default;
 };
 
 struct ReceiveConfig {
@@ -46,6 +47,7 @@ struct ReceiveConfig {
   bool report_skipped = false;                           // results.report_skipped
   bool commit_after_delivery = false;                    // node.commitment: delivered
   std::vector<PeerConfig> peers;
+  bool operator==(const ReceiveConfig&) const = default;
 };
 
 struct DeliveryConfig {
@@ -59,6 +61,7 @@ struct DeliveryConfig {
   std::chrono::seconds commitment_answer_within{24 * 3600};  // Then a peer is asked to commit again.
   bool commit_after_delivery = false;                        // node.commitment: delivered
   std::vector<PeerConfig> peers;
+  bool operator==(const DeliveryConfig&) const = default;
 };
 
 }  // namespace node::config

@@ -82,6 +82,7 @@ struct RegionHead {
     return std::find_first_of(a->second.begin(), a->second.end(), b->second.begin(), b->second.end()) ==
            a->second.end();
   }
+  bool operator==(const RegionHead&) const = default;
 };
 
 struct RouterConfig {

@@ -10,6 +10,7 @@ namespace node::config {
 
 struct Code {  // A coded concept: (value, scheme, "meaning"). Written "125605004|SCT|Fracture of bone" in node.yaml.
   std::string value, scheme, meaning;
+  bool operator==(const Code&) const = default;
 };
 
 enum class Precision { kAuto, kFloat32, kBfloat16 };
@@ -22,6 +23,7 @@ struct ModelConfig {
   Precision precision = Precision::kAuto;
   std::string sha256;                // 64 hex digits of a detector's TorchScript file; empty: it is none.
   std::vector<std::string> devices;  // auto, cpu, cuda, cuda:1; several: a copy on each. Empty: inference.device.
+  bool operator==(const ModelConfig&) const = default;
 };
 
 enum class OutputKind { kSigmoid, kSoftmax, kRegression, kAnomalyMap };
@@ -32,6 +34,7 @@ struct TaskCondition {
   std::string task;
   std::string label;  // Of that task; empty: its only one.
   double at_least = 0.5;
+  bool operator==(const TaskCondition&) const = default;
 };
 
 // What is wrong with the condition's label where the other task has `labels`; or nothing.
@@ -61,6 +64,7 @@ struct RegionSelection {  // Which regions of an image a region task looks at, b
   // which the surer one alone stays; 0 to 1. Absent: the manifest's, else the published work's.
   std::optional<double> score_min, overlap_max;
   int count_max = 32;  // The surest ones. 1 to 300.
+  bool operator==(const RegionSelection&) const = default;
 };
 inline constexpr double kRegionScoreMin = 0.25, kRegionOverlapMax = 0.7;
 
@@ -98,6 +102,7 @@ struct TaskConfig {
 
   // What a message about it begins with: "node.yaml:93: tasks.knee-oa".
   std::string where() const { return origin.empty() ? "task " + name : origin + ": tasks." + name; }
+  bool operator==(const TaskConfig&) const = default;
 };
 
 }  // namespace node::config

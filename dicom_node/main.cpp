@@ -124,13 +124,16 @@ int main(int argc, char** argv) {
   }
   std::vector<std::string> environment;
   for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
-  const auto read_config = [&] { return node::config::read_node_config(config_file, overrides, environment); };
+  const auto read_config = [&] {
+    auto read = node::config::read_node_config(config_file, overrides, environment);
+    if (read.ok()) read->report.node_version = NODE_VERSION;
+    return read;
+  };
   auto config = read_config();
   if (!config.ok()) {
     fmt::print(stderr, "{}\n", config.status().message());
     return 2;
   }
-  config->report.node_version = NODE_VERSION;
   node::operate::configure_logging(config->log);
   node::receive::configure_dcmtk(config->receive.dimse_timeout);
 

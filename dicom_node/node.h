@@ -4,7 +4,7 @@
 //            deleted; a row without its file is data loss: reported, counted, and ready() fails. stop() ends in the
 //            order of the flow: associations, analysis, report, deliveries, retention, pages, store; what is in flight
 //            is finished.
-// Threads:   start(), stop() and reload() from one thread; ready() from any.
+// Threads:   start(), stop() and reload() one after the other; ready() from any.
 #pragma once
 
 #include <atomic>
@@ -32,10 +32,10 @@ class Node {
 
   void stop();  // May be called twice.
 
-  // Routes by the rules of `config` from the next image on, and shows and trusts the certificates that its files hold now;
-  // of `config` its routes, its forward rules and the files of node.tls and http.tls alone. Errors: kInvalidArgument, and
-  // all that is in force stays: a rule names a task or a destination that this process does not have, or has another
-  // urgent_when; a certificate or a key is not good.
+  // Takes what `config` says now of peers, routes, destinations and certificates, as operate/reloadable.h has it: from
+  // the next association, image, study or object on; ends with what a destination that is gone or changed has in hand.
+  // Errors: all that is in force stays: kInvalidArgument (another key has changed, which needs a restart and is named; a
+  // rule or a certificate is not good), those of the store.
   Status reload(const config::NodeConfig& config);
 
   // The reason why images are not taken or results not made, in words.

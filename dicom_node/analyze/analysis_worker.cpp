@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "config/base/mutex.h"
+#include "config/base/replaceable.h"
 #include "dicom_node/object/analyse_image.h"
 #include "dicom_node/object/crash_point.h"
 #include "dicom_node/object/pending_route.h"
@@ -46,6 +47,7 @@ struct AnalysisWorker::Impl {
   storage::StudyStore& store;
   inference::Predictor& predictor;
   const std::vector<inference::TaskInfo> task_infos = predictor.tasks();
+  Replaceable<UrgentWhen> urgent_when{options.urgent_when};
 
   mutable Mutex mutex;
   ConditionVariable changed;
@@ -160,7 +162,7 @@ struct AnalysisWorker::Impl {
     } else if (answer.findings.ok()) {
       std::vector<storage::StoredPrediction> findings;
       for (const object::FindingRecord& finding : *answer.findings) findings.push_back(object::encode_finding(finding));
-      urgent = why_urgent(options.urgent_when, instance.route.rule, *answer.findings);
+      urgent = why_urgent(*urgent_when.get(), instance.route.rule, *answer.findings);
       object::crash_point("predicted");
       stored = record([&] { return store.finish_instance(answer.claim.token, findings, urgent); });
       object::crash_point("analysed");
@@ -234,6 +236,8 @@ void AnalysisWorker::stop() {
     if (finisher.joinable()) finisher.join();
   }
 }
+
+void AnalysisWorker::set_urgent_when(UrgentWhen urgent_when) { impl_->urgent_when.replace(std::move(urgent_when)); }
 
 AnalysisStats AnalysisWorker::stats() const {
   MutexLock lock(impl_->mutex);

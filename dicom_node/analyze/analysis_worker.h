@@ -41,6 +41,8 @@ class AnalysisWorker {
   // Claims nothing more, waits for the answers that are out and stores them, joins. May be called twice.
   // StudyStore::stop() comes first where the worker should not wait for its next claim to time out.
   void stop();
+  // From the next answer on. Threads: any.
+  void set_urgent_when(UrgentWhen urgent_when);
   AnalysisStats stats() const;
 
  private:

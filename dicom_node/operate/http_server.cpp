@@ -411,14 +411,7 @@ void HttpServer::stop() {
 
 std::uint16_t HttpServer::port() const { return impl_->port; }
 
-Status HttpServer::reload_tls(const config::TlsConfig& config) {
-  if (config.on != (impl_->tls != nullptr)) return invalid_argument("http.tls given or taken away needs a restart");
-  return config.on ? impl_->tls->reload(config).within("http") : ok_status();
-}
-
-std::vector<tls::FileCertificate> HttpServer::certificates() const {
-  return impl_->tls ? impl_->tls->certificates() : std::vector<tls::FileCertificate>();
-}
+tls::ServerContext* HttpServer::tls() const { return impl_->tls.get(); }
 
 HttpRefusals HttpServer::refusals() const {
   return {impl_->refused_tls, impl_->refused_token, impl_->refused_malformed, impl_->refused_late};

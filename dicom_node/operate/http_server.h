@@ -10,7 +10,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "config/base/status.h"
 #include "config/operate_config.h"
@@ -29,10 +28,8 @@ class HttpServer {
 
   std::uint16_t port() const;  // The one bound, also where the configuration said 0.
   HttpRefusals refusals() const;
-  // As of StoreScp.
-  Status reload_tls(const config::TlsConfig& config);
-  std::vector<tls::FileCertificate> certificates() const;
-  void stop();  // Closes every connection, joins. May be called twice.
+  tls::ServerContext* tls() const;  // Null: no TLS is spoken.
+  void stop();                      // Closes every connection, joins. May be called twice.
 
  private:
   struct Impl;

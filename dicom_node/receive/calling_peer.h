@@ -10,6 +10,13 @@
 
 namespace node::receive {
 
+// Who may call. Replaced as a whole when the configuration is read again; an association that was accepted goes on.
+struct CallerRules {
+  std::vector<config::PeerConfig> peers;
+  bool accept_unknown = false;  // ReceiveConfig
+  bool check_hosts = false;
+};
+
 // Whether `name`, an address or a host's name, is the numeric `address`.
 bool resolves_to(const std::string& name, const std::string& address);
 

@@ -103,9 +103,10 @@ Commitment::Answer Commitment::request(const Command& command, DcmItem& data_set
   auto data = object::decode_commitment(data_set);
   if (!data.ok()) return {kInvalidArgumentValue, data.status().message()};
 
-  const auto known = std::find_if(config_.peers.begin(), config_.peers.end(),
+  const auto callers = callers_.get();
+  const auto known = std::find_if(callers->peers.begin(), callers->peers.end(),
                                   [&](const config::PeerConfig& one) { return one.name == peer; });
-  const bool callable = known != config_.peers.end() && known->port != 0;
+  const bool callable = known != callers->peers.end() && known->port != 0;
   if (!callable || known->commitment_same_association) return {kSuccess, "", *std::move(data)};
   const Status added = store_.add_commitment_request(peer, data->transaction_uid, data->referenced);
   return added.ok() ? Answer() : Answer{status_of(added), added.message()};

@@ -10,9 +10,11 @@
 #include <functional>
 #include <string>
 
+#include "config/base/replaceable.h"
 #include "config/base/status.h"
 #include "config/peer_config.h"
 #include "dicom_node/object/commitment_data.h"
+#include "dicom_node/receive/calling_peer.h"
 #include "dicom_node/receive/command_set.h"
 #include "dicom_node/receive/pdu_reader.h"
 #include "storage/spool.h"
@@ -43,9 +45,9 @@ struct CommitmentChannel {
 class Commitment {
  public:
   // All but `stopping` must outlive it; `stopping` cuts short the reading of what a peer asks for.
-  Commitment(const config::ReceiveConfig& config, storage::Spool& spool, storage::StudyStore& store,
-             std::function<bool()> stopping)
-      : config_(config), spool_(spool), store_(store), stopping_(std::move(stopping)) {}
+  Commitment(const config::ReceiveConfig& config, const Replaceable<CallerRules>& callers, storage::Spool& spool,
+             storage::StudyStore& store, std::function<bool()> stopping)
+      : config_(config), callers_(callers), spool_(spool), store_(store), stopping_(std::move(stopping)) {}
 
   // An N-ACTION or N-EVENT-REPORT whose command was read. A request is reported on over an association of ours, or, to
   // a peer that we cannot call or that is configured so, over this one after its answer. False: the association is
@@ -60,6 +62,7 @@ class Commitment {
   bool report_here(CommitmentChannel& channel, std::uint8_t context, const object::CommitmentData& request);
 
   const config::ReceiveConfig& config_;
+  const Replaceable<CallerRules>& callers_;
   storage::Spool& spool_;
   storage::StudyStore& store_;
   const std::function<bool()> stopping_;

@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "config/base/mutex.h"
+#include "config/base/replaceable.h"
 #include "dicom_node/audit/audit.h"
 #include "dicom_node/object/part10.h"
 #include "dicom_node/receive/association_acceptor.h"
@@ -57,6 +58,10 @@ std::string calling_ae_title(const T_ASC_Association& association) {
 
 // What the caller has shown, for the log: "sha256:..."
 std::string shown(const Caller& caller) { return caller.certificate ? "sha256:" + caller.certificate->sha256 : "-"; }
+
+CallerRules caller_rules(const config::ReceiveConfig& config) {
+  return {config.peers, config.accept_unknown, config.check_hosts};
+}
 
 // Ends a connection under whoever reads from it. With a reset: after a plain shutdown the kernel would leave a peer
 // that fills the window waiting for minutes.
@@ -98,14 +103,16 @@ struct StoreScp::Impl {
   Impl(const config::ReceiveConfig& config_in, storage::Spool& spool_in, storage::StudyStore& store_in,
        const route::Router& router)
       : config(config_in),
+        callers(caller_rules(config_in)),
         spool(spool_in),
         store_(store_in),
         intake(config, spool_in, store_in, router),
-        commitment(config, spool_in, store_in, [this] { return is_stopping(); }),
+        commitment(config, callers, spool_in, store_in, [this] { return is_stopping(); }),
         stop_event(::eventfd(0, EFD_CLOEXEC)) {}
   ~Impl() { ::close(stop_event); }
 
   const config::ReceiveConfig config;
+  Replaceable<CallerRules> callers;
   storage::Spool& spool;
   storage::StudyStore& store_;
   Intake intake;
@@ -278,11 +285,12 @@ bool StoreScp::Impl::accept_request(Session& session, const Caller& caller) {
     return reject(kWrongApplicationContext, &StoreScpStats::rejected_other_total);
   }
   if (called != config.ae_title) return reject(kWrongCalledAeTitle, &StoreScpStats::rejected_called_ae_total);
-  const config::PeerConfig* peer = find_peer(config.peers, calling, host);
-  if (peer == nullptr && !config.accept_unknown) {
+  const auto rules = callers.get();
+  const config::PeerConfig* peer = find_peer(rules->peers, calling, host);
+  if (peer == nullptr && !rules->accept_unknown) {
     return reject(kUnknownCallingAeTitle, &StoreScpStats::rejected_calling_ae_total);
   }
-  if (config.check_hosts && peer != nullptr && !peer->host.empty() && !resolves_to(peer->host, host)) {
+  if (rules->check_hosts && peer != nullptr && !peer->host.empty() && !resolves_to(peer->host, host)) {
     return reject(kWrongHost, &StoreScpStats::rejected_calling_ae_total);
   }
   if (peer != nullptr && peer->tls.on && !caller.tls) {
@@ -505,14 +513,8 @@ Status StoreScp::Impl::listen(std::uint16_t port, bool with_tls) {
 std::uint16_t StoreScp::port() const { return impl_->acceptors.front()->port(); }
 std::uint16_t StoreScp::tls_port() const { return impl_->tls ? impl_->acceptors.back()->port() : 0; }
 
-Status StoreScp::reload_tls(const config::TlsConfig& config) {
-  if (config.on != (impl_->tls != nullptr)) return invalid_argument("node.tls given or taken away needs a restart");
-  return config.on ? impl_->tls->reload(config).within("node") : ok_status();
-}
-
-std::vector<tls::FileCertificate> StoreScp::certificates() const {
-  return impl_->tls ? impl_->tls->certificates() : std::vector<tls::FileCertificate>();
-}
+void StoreScp::set_callers(const config::ReceiveConfig& config) { impl_->callers.replace(caller_rules(config)); }
+tls::ServerContext* StoreScp::tls() const { return impl_->tls.get(); }
 
 StoreScpStats StoreScp::stats() const {
   MutexLock lock(impl_->mutex);

@@ -59,10 +59,9 @@ class StoreScp {
   std::uint16_t tls_port() const;  // Where TLS is spoken; 0: nowhere.
   StoreScpStats stats() const;
 
-  // What is shown and asked for with TLS, from the next connection on. Errors: kInvalidArgument: a file is not good, or
-  // there was no TLS before; what was in force stays.
-  Status reload_tls(const config::TlsConfig& config);
-  std::vector<tls::FileCertificate> certificates() const;
+  // Of `config` peers, accept_unknown and check_hosts, from the next association on. Threads: any.
+  void set_callers(const config::ReceiveConfig& config);
+  tls::ServerContext* tls() const;  // Null: nobody calls with TLS.
 
   // Accepts no more, ends associations between two requests, lets requests in progress end and be answered within
   // ReceiveConfig::stop_grace, then aborts; joins every thread. May be called twice.

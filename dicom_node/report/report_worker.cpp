@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "config/base/mutex.h"
+#include "config/base/replaceable.h"
 #include "dicom_node/object/crash_point.h"
 #include "dicom_node/object/finding_record.h"
 #include "dicom_node/object/instance_header.h"
@@ -197,7 +198,7 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
 }
 
 struct ReportWorker::Impl {
-  config::ReportConfig config;
+  Replaceable<config::ReportConfig> config;
   storage::Spool& spool;
   storage::StudyStore& store;
   std::thread thread;
@@ -235,7 +236,7 @@ struct ReportWorker::Impl {
 
   void handle(const storage::ReadyStudy& ready) {
     const std::string& uid = ready.study_instance_uid.str();
-    const Result<ReportedStudyCounts> done = report_study(ready, config, spool, store);
+    const Result<ReportedStudyCounts> done = report_study(ready, *config.get(), spool, store);
     if (done.ok()) {
       spdlog::info(
           "event=study_reported study_instance_uid={} revision={} images={} overlays={} reports={} deliveries={} "
@@ -291,6 +292,8 @@ void ReportWorker::stop() {
   }
   if (impl_->thread.joinable()) impl_->thread.join();
 }
+
+void ReportWorker::set_config(config::ReportConfig config) { impl_->config.replace(std::move(config)); }
 
 ReportStats ReportWorker::stats() const {
   MutexLock lock(impl_->mutex);

@@ -28,6 +28,7 @@ class ReportWorker {
   // Finishes the study in hand and joins. May be called twice. StudyStore::stop() comes first where the worker should
   // not wait for its next claim to time out.
   void stop();
+  void set_config(config::ReportConfig config);  // From the next study on. Threads: any.
   ReportStats stats() const;
 
  private:

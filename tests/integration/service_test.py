@@ -1,14 +1,19 @@
 """What a service manager asks of the node: that it says when it is ready and alive, and that it reads its routes again."""
 import json
 import os
+import re
 import signal
 import socket
 import time
 
 import pytest
+from pynetdicom import AE
 from harness import DEMO, Node, Pacs, fresh_uid, send, small_image, wait_until
 
 TEXT = DEMO.read_text().replace("demo/", f"{DEMO.parent}/demo/")
+
+
+LATE = "  latecomer: {ae_title: LATECOMER, host: 127.0.0.1, port: %d, study_quiet_period: 1 s}\n"
 
 
 class Manager:
@@ -36,6 +41,17 @@ def node(tmp_path):
     config.write_text(TEXT)
     with Pacs() as pacs, Node(tmp_path / "node", pacs_port=pacs.port, config=config) as node:
         yield node
+
+
+def echo(node, calling):
+    ae = AE(ae_title=calling)
+    ae.add_requested_context("1.2.840.10008.1.1")
+    association = ae.associate("127.0.0.1", node.port, ae_title="SKELEX")
+    if not association.is_established:
+        return False
+    answered = association.send_c_echo().Status == 0
+    association.release()
+    return answered
 
 
 def reload(node, text, event):
@@ -96,15 +112,79 @@ def test_new_routes_are_in_force_from_the_next_image_on(node):
     (("name: lower-limb", "name: [lower"), "node.yaml"),
     (("tasks: [anomaly, fracture, implant, region]", "tasks: [anomaly, nosuchtask]"), "nosuchtask"),
     (("send_to: [pacs]", "send_to: [second]"), "second"),
-    (("  - name: lower-limb\n", "  - name: lower-limb\n    urgent_when: [{task: fracture, at_least: 0.9}]\n"), "urgent_when"),
-], ids=["yaml", "task", "new-peer", "urgent-when"])
-def test_what_cannot_be_reloaded_is_refused_and_the_old_routes_stay(node, change, words):
+    (("peers:\n", "peers:\n  late: {ae_title: LATE, host: 127.0.0.1, port: 104, tls: {ca_file: node.yaml}}\n"), "peers.late.tls: tls.ca_file"),
+    (("storage: {", "storage: {analysis_attempts_max: 7, "), "storage: what it says now needs a restart"),
+    (("tasks:\n", "tasks:\n  second: {model: demo-fracture, output: softmax}\n"), "tasks: what it says now needs a restart"),
+], ids=["yaml", "task", "no-such-peer", "certificate", "storage", "new-task"])
+def test_what_cannot_be_reloaded_is_refused_and_all_that_was_in_force_stays(node, change, words):
     before = node.get("/api/routes")[1]
-    text = TEXT.replace(*change).replace(
-        "peers:\n", "peers:\n  second: {ae_title: SECOND, host: 127.0.0.1, port: 11119}\n", 1 if words == "second" else 0)
-    reload(node, text, "event=reload_refused")
+    text = TEXT.replace(*change)
+    assert text != TEXT
+    reload(node, text.replace("peers:\n", f"peers:\n{LATE % 11119}", 1), "event=reload_refused")
     log = node.log()
-    assert words in log[log.rindex("event=reload_refused"):]
+    assert words in log[log.rindex("event=reload_refused"):], log[-2000:]
     assert node.get("/api/routes")[1] == before
+    assert not echo(node, "LATECOMER"), "nothing of a refused file counts"
+    assert echo(node, "XRAY1")
     node.config.write_text(TEXT)  # For the commands, which read it too.
     assert rule_of(node, "KNEE") == "lower-limb"
+
+
+def test_a_new_peer_may_call_after_a_reload_and_one_that_is_gone_may_not(node):
+    assert echo(node, "XRAY1") and not echo(node, "LATECOMER")
+    reload(node, TEXT.replace("peers:\n", f"peers:\n{LATE % 11119}"), "event=reloaded")
+    assert echo(node, "XRAY1") and echo(node, "LATECOMER")
+    reload(node, TEXT.replace("ae_title: XRAY1", "ae_title: XRAY2"), "event=reloaded")
+    assert echo(node, "XRAY2") and not echo(node, "XRAY1") and not echo(node, "LATECOMER")
+    reload(node, TEXT.replace("node: {", "node: {accept_unknown: true, "), "event=reloaded")
+    assert echo(node, "NOBODY")
+    reload(node, TEXT.replace("node: {", "node: {check_hosts: true, ")
+           .replace("ae_title: XRAY1", "ae_title: XRAY1, host: 127.0.0.9"), "event=reloaded")
+    assert not echo(node, "XRAY1") and not echo(node, "NOBODY")
+
+
+def test_destinations_come_move_and_go_with_a_reload(node):
+    """Nothing is lost on the way: what waits for one that has gone is parked, and leaves when it is back."""
+    with Pacs() as late, Pacs(ae_title="LATECOMER") as moved:
+        both = TEXT.replace("send_to: [pacs]", "send_to: [latecomer, pacs]")
+        with_late = lambda port: both.replace("peers:\n", f"peers:\n{LATE % port}")
+        reload(node, with_late(late.port), "event=reloaded")
+        first = small_image("KNEE", study=fresh_uid())
+        send(node, [first])
+        wait_until(lambda: late.reports() and node.at_rest(), "the new destination gets the report")
+        sent = metric(node, "latecomer")
+        assert sent > 0
+
+        late.stop()
+        send(node, [small_image("KNEE", study=fresh_uid())])
+        waiting = lambda state: sum(d["destination"] == "latecomer" and d["state"] == state for d in node.deliveries())
+        wait_until(lambda: waiting("pending"), "it waits for who does not answer")
+        reload(node, with_late(late.port).replace("send_to: [latecomer, pacs]", "send_to: [pacs]")
+               .replace(LATE % late.port, ""), "event=reloaded")
+        wait_until(lambda: waiting("parked") and not waiting("pending"), "what waited is parked")
+        reload(node, with_late(moved.port), "event=reloaded")
+        wait_until(lambda: moved.reports() and not waiting("parked") and not waiting("pending"), "it comes to its new place")
+        assert metric(node, "latecomer") >= 1
+        reload(node, with_late(moved.port).replace("results: {", "results: {forms: {latecomer: [sr]}, "), "event=reloaded")
+        seen = len(moved.log)
+        send(node, [small_image("KNEE", study=fresh_uid())])
+        wait_until(lambda: len(moved.log) > seen and node.at_rest(), "it gets the report")
+        assert [entry.dataset.Modality for entry in moved.log[seen:]] == ["SR"], "in the form that is asked for now"
+
+
+def test_what_is_urgent_changes_with_a_reload(node):
+    urgent = lambda uid: next(s for s in node.studies() if s["study_instance_uid"] == uid).get("urgent", "")
+    before = small_image("KNEE", study=fresh_uid())
+    send(node, [before])
+    wait_until(node.at_rest, "it is reported")
+    reload(node, TEXT.replace("  - name: lower-limb\n", "  - name: lower-limb\n    urgent_when: [{task: fracture, label: Fracture, at_least: 0}]\n"),
+           "event=reloaded")
+    after = small_image("KNEE", study=fresh_uid())
+    send(node, [after])
+    wait_until(node.at_rest, "it is reported")
+    assert urgent(after.StudyInstanceUID) and not urgent(before.StudyInstanceUID)
+
+
+def metric(node, destination):
+    found = re.search(rf'skelex_deliveries_total{{destination="{destination}",outcome="delivered"}} (\d+)', node.get("/metrics")[1])
+    return int(found[1]) if found else 0

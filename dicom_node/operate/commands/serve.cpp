@@ -2,8 +2,10 @@
 #include <signal.h>
 #include <spdlog/spdlog.h>
 
+#include <chrono>
 #include <cstdio>
 #include <ctime>
+#include <future>
 #include <set>
 
 #include "dicom_node/node.h"
@@ -47,13 +49,16 @@ int wait_for_signal(const sigset_t& signals, const Node& node) {
 void reload(const std::function<Result<config::NodeConfig>()>& read_again, Node& node) {
   tell_service_manager("RELOADING=1");
   const auto fresh = read_again();
-  const Status reloaded = fresh.ok() ? node.reload(*fresh) : fresh.status();
+  Status reloaded = fresh.status();
+  if (fresh.ok()) {  // It may wait for a destination's answer.
+    auto reloading = std::async(std::launch::async, [&] { return node.reload(*fresh); });
+    while (reloading.wait_for(std::chrono::seconds(1)) != std::future_status::ready) tell_alive(node);
+    reloaded = reloading.get();
+  }
   if (reloaded.ok()) {
-    spdlog::info("event=reloaded routes={} note=\"routes and certificates; all else needs a restart\"",
-                 fresh->router.routes.size());
+    spdlog::info("event=reloaded peers={} routes={}", fresh->receive.peers.size(), fresh->router.routes.size());
   } else {
-    spdlog::error("event=reload_refused reason=\"{}\" note=\"routes and certificates in force stay\"",
-                  reloaded.message());
+    spdlog::error("event=reload_refused reason=\"{}\" note=\"all that was in force stays\"", reloaded.message());
   }
   tell_service_manager("READY=1");
 }

@@ -370,6 +370,25 @@ TEST_F(StoreScpTest, APeerCallsFromItsOwnHostOnlyIfHostsAreChecked) {
   EXPECT_TRUE(echo("127.0.0.1"));
 }
 
+TEST_F(StoreScpTest, ThePeersChangeWhileOthersCall) {
+  open();
+  auto calling = std::async(std::launch::async, [this] {
+    int answered = 0;
+    for (int i = 0; i < 50; ++i) answered += echo() ? 1 : 0;
+    return answered;
+  });
+  config::ReceiveConfig fresh = config_;
+  for (int i = 0; i < 200; ++i) {
+    fresh.peers.push_back({.name = "new" + std::to_string(i), .ae_title = "NEW" + std::to_string(i), .host = ""});
+    scp_->set_callers(fresh);
+  }
+  EXPECT_EQ(calling.get(), 50) << "who was known all the time";
+  fresh.peers.clear();
+  scp_->set_callers(fresh);
+  EXPECT_FALSE(echo());
+  EXPECT_EQ(scp_->stats().rejected_calling_ae_total, 1u);
+}
+
 TEST_F(StoreScpTest, RejectsARequestWithNothingToAccept) {
   open();
   RawPeer peer = connect();
