@@ -29,6 +29,7 @@ struct Connection::Impl {
   std::unique_ptr<beast::tcp_stream> plain;
   std::array<char, 16 * 1024> buffer{};
 
+  const SSL* tls() const { return secure ? secure->native_handle() : nullptr; }
   beast::tcp_stream& lowest() { return secure ? secure->next_layer() : *plain; }
 
   // One operation on the socket, from its start to its end or to its deadline.
@@ -41,22 +42,44 @@ struct Connection::Impl {
     io.run();
     return result;
   }
+
+  beast::error_code read(milliseconds timeout, std::size_t& size) {
+    return within(timeout, [&](auto done) {
+      const auto counted = [&size, done](beast::error_code ended, std::size_t read) {
+        size = read;
+        done(ended);
+      };
+      if (secure) {
+        secure->async_read_some(asio::buffer(buffer), counted);
+      } else {
+        plain->async_read_some(asio::buffer(buffer), counted);
+      }
+    });
+  }
+
+  // Of what failed once connected.
+  std::string why(const beast::error_code& error) const;
 };
 
 namespace {
 
-std::string words(const beast::error_code& error) {
+bool is_of_tls(const beast::error_code& error) { return error.category() == asio::error::get_ssl_category(); }
+
+// `connection`: null without TLS.
+std::string words(const beast::error_code& error, const SSL* connection) {
   if (error == beast::error::timeout || error == asio::error::would_block) return "no answer in time";
   if (error == asio::error::eof || error == ssl::error::stream_truncated) return "it has closed the connection";
-  return error.message();
-}
-
-std::string handshake_words(const beast::error_code& error, const SSL* connection) {
-  if (error.category() != asio::error::get_ssl_category()) return words(error);
+  if (connection == nullptr || !is_of_tls(error)) return error.message();
   return tls::words(connection, static_cast<unsigned int>(error.value()));
 }
 
+constexpr milliseconds kLastWord{1'000};
+
 }  // namespace
+
+std::string Connection::Impl::why(const beast::error_code& error) const {
+  return (is_of_tls(error) ? "TLS: " : "") + words(error, tls());
+}
 
 Connection::Connection(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
@@ -93,15 +116,15 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& host, st
     resolver.cancel();
     impl->io.restart();
     impl->io.run();
-    return unavailable(where + ": " + words(error));
+    return unavailable(where + ": " + words(error, nullptr));
   }
   error = impl->within(timeout, [&](auto done) { impl->lowest().async_connect(addresses, done); });
-  if (error) return unavailable(where + ": " + words(error));
+  if (error) return unavailable(where + ": " + words(error, nullptr));
   beast::error_code ignored;
   impl->lowest().socket().set_option(tcp::no_delay(true), ignored);
   if (tls.on) {
     error = impl->within(timeout, [&](auto done) { impl->secure->async_handshake(ssl::stream_base::client, done); });
-    if (error) return unavailable(where + ": TLS: " + handshake_words(error, impl->secure->native_handle()));
+    if (error) return unavailable(where + ": TLS: " + words(error, impl->tls()));
     NODE_RETURN_IF_ERROR(tls::is_expected(impl->secure->native_handle(), pinned).within(where + ": TLS"));
   }
   return std::unique_ptr<Connection>(new Connection(std::move(impl)));
@@ -117,25 +140,24 @@ Status Connection::write(std::string_view bytes, milliseconds timeout) {
       asio::async_write(*impl.plain, buffer, done);
     }
   });
-  return error ? unavailable(words(error)) : ok_status();
+  if (!error) return ok_status();
+  // With TLS 1.3 its word on our certificate comes after the handshake: it may wait to be read.
+  std::size_t size = 0;
+  const auto last_word = impl.secure && error != beast::error::timeout ? impl.read(kLastWord, size) : error;
+  return unavailable(impl.why(is_of_tls(last_word) ? last_word : error));
 }
 
 Result<std::string> Connection::read(milliseconds timeout) {
-  Impl& impl = *impl_;
   std::size_t size = 0;
-  const auto error = impl.within(timeout, [&](auto done) {
-    const auto counted = [&size, done](beast::error_code ended, std::size_t read) {
-      size = read;
-      done(ended);
-    };
-    if (impl.secure) {
-      impl.secure->async_read_some(asio::buffer(impl.buffer), counted);
-    } else {
-      impl.plain->async_read_some(asio::buffer(impl.buffer), counted);
-    }
-  });
-  if (error) return unavailable(words(error));
-  return std::string(impl.buffer.data(), size);
+  const auto error = impl_->read(timeout, size);
+  if (error) return unavailable(impl_->why(error));
+  return std::string(impl_->buffer.data(), size);
+}
+
+Status Connection::stays_open(milliseconds wait) {
+  std::size_t size = 0;
+  const auto error = impl_->read(wait, size);
+  return !error || error == beast::error::timeout ? ok_status() : unavailable(impl_->why(error));
 }
 
 }  // namespace node::deliver

@@ -28,6 +28,9 @@ class Connection {
   Status write(std::string_view bytes, std::chrono::milliseconds timeout);  // Errors: kUnavailable.
   // What there is, at least one byte. Errors: kUnavailable: nothing came in time, or the peer has closed.
   Result<std::string> read(std::chrono::milliseconds timeout);
+  // Whether the peer leaves it open for so long: with TLS 1.3 it refuses our certificate once the handshake is over. For
+  // who only looks: nothing can be sent afterwards. Errors: kUnavailable, in words.
+  Status stays_open(std::chrono::milliseconds wait);
 
  private:
   struct Impl;

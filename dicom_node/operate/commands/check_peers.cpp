@@ -4,14 +4,14 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <string_view>
 #include <vector>
 
 #include "dicom_node/deliver/commitment_scu.h"
-#include "dicom_node/deliver/message_sender.h"
+#include "dicom_node/deliver/connection.h"
 #include "dicom_node/deliver/store_scu.h"
-#include "dicom_node/deliver/stow_sender.h"
 #include "dicom_node/report/result_forms.h"
 
 namespace node::operate {
@@ -121,16 +121,19 @@ void check_peers(const config::NodeConfig& config, Findings& findings) {
 }
 
 void check_connections(const config::NodeConfig& config, Findings& findings) {
-  const auto look = [&](const char* kind, const auto& destination, const deliver::OpenSender& open) {
+  constexpr std::chrono::seconds kSecondThought{1};  // In which a server says what it thinks of our certificate.
+  const auto look = [&](const char* kind, const auto& destination) {
     const std::string what = fmt::format("{} {}", kind, destination.name);
-    const auto sender = open({});
-    if (!sender.ok()) return findings.bad(what + ": " + sender.status().message());
+    const auto connection =
+        deliver::Connection::open(destination.host, destination.port, destination.tls, config.delivery.connect_timeout);
+    Status taken = connection.status();
+    if (taken.ok() && destination.tls.on) taken = (*connection)->stays_open(kSecondThought);
+    if (!taken.ok()) return findings.bad(what + ": " + taken.message());
     findings.good(fmt::format("{}: {}:{} takes connections{}", what, destination.host, destination.port,
                               destination.tls.on ? ", with TLS" : ""));
   };
-  for (const auto& message : config.messages)
-    look("messages", message, deliver::message_sender(config.delivery, message));
-  for (const auto& server : config.dicomweb) look("dicomweb", server, deliver::stow_sender(config.delivery, server));
+  for (const auto& message : config.messages) look("messages", message);
+  for (const auto& server : config.dicomweb) look("dicomweb", server);
 }
 
 }  // namespace node::operate
