@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Breaks one promise at a time, in a copy, and says which named test notices: run.py AREA [--work DIR] [WORD...]
 
-AREA is a file beside this one: store, pixels, associations, engine. Each mutation is applied to a scratch copy of what is
+AREA is a file beside this one: store, pixels, associations, engine, operate. Each mutation is applied to a scratch copy of what is
 committed; the tests that its area names are built and run, nearest first, until one notices. WORD picks mutations by name.
 Exit status 0: every one was noticed. The tables it prints are in README.md.
 """
@@ -59,12 +59,13 @@ class Copy:
             sys.exit(f"{' '.join(targets)}: does not build:\n{built.stdout[-3000:]}")
 
     def failing(self, test):
-        """The first failing test of `test`, or None. `test`: a GoogleTest program with its arguments, or "FILE.py TARGET..."."""
+        """The first failing test of `test`, or None. `test`: a GoogleTest program with its arguments, or
+        "FILE.py TARGET...", "FILE.py::test TARGET..."."""
         program, *arguments = test.split()
-        if program.endswith(".py"):
+        if ".py" in program:
             self.compile(*arguments)
             command = [self.directory / "build/python/bin/python", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
-                       self.directory / "tests" / program]
+                       f"{self.directory / 'tests'}/{program}"]
         else:
             self.compile(program)
             command = [self.build / "bin" / program, "--gtest_fail_fast", *arguments]

@@ -1,0 +1,112 @@
+"""Who may look, call and change: HTTP, TLS, allow-lists, the audit trail, what a reload takes, what `check` finds."""
+from run import Mutation
+
+OPTIONS = ["-DCMAKE_CXX_FLAGS="]
+API, SERVER, CONFIG = "dicom_node/operate/http_api.cpp", "dicom_node/operate/http_server.cpp", "config/node_config.cpp"
+SCP, ACCEPTOR, TLS = "dicom_node/receive/store_scp.cpp", "dicom_node/receive/association_acceptor.cpp", "dicom_node/tls/tls_context.cpp"
+NODE, DESTINATIONS, SERVE = "dicom_node/node.cpp", "dicom_node/destinations.cpp", "dicom_node/operate/commands/serve.cpp"
+CHECK, CHECK_PEERS, QUERY = "dicom_node/operate/commands/check.cpp", "dicom_node/operate/commands/check_peers.cpp", "dicom_node/operate/http_query.cpp"
+
+
+def pytest(name, only=""):
+    return f"integration/{name}_test.py{only and '::test_' + only} skelex-node skelex-modality"
+
+
+TOKEN = pytest("hostile", "a_guessed_token_opens_nothing_and_the_right_one_still_does")
+SLOW = pytest("hostile", "clients_that_send_a_byte_now_and_then_are_closed_and_others_served")
+MALFORMED = pytest("hostile", "ten_thousand_malformed_requests_change_nothing_while_a_good_peer_is_served")
+PATHS = pytest("hostile", "no_address_leads_out_of_the_pages_or_into_the_store")
+ELSEWHERE = pytest("https", "elsewhere_than_on_loopback_it_takes_token_and_tls")
+RENEWED = pytest("https", "certificates_are_renewed_without_a_stop_or_stay_as_they_are")
+CERTIFICATES = pytest("https", "check_names_what_is_wrong_with_a_certificate_and_the_way_out")
+HELD = pytest("tls", "a_peer_is_held_to_its_title_its_host_and_its_certificate_together")
+BESIDE = pytest("tls", "a_plain_port_beside_it_is_for_peers_without_tls")
+STRANGER = pytest("tls", "who_is_not_of_the_hospital_is_refused_and_the_log_says_why")
+VERSIONS = pytest("tls", "old_versions_and_weak_suites_are_refused")
+TO_WHOM = pytest("tls", "to_whom_is_not_the_pacs_nothing_is_sent_and_it_is_said_why")
+STALLED = pytest("tls", "handshakes_that_stall_cost_nobody_else_anything")
+AUDIT = pytest("audit", "a_day_in_a_file")
+REFUSED = pytest("service", "what_cannot_be_reloaded_is_refused_and_all_that_was_in_force_stays")
+PEERS = pytest("service", "a_new_peer_may_call_after_a_reload_and_one_that_is_gone_may_not")
+PLACES = pytest("service", "destinations_come_move_and_go_with_a_reload")
+NO_TRY = pytest("try", "there_is_none_unless_it_is_asked_for")
+MISTAKES = pytest("command", "check_tells_the_usual_mistakes_with_a_peer_apart")
+DISK = pytest("command", "check_names_a_full_disk_a_task_and_a_destination_without_use_and_an_open_token")
+CLOCK = pytest("command", "check_finds_a_clock_that_was_set_back")
+
+# Nearest tests, mutation.
+BROKEN = [
+    (["http_server_test", TOKEN], Mutation("any token opens", API, "bearer_.size()) == 0;", "bearer_.size()) >= -1000;")),
+    (["http_server_test", TOKEN], Mutation("a token with something after it opens", API,
+        "request.authorization.size() == bearer_.size() &&", "request.authorization.size() >= bearer_.size() &&")),
+    (["http_server_test"], Mutation("changes need no token", API,
+        'if (!authorised(request)) return refusal(401, "needs the bearer token of http.token_file");\n  return retries', "return retries")),
+    (["http_server_test"], Mutation("without a token file everybody changes", API, "if (bearer_.empty()) return refusal(403,", "if (false) return refusal(403,")),
+    (["http_server_test", ELSEWHERE], Mutation("elsewhere than on loopback whoever looks needs no token", API,
+        "if (token_for_all_ && !authorised(request))", "if (false)")),
+    (["http_server_test"], Mutation("another address than loopback without token and TLS, as it opens", SERVER,
+        "if (!address.is_loopback() && (token.empty()", "if (false && (token.empty()")),
+    (["node_config_test"], Mutation("another address than loopback without token and TLS, as it is read", CONFIG,
+        "if (!is_loopback(config.bind) && (", "if (false && (")),
+    (["uid_test", PATHS], Mutation("a UID may be a path", "storage/uid.cpp", "text[i] < '0' || text[i] > '9'", "text[i] < '.' || text[i] > 'z'")),
+    (["http_server_test", PATHS], Mutation("%00 in a search", QUERY, "if (!both || value == 0)", "if (!both)")),
+    (["http_server_test"], Mutation("a page of any length", QUERY, "value >= 1 && value <= max", "value >= 1")),
+    (["http_server_test"], Mutation("a header of any length", SERVER, "parser->header_limit(kHeaderBytesMax);", "parser->header_limit(1 << 30);")),
+    (["http_server_test"], Mutation("a body of any announced length", SERVER,
+        "if (parser->content_length().value_or(0) > kBodyBytesMax) return refuse(http::error::body_limit);", "")),
+    (["http_server_test"], Mutation("a body of any length in pieces", SERVER, "parser->body_limit(kBodyBytesMax);", "")),
+    (["http_server_test"], Mutation("an address of any length", API, "if (request.target.size() > kTargetBytesMax)", "if (false)")),
+    (["http_server_test", SLOW], Mutation("a request may take for ever", SERVER, "stream.expires_after(kRequestTimeout);\n      await();", "stream.expires_never();\n      await();")),
+    (["http_server_test", SLOW], Mutation("no room is made for a new connection", SERVER, "if (connections >= kConnectionsMax && !silent.empty()) {", "if (false) {")),
+    (["http_server_test"], Mutation("the pages may load anything", SERVER, 'response.set("Content-Security-Policy", kPolicy);', "")),
+    (["http_server_test", TOKEN, MALFORMED], Mutation("who is refused is not counted", SERVER, "++counter;", "")),
+    ([NO_TRY], Mutation("the try page though it is not wanted", API, "if (tries && !view_.try_image)", "if (false)")),
+    (["store_scp_test", HELD], Mutation("a peer from any host", SCP, "if (rules->check_hosts && ", "if (false && ")),
+    (["store_scp_test", HELD], Mutation("any calling AE title", SCP, "if (peer == nullptr && !rules->accept_unknown) {", "if (false) {")),
+    ([HELD], Mutation("the pin of who calls is ignored", SCP, "if (peer != nullptr && !peer->certificates.empty() &&", "if (false &&")),
+    ([BESIDE], Mutation("a peer with TLS may call without", SCP, "if (peer != nullptr && peer->tls.on && !caller.tls) {", "if (false) {")),
+    ([TO_WHOM], Mutation("the pin of who is called is ignored", TLS, "if (shown && shown->is_any(pinned)) return ok_status();", "return ok_status();")),
+    ([TO_WHOM], Mutation("the name of who is called is ignored", TLS, "if (!pinned.empty()) {  // Whatever name it bears.", "if (!pinned.empty() || true) {")),
+    ([STRANGER], Mutation("a certificate that has expired", TLS, "SSL_CTX_set_dh_auto(raw, 1);",
+        "SSL_CTX_set_dh_auto(raw, 1);\n  X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(raw), X509_V_FLAG_NO_CHECK_TIME);")),
+    ([STRANGER], Mutation("a certificate of anybody", TLS, "SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr)",
+        "SSL_VERIFY_FAIL_IF_NO_PEER_CERT, [](int, X509_STORE_CTX*) { return 1; })")),
+    ([STRANGER], Mutation("no certificate at all", TLS, "SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT", "SSL_VERIFY_PEER")),
+    ([VERSIONS], Mutation("TLS 1.0", TLS, "TLS1_2_VERSION", "TLS1_VERSION")),
+    ([VERSIONS], Mutation("weak cipher suites", TLS, "SSL_CTX_set_cipher_list(raw, suites.c_str())", 'SSL_CTX_set_cipher_list(raw, "ALL:@SECLEVEL=0")')),
+    ([VERSIONS], Mutation("sessions are taken up again", TLS,
+        "    SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);\n    SSL_CTX_set_options(raw, SSL_OP_NO_TICKET);\n    SSL_CTX_set_num_tickets(raw, 0);\n",
+        '    SSL_CTX_set_session_id_context(raw, reinterpret_cast<const unsigned char*>("x"), 1);\n')),
+    ([STALLED], Mutation("a handshake or a request may take for ever", ACCEPTOR,
+        "connection->deadline.expires_after(limits.request_timeout);", "connection->deadline.expires_after(std::chrono::hours(9));")),
+    ([AUDIT], Mutation("the trail does not tell who was refused", SCP, "audit::refused({calling, host}, std::string(why.meaning));", "")),
+    ([AUDIT], Mutation("the trail does not tell who sent", SCP, "if (!session.studies.empty()) audit::received({session.sender.name, caller.host}, session.studies);", "")),
+    ([AUDIT], Mutation("the trail does not tell who looked at a study", API, "audit::looked(who, std::string(parts[2]));", "")),
+    ([AUDIT], Mutation("the trail does not tell who guessed a token", SERVER, 'audit::refused_login({"http", peer.address().to_string()});', "")),
+    ([AUDIT], Mutation("the trail does not tell who released or repeated", API, "if (answer.status == 202) audit::changed(", "if (false) audit::changed(")),
+    ([PEERS], Mutation("a reload leaves the peers", NODE, "impl_->scp->set_callers(fresh.receive);", "")),
+    ([REFUSED], Mutation("a reload keeps half of a bad file", NODE, "  const std::vector<std::string> fixed =",
+        "  impl_->scp->set_callers(fresh.receive);\n  const std::vector<std::string> fixed =")),
+    (["reloadable_test", REFUSED], Mutation("a reload says nothing of what needs a restart", NODE, "if (!fixed.empty()) {", "if (false) {")),
+    ([REFUSED], Mutation("a reload does not look at certificates first", NODE, "NODE_RETURN_IF_ERROR(operate::check_tls(fresh));", "")),
+    ([RENEWED], Mutation("a reload leaves the certificate of the page", NODE, "if (fresh.http.tls.on) ", "if (false) ")),
+    ([RENEWED], Mutation("a reload leaves the certificate of the node", NODE, "if (fresh.receive.tls.on) ", "if (false) ")),
+    ([PLACES], Mutation("a destination that moved is sent to where it was", DESTINATIONS, "same->second != here->second.place", "false")),
+    ([PLACES], Mutation("the store is not told of destinations that come and go", DESTINATIONS, "Status told = tell_store(config);", "Status told = ok_status();")),
+    ([PLACES], Mutation("a reload leaves the forms of results", NODE, "impl_->reports->set_config(fresh.report);", "")),
+    ([pytest("service", "what_is_urgent_changes_with_a_reload")], Mutation("a reload leaves what is urgent", NODE, "impl_->analysis->set_urgent_when(urgent_when(fresh));", "")),
+    ([pytest("service", "it_says_when_it_is_ready_alive_and_stopping")], Mutation("the watchdog is not told", SERVE, 'tell_service_manager("WATCHDOG=1");', "")),
+    ([CERTIFICATES], Mutation("check: an expired certificate is well", CHECK, "if (left < 0) {", "if (false) {")),
+    ([CERTIFICATES], Mutation("check: a key that everybody reads is well", CHECK, "if (!use.config.key_file.empty() && !error &&", "if (false &&")),
+    ([DISK], Mutation("check: a full disk is well", CHECK, "if (*free < config.storage.free_bytes_min) {", "if (false) {")),
+    ([DISK], Mutation("check: a task without a route is well", CHECK, "if (!used.contains(task)) ", "if (false) ")),
+    ([CLOCK], Mutation("check: a clock that was set back is well", CHECK, "> now + kTolerance", "> now + kTolerance * 1000")),
+]
+
+
+def mutations():
+    return [mutation for _, mutation in BROKEN]
+
+
+def tests(of):
+    return [next(list(nearest) for nearest, mutation in BROKEN if mutation.name == of.name)]
