@@ -9,7 +9,7 @@ import pathlib
 import shutil
 
 import pytest
-from harness import Node, Pacs, modality, radiograph, send, wait_until, RADIOGRAPHS
+from harness import Node, Pacs, fresh_uid, modality, radiograph, send, small_image, wait_until, RADIOGRAPHS
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By
@@ -179,6 +179,37 @@ def test_one_study_is_found_by_its_numbers(browser, hospital):
     uid = node.studies()[0]["study_instance_uid"]
     field.send_keys(uid)
     wait_until(lambda: [row.get_attribute("data-uid") for row in all_of(browser, ".list tbody tr")] == [uid], "it is found by UID", 20)
+
+
+def test_what_happens_now_states_models_and_routes_are_told(browser, hospital):
+    node, chest = hospital, small_image("CHEST")
+    chest.AccessionNumber = "NOW-2"
+    send(node, [radiograph("01_1_hand", AccessionNumber="NOW-1", StudyInstanceUID=fresh_uid(), SOPInstanceUID=fresh_uid()), chest])
+    wait_until(node.at_rest, "both are through")
+    page(browser, node)
+    cards = lambda: {card.text.splitlines()[0]: card.text.splitlines()[1] for card in all_of(browser, "#now .card")}
+    assert set(cards()) == {"Images in the last hour", "Waiting", "Studies open", "Deliveries due", "Parked", "Disk", "Device"}
+    assert int(cards()["Images in the last hour"]) >= 2 and cards()["Device"] == "CPU" and "iB" in cards()["Disk"]
+    assert all_of(browser, "#now .spark rect:not(.none)"), "the minutes of the last hour are drawn"
+
+    for state, shown, hidden in (("Finished", "NOW-1", "NOW-2"), ("Not routed", "NOW-2", "NOW-1")):
+        next(chip for chip in all_of(browser, ".chips .chip") if chip.text == state).click()
+        wait_until(lambda: hidden not in text(browser, ".list tbody"), f"{state}: {hidden} goes", 20)
+        assert shown in text(browser, ".list tbody")
+        on = [chip.text for chip in all_of(browser, ".chips [aria-pressed=true]")]
+        assert on == [state], on
+
+    page(browser, node, "#/models")
+    has(browser, ".panels", "demo-fracture")
+    has(browser, ".routes tbody", "lower-limb")
+    before = browser.execute_script("return document.documentElement.dataset.theme")
+    click(browser, "#theme")
+    page(browser, node)
+    after = browser.execute_script("return document.documentElement.dataset.theme")
+    assert {before, after} == {"dark", "light"}, "what is chosen stays"
+    click(browser, "#theme")
+    for role in ("[role=status]#health", "[role=alert]#trouble", "[aria-live=polite]#toast", "nav[aria-label]", "main", "th[scope=col]"):
+        assert all_of(browser, role), f"{role}, for a screen reader"
 
 
 def test_it_is_used_by_keyboard_alone(browser, hospital):

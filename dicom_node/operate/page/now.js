@@ -36,7 +36,7 @@ export function drawNow(now) {
       { href: "#/studies?state=open" }),
     card("Deliveries due", number(now.deliveries_pending), down.length ? `${down.join(", ")} does not answer` : `${number(delivered)} in the last hour`,
       { kind: down.length ? "bad" : "", href: "#/deliveries?state=pending" }),
-    card("Parked", number(now.deliveries_parked), now.deliveries_parked ? (now.deliveries_parked === 1 ? "waits for a person" : "wait for a person") : "none waits for a person",
+    card("Parked", number(now.deliveries_parked), now.deliveries_parked ? (now.deliveries_parked === 1 ? "waits for a person" : "wait for a person") : "nothing to release",
       { kind: now.deliveries_parked ? "bad" : "", href: "#/deliveries?state=parked", id: "parked-card" }),
     card("Disk", bytes(now.disk.free_bytes), room > 0 ? `free; reserve ${bytes(now.disk.reserve_bytes)}` : "below the reserve: nothing is taken",
       { kind: room <= 0 ? "bad" : room < now.disk.reserve_bytes ? "warn" : "" }),
