@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <chrono>
 #include <thread>
 
 #include "config/base/replaceable.h"
@@ -31,6 +32,9 @@ std::vector<std::string> task_names(const config::InferenceConfig& config) {
 }
 
 namespace {
+
+constexpr std::chrono::seconds kPatience{20};
+constexpr std::chrono::minutes kAnalysisPatience{30};  // A batch of many rows of a great model on a slow CPU takes some.
 
 analyze::UrgentWhen urgent_when(const config::NodeConfig& config) {
   analyze::UrgentWhen by_route;
@@ -224,6 +228,19 @@ Status Node::reload(const config::NodeConfig& fresh) {
 }
 
 Status Node::ready() const { return impl_->ready(); }
+
+Status Node::alive() const {
+  static_cast<void>(impl_->ready());  // A reason that can be named is none to be restarted for.
+  if (!impl_->scp->turns(kPatience)) return unavailable("the thread that accepts associations hangs");
+  if (!impl_->http->turns(kPatience)) return unavailable("the thread of the pages hangs");
+  const analyze::AnalysisStats analysis = impl_->analysis->stats();
+  if (analysis.stuck > kAnalysisPatience) {
+    return unavailable(fmt::format("of {} images in analysis none came back in {} min", analysis.in_flight,
+                                   std::chrono::floor<std::chrono::minutes>(analysis.stuck).count()));
+  }
+  return ok_status();
+}
+
 std::uint16_t Node::dicom_port() const { return impl_->scp->port(); }
 std::uint16_t Node::http_port() const { return impl_->http->port(); }
 

@@ -40,6 +40,9 @@ class Node {
 
   // The reason why images are not taken or results not made, in words.
   Status ready() const;
+  // The thread that hangs, in words: of a port, or of the analysis, which brings nothing back. Waits for some seconds, and
+  // for as long as store and disk hang. What only waits for a peer has time limits of its own.
+  Status alive() const;
   std::uint16_t dicom_port() const;
   std::uint16_t http_port() const;
 

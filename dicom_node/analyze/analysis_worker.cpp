@@ -56,6 +56,7 @@ struct AnalysisWorker::Impl {
   std::deque<Answer> answers GUARDED_BY(mutex);  // At most in_flight_max.
   bool loaders_done GUARDED_BY(mutex) = false;
   AnalysisStats stats GUARDED_BY(mutex);
+  std::chrono::steady_clock::time_point came_back GUARDED_BY(mutex);  // The last, or something was sent after a rest.
   std::vector<std::thread> loaders, finishers;
 
   bool take_slot() {
@@ -98,7 +99,7 @@ struct AnalysisWorker::Impl {
                bool route_settled) {
     {
       MutexLock lock(mutex);
-      ++stats.in_flight;
+      if (stats.in_flight++ == 0) came_back = std::chrono::steady_clock::now();
     }
     const std::filesystem::path file = spool.path(claim.instance.file.key);
     const auto held = std::make_shared<Answer>(
@@ -108,6 +109,7 @@ struct AnalysisWorker::Impl {
                             held->findings = std::move(findings);
                             MutexLock lock(mutex);
                             --stats.in_flight;
+                            came_back = std::chrono::steady_clock::now();
                             answers.push_back(std::move(*held));
                             changed.notify_all();
                           });
@@ -241,7 +243,9 @@ void AnalysisWorker::set_urgent_when(UrgentWhen urgent_when) { impl_->urgent_whe
 
 AnalysisStats AnalysisWorker::stats() const {
   MutexLock lock(impl_->mutex);
-  return impl_->stats;
+  AnalysisStats stats = impl_->stats;
+  if (stats.in_flight > 0) stats.stuck = std::chrono::steady_clock::now() - impl_->came_back;
+  return stats;
 }
 
 }  // namespace node::analyze

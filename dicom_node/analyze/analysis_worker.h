@@ -10,6 +10,7 @@
 //            worker.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 
@@ -30,6 +31,7 @@ struct AnalysisOptions {
 struct AnalysisStats {
   std::uint64_t analysed = 0, skipped = 0, failed = 0, given_back = 0;
   std::int64_t in_flight = 0;
+  std::chrono::steady_clock::duration stuck{};  // Since something was in flight and nothing came back.
 };
 
 class AnalysisWorker {

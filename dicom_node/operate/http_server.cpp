@@ -8,6 +8,7 @@
 #include <boost/asio.hpp>
 #include <boost/beast.hpp>
 #include <fstream>
+#include <future>
 #include <list>
 #include <optional>
 #include <thread>
@@ -410,6 +411,12 @@ void HttpServer::stop() {
 }
 
 std::uint16_t HttpServer::port() const { return impl_->port; }
+
+bool HttpServer::turns(std::chrono::milliseconds patience) const {
+  const auto turned = std::make_shared<std::promise<void>>();
+  asio::post(impl_->io, [turned] { turned->set_value(); });
+  return turned->get_future().wait_for(patience) == std::future_status::ready;
+}
 
 tls::ServerContext* HttpServer::tls() const { return impl_->tls.get(); }
 

@@ -8,6 +8,7 @@
 // outlive the server.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 
@@ -28,6 +29,7 @@ class HttpServer {
 
   std::uint16_t port() const;  // The one bound, also where the configuration said 0.
   HttpRefusals refusals() const;
+  bool turns(std::chrono::milliseconds patience) const;  // Whether it is there for the next request by then.
   tls::ServerContext* tls() const;  // Null: no TLS is spoken.
   void stop();                      // Closes every connection, joins. May be called twice.
 

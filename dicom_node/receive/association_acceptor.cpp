@@ -341,6 +341,12 @@ AcceptorStats AssociationAcceptor::stats() const {
           impl.evicted,     impl.over_limit, impl.waiting_count};
 }
 
+bool AssociationAcceptor::turns(std::chrono::milliseconds patience) const {
+  const auto turned = std::make_shared<std::promise<void>>();
+  asio::post(impl_->io, [turned] { turned->set_value(); });
+  return turned->get_future().wait_for(patience) == std::future_status::ready;
+}
+
 void AssociationAcceptor::stop() {
   if (!impl_->acceptor_open.exchange(false)) return;
   std::promise<void> closed;

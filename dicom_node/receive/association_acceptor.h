@@ -27,12 +27,12 @@ struct AcceptorLimits {
   std::chrono::milliseconds request_timeout{30'000};  // From the connection to its whole request.
   std::size_t waiting_per_host_max = 64;
   std::size_t waiting_max = 512;
-  std::chrono::milliseconds write_timeout{60'000};     // With TLS: for what the peer does not take.
-  std::size_t request_bytes_max = 128 * 1024;  // 128 contexts with 20 transfer syntaxes each have 80 KiB.
+  std::chrono::milliseconds write_timeout{60'000};  // With TLS: for what the peer does not take.
+  std::size_t request_bytes_max = 128 * 1024;       // 128 contexts with 20 transfer syntaxes each have 80 KiB.
 };
 
 struct Caller {
-  std::string host;                             // Its address.
+  std::string host;  // Its address.
   bool tls = false;
   std::optional<tls::Certificate> certificate;  // With TLS.
 };
@@ -53,8 +53,8 @@ class AssociationAcceptor {
   // many associations; the peer is answered A-ASSOCIATE-RJ "local limit exceeded" (transient). Must not block.
   using OnRequest = std::function<bool(int socket, const Caller& caller)>;
 
-  // `port` 0: a free one, see port(). `tls`: what is spoken there; null: no TLS. Errors: kInvalidArgument (`bind` is no address), kUnavailable (in use, no right
-  // to it: "listen on 0.0.0.0:104: Permission denied").
+  // `port` 0: a free one, see port(). `tls`: what is spoken there; null: no TLS. Errors: kInvalidArgument (`bind` is no
+  // address), kUnavailable (in use, no right to it: "listen on 0.0.0.0:104: Permission denied").
   static Result<std::unique_ptr<AssociationAcceptor>> open(const std::string& bind, std::uint16_t port,
                                                            const AcceptorLimits& limits, OnRequest on_request,
                                                            std::shared_ptr<tls::ServerContext> tls = nullptr);
@@ -62,6 +62,7 @@ class AssociationAcceptor {
 
   std::uint16_t port() const;
   AcceptorStats stats() const;
+  bool turns(std::chrono::milliseconds patience) const;  // Whether its thread is there for the next connection by then.
   void stop();  // Closes what waits; on_request is not called afterwards. What was handed on goes on.
 
  private:

@@ -516,6 +516,11 @@ std::uint16_t StoreScp::tls_port() const { return impl_->tls ? impl_->acceptors.
 void StoreScp::set_callers(const config::ReceiveConfig& config) { impl_->callers.replace(caller_rules(config)); }
 tls::ServerContext* StoreScp::tls() const { return impl_->tls.get(); }
 
+bool StoreScp::turns(milliseconds patience) const {
+  return std::all_of(impl_->acceptors.begin(), impl_->acceptors.end(),
+                     [&](const auto& acceptor) { return acceptor->turns(patience); });
+}
+
 StoreScpStats StoreScp::stats() const {
   MutexLock lock(impl_->mutex);
   StoreScpStats stats = impl_->counts;

@@ -8,6 +8,7 @@
 // Source:    PS3.8 9.3 (association), PS3.7 9.1.1, 9.1.5 (C-STORE, C-ECHO), PS3.4 B (storage service class).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -58,6 +59,7 @@ class StoreScp {
   std::uint16_t port() const;      // Of ReceiveConfig::port.
   std::uint16_t tls_port() const;  // Where TLS is spoken; 0: nowhere.
   StoreScpStats stats() const;
+  bool turns(std::chrono::milliseconds patience) const;  // Whether each port is there for the next caller by then.
 
   // Of `config` peers, accept_unknown and check_hosts, from the next association on. Threads: any.
   void set_callers(const config::ReceiveConfig& config);

@@ -146,6 +146,17 @@ def test_check_tells_the_usual_mistakes_with_a_peer_apart(tmp_path):
     assert status == 1 and "nothing listens on port" in line, line
     status, line = said(pacs, "--set", "peers.pacs.host=no-such-host.invalid")
     assert status == 1 and "is peers.pacs.host right" in line, line
+    with socket.create_server(("127.0.0.1", pacs.port)):  # Takes the connection, and says nothing.
+        status, line = said(pacs, "--set", "delivery.connect_timeout=2 s")
+        assert status == 1 and "it does not answer" in line, line
+    with Node(tmp_path / "full", {"node.associations_max": 1, "node.accept_unknown": "true"}) as full:
+        ae = AE(ae_title="XRAY1")
+        ae.add_requested_context("1.2.840.10008.1.1")
+        kept = ae.associate("127.0.0.1", full.port, ae_title="SKELEX")
+        pacs.port = full.port
+        status, line = said(pacs, "--set", "peers.pacs.ae_title=SKELEX")
+        kept.release()
+        assert status == 1 and "takes no association from us" in line, line
 
 
 def test_check_names_a_full_disk_a_task_and_a_destination_without_use_and_an_open_token(tmp_path):

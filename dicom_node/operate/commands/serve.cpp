@@ -26,11 +26,13 @@ std::string models_and_device(const inference::Predictor& predictor) {
   return fmt::format("models {}; device {}", fmt::join(models, ", "), fmt::join(devices, ", "));
 }
 
-// Says to the service manager that the check of readiness came to an answer; where it hangs nothing is said, and the
-// node is restarted. One that is not ready for a reason it can name is not: a restart would not free a disk.
+// Says to the service manager that nothing hangs; where something does nothing is said, and the node is restarted. One
+// that is not ready for a reason it can name is not: a restart would not free a disk.
 void tell_alive(const Node& node) {
-  static_cast<void>(node.ready().ok());
-  tell_service_manager("WATCHDOG=1");
+  const Status alive = node.alive();
+  if (alive.ok()) return tell_service_manager("WATCHDOG=1");
+  spdlog::error("event=hangs reason=\"{}\" note=\"the service manager is told nothing, and starts the node again\"",
+                alive.message());
 }
 
 int wait_for_signal(const sigset_t& signals, const Node& node) {

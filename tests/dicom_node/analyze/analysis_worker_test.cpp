@@ -82,11 +82,14 @@ TEST(AnalysisWorker, NoMoreThanInFlightMaxAreOut) {
   for (int i = 0; i < 6; ++i) here.add(image, "1.2.3." + std::to_string(i + 1), "1.2.3", {"fracture"});
   auto worker = AnalysisWorker::start({.load_workers = 3, .in_flight_max = 2}, here.spool(), here.store(), predictor);
   predictor.wait_for_waiting(2);
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_GE(worker->stats().stuck, std::chrono::milliseconds(5)) << "what is out does not come back";
   while (here.store().stats().instances_waiting > 0) predictor.answer_all();
   here.store().stop();  // Its clock stands still: nothing else ends a wait for work.
   worker->stop();
   EXPECT_EQ(predictor.most_waiting(), 2u);
   EXPECT_EQ(worker->stats().analysed, 6u);
+  EXPECT_EQ(worker->stats().stuck.count(), 0) << "at rest nothing is";
 }
 
 TEST(AnalysisWorker, StopWaitsForWhatIsOutAndStoresIt) {

@@ -4,6 +4,8 @@
 #include <dcmtk/dcmdata/dctk.h>
 #include <dcmtk/dcmnet/scu.h>
 
+#include "dicom_node/receive/association_acceptor.h"
+#include "dicom_node/receive/association_acceptor.h"
 #include "tests/dicom_node/receive/store_scp_fixture.h"
 
 // DCMTK 3.6.7 loses a list head of 32 bytes in some malformed association requests.
@@ -368,6 +370,24 @@ TEST_F(StoreScpTest, APeerCallsFromItsOwnHostOnlyIfHostsAreChecked) {
   EXPECT_EQ(peer.associate(associate_request("XRAY1", "SKELEX", {{kVerification, {kImplicit}}})), kRejected);
   EXPECT_THAT(rejection(peer), ::testing::ElementsAre(1, 1, 3));
   EXPECT_TRUE(echo("127.0.0.1"));
+}
+
+TEST_F(StoreScpTest, AThreadThatAcceptsNoMoreIsToldFromOneThatHasNothingToDo) {
+  std::promise<void> reached, go_on;
+  auto acceptor = AssociationAcceptor::open("127.0.0.1", 0, {}, [&](int, const Caller&) {
+                    reached.set_value();
+                    go_on.get_future().wait();
+                    return false;
+                  }).value();
+  EXPECT_TRUE(acceptor->turns(seconds(30)));
+  RawPeer peer(acceptor->port(), "127.0.0.1");
+  peer.send(associate_request("XRAY1", "SKELEX", {{kVerification, {kImplicit}}}));
+  reached.get_future().wait();
+  EXPECT_FALSE(acceptor->turns(milliseconds(50)));
+  go_on.set_value();
+  EXPECT_TRUE(acceptor->turns(seconds(30)));
+  open();
+  EXPECT_TRUE(scp_->turns(seconds(30)));
 }
 
 TEST_F(StoreScpTest, ThePeersChangeWhileOthersCall) {
