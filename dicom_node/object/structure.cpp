@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <limits>
 #include <memory>
 #include <string_view>
 #include <system_error>
@@ -22,7 +21,6 @@ namespace {
 constexpr std::uint32_t kUndefinedLength = 0xFFFFFFFF;
 constexpr std::uint32_t kItem = 0xFFFEE000, kItemDelimiter = 0xFFFEE00D, kSequenceDelimiter = 0xFFFEE0DD;
 constexpr std::uint32_t kPixelData = 0x7FE00010;
-constexpr std::uint64_t kNoEnd = std::numeric_limits<std::uint64_t>::max();
 
 // Bytes in order, forward only.
 class Source {
