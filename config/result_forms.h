@@ -8,10 +8,9 @@
 
 namespace node::config {
 
-inline constexpr std::array<std::string_view, 13> kResultForms{
-    "sc",      "sc-rle",      "sc-jpeg",      "summary",         "sr",
-    "sr-3d",   "sr-enhanced", "sr-per-image", "sr-3d-per-image", "sr-enhanced-per-image",
-    "sr-text", "gsps",        "kos"};
+inline constexpr std::array<std::string_view, 15> kResultForms{
+    "sc",          "sc-rle",       "sc-jpeg",         "sc-multiframe",         "summary", "seg",  "sr", "sr-3d",
+    "sr-enhanced", "sr-per-image", "sr-3d-per-image", "sr-enhanced-per-image", "sr-text", "gsps", "kos"};
 
 // Of a destination that the configuration gives no forms.
 inline constexpr std::array<std::string_view, 2> kDefaultResultForms{"sc", "sr"};

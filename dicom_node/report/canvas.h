@@ -20,6 +20,7 @@
 namespace node::report {
 
 using Colour = std::array<std::uint8_t, 3>;
+inline constexpr Colour kBackground{16, 16, 18};  // Of every picture, wherever nothing is drawn.
 
 struct RgbImage {
   int rows = 0, columns = 0;

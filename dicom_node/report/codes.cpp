@@ -119,6 +119,8 @@ const Code kAbsent{"272519000", "SCT", "Absent"};
 const Code kUndetermined{"373068000", "SCT", "Undetermined"};
 const Code kProcessingEquipment{"109102", "DCM", "Processing Equipment"};
 const Code kSourceImage{"121322", "DCM", "Source image for image processing operation"};
+const Code kSegmentation{"113076", "DCM", "Segmentation"};
+const Code kAlteredStructure{"49755003", "SCT", "Morphologically Altered Structure"};
 const Code kProbability{"SKX-PROB", kPrivateScheme, "Probability"};
 const Code kAnomalyScore{"SKX-ANOM", kPrivateScheme, "Anomaly score"};
 const Code kAnomalyPercentile{"SKX-ANOM-PCT", kPrivateScheme, "Anomaly score percentile"};
@@ -173,6 +175,8 @@ std::vector<Code> codes_in_results() {
                           kProcedureReported,
                           kProcessingEquipment,
                           kSourceImage,
+                          kSegmentation,
+                          kAlteredStructure,
                           kProbability,
                           kAnomalyScore,
                           kAnomalyPercentile,

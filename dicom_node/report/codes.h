@@ -32,7 +32,7 @@ extern const Code kLanguage, kObserverType, kDevice, kDeviceObserverUid, kDevice
 extern const Code kOfInterest, kKeyObjectDescription, kDiagnosticImagingReport, kFindings, kImpressions, kImpression,
     kProcedureDescription, kProcedureReported;
 // Equipment and references of image objects.
-extern const Code kProcessingEquipment, kSourceImage;
+extern const Code kProcessingEquipment, kSourceImage, kSegmentation, kAlteredStructure;
 // Private.
 extern const Code kProbability, kAnomalyScore, kAnomalyPercentile, kCertainty, kCertain, kDoubtful, kQualityNote,
     kNotAnalysed, kNotAsked, kPeakError, kOverallResult, kFindingsPresent, kNothingFound;

@@ -7,7 +7,6 @@
 namespace node::report {
 namespace {
 
-constexpr Colour kBackground{16, 16, 18};
 constexpr Colour kCell{30, 30, 33};
 constexpr int kSide = 280;  // Box into which each picture is fitted.
 constexpr int kGap = 12;

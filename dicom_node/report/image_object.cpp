@@ -19,6 +19,18 @@ std::string code_string(std::string text) {
   return fits ? text : "";
 }
 
+std::string side_of(DcmItem& source) {
+  const std::string side = object::text_of(source, DCM_ImageLaterality);
+  return side.empty() ? object::text_of(source, DCM_Laterality) : side;
+}
+
+// What `of` says of each source, if it is the same of all.
+std::string common(const std::vector<DcmItem*>& sources, std::string (*of)(DcmItem&)) {
+  const std::string first = sources.empty() ? "" : of(*sources.front());
+  const bool same = std::all_of(sources.begin(), sources.end(), [&](DcmItem* source) { return of(*source) == first; });
+  return same ? first : "";
+}
+
 }  // namespace
 
 void put_code(DcmItem& item, const DcmTagKey& sequence, const Code& code) {
@@ -30,11 +42,24 @@ void put_code(DcmItem& item, const DcmTagKey& sequence, const Code& code) {
   inner->putAndInsertString(DCM_CodeMeaning, code.meaning.c_str());
 }
 
+void put_coding_scheme(DcmItem& result, const Code& code) {
+  if (code.scheme.substr(0, 2) != "99") return;
+  DcmItem* scheme = nullptr;
+  result.findOrCreateSequenceItem(DCM_CodingSchemeIdentificationSequence, scheme, -2);
+  if (scheme == nullptr) return;
+  scheme->putAndInsertString(DCM_CodingSchemeDesignator, code.scheme.c_str());
+  if (code.scheme != kPrivateScheme) return;
+  scheme->putAndInsertString(DCM_CodingSchemeUID, private_scheme_uid().str().c_str());
+  scheme->putAndInsertString(DCM_CodingSchemeName, kPrivateSchemeName);
+  scheme->putAndInsertString(DCM_CodingSchemeResponsibleOrganization, kManufacturer);
+}
+
 void copy_element(DcmItem& source, DcmItem& result, const DcmTagKey& tag) {
   if (source.tagExists(tag)) source.findAndInsertCopyOfElement(tag, &result);
 }
 
-void put_series(DcmItem& source, DcmItem& result, const ResultReference& reference, const SeriesText& text) {
+void put_series(const std::vector<DcmItem*>& sources, DcmItem& result, const ResultReference& reference,
+                const SeriesText& text) {
   result.putAndInsertString(DCM_SOPClassUID, reference.sop_class_uid.c_str());
   result.putAndInsertString(DCM_SOPInstanceUID, reference.sop_instance_uid.str().c_str());
   result.putAndInsertString(DCM_SeriesInstanceUID, reference.series_instance_uid.str().c_str());
@@ -42,12 +67,28 @@ void put_series(DcmItem& source, DcmItem& result, const ResultReference& referen
   result.putAndInsertString(DCM_SeriesNumber, text.number);
   result.putAndInsertString(DCM_SeriesDescription, text.description);
   result.putAndInsertString(DCM_InstanceNumber, "1");
-  const std::string body_part = code_string(object::text_of(source, DCM_BodyPartExamined));
+  const std::string body_part =
+      common(sources, [](DcmItem& source) { return code_string(object::text_of(source, DCM_BodyPartExamined)); });
   if (!body_part.empty()) result.putAndInsertString(DCM_BodyPartExamined, body_part.c_str());
   if (is_unpaired(body_part)) return;
-  std::string side = object::text_of(source, DCM_ImageLaterality);
-  if (side.empty()) side = object::text_of(source, DCM_Laterality);
+  const std::string side = common(sources, side_of);
   result.putAndInsertString(DCM_Laterality, side == "R" || side == "L" ? side.c_str() : "");  // Empty: not known.
+}
+
+void put_general_image(DcmItem& source, DcmItem& result, const char* image_type) {
+  copy_element(source, result, DCM_PatientOrientation);
+  if (!result.tagExists(DCM_PatientOrientation)) result.putAndInsertString(DCM_PatientOrientation, "");
+  DcmSequenceOfItems* region = nullptr;  // One item, or none at all.
+  if (source.findAndGetSequence(DCM_AnatomicRegionSequence, region).good() && region->card() == 1)
+    copy_element(source, result, DCM_AnatomicRegionSequence);
+  result.putAndInsertString(DCM_ImageType, image_type);
+}
+
+void put_source_image(DcmItem& item, const ReportedImage& image, int frame, bool unscaled) {
+  DcmItem* reference = put_image_reference(item, DCM_SourceImageSequence, image, frame);
+  if (reference == nullptr) return;
+  put_code(*reference, DCM_PurposeOfReferenceCodeSequence, kSourceImage);
+  reference->putAndInsertString(DCM_SpatialLocationsPreserved, unscaled ? "YES" : "NO");
 }
 
 void put_lossy_history(DcmItem& source, DcmItem& result, bool lossy) {
@@ -80,18 +121,27 @@ void put_secondary_capture(DcmItem& result, const object::DicomDateTime& moment)
   }
 }
 
-void put_pixels(DcmItem& result, const RgbImage& image, bool recognizable) {
+bool is_recognizable(const std::vector<DcmItem*>& sources) {
+  return std::any_of(sources.begin(), sources.end(),
+                     [](DcmItem* source) { return object::text_of(*source, DCM_RecognizableVisualFeatures) == "YES"; });
+}
+
+void put_rgb(DcmItem& result, int rows, int columns, bool recognizable) {
   result.putAndInsertString(DCM_BurnedInAnnotation, "YES");
   result.putAndInsertString(DCM_RecognizableVisualFeatures, recognizable ? "YES" : "NO");
   result.putAndInsertUint16(DCM_SamplesPerPixel, 3);
   result.putAndInsertString(DCM_PhotometricInterpretation, "RGB");
   result.putAndInsertUint16(DCM_PlanarConfiguration, 0);
-  result.putAndInsertUint16(DCM_Rows, static_cast<Uint16>(image.rows));
-  result.putAndInsertUint16(DCM_Columns, static_cast<Uint16>(image.columns));
+  result.putAndInsertUint16(DCM_Rows, static_cast<Uint16>(rows));
+  result.putAndInsertUint16(DCM_Columns, static_cast<Uint16>(columns));
   result.putAndInsertUint16(DCM_BitsAllocated, 8);
   result.putAndInsertUint16(DCM_BitsStored, 8);
   result.putAndInsertUint16(DCM_HighBit, 7);
   result.putAndInsertUint16(DCM_PixelRepresentation, 0);
+}
+
+void put_pixels(DcmItem& result, const RgbImage& image, bool recognizable) {
+  put_rgb(result, image.rows, image.columns, recognizable);
   result.putAndInsertUint8Array(DCM_PixelData, image.pixels.data(), image.pixels.size());
 }
 

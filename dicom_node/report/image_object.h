@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "dicom_node/object/result_identity.h"
 #include "dicom_node/report/canvas.h"
@@ -24,11 +25,18 @@ struct SeriesText {
 
 // A sequence of one item, the code.
 void put_code(DcmItem& item, const DcmTagKey& sequence, const Code& code);
+// Coding Scheme Identification: says whose the private codes of `code`'s scheme are; of a public scheme nothing.
+void put_coding_scheme(DcmItem& result, const Code& code);
 // As it stands in the source, if it does.
 void copy_element(DcmItem& source, DcmItem& result, const DcmTagKey& tag);
 // UIDs of class, instance and series, and the series' own attributes; Instance Number 1; body part and side as in the
-// source.
-void put_series(DcmItem& source, DcmItem& result, const ResultReference& reference, const SeriesText& text);
+// sources, none where these differ: a picture of both hands is not of the first one's side.
+void put_series(const std::vector<DcmItem*>& sources, DcmItem& result, const ResultReference& reference,
+                const SeriesText& text);
+// General Image: what lets a viewer hang the result beside its source.
+void put_general_image(DcmItem& source, DcmItem& result, const char* image_type);
+// Appends to Source Image Sequence. `frame` as below; `unscaled`: pixel for pixel as in the source.
+void put_source_image(DcmItem& item, const ReportedImage& image, int frame, bool unscaled);
 // An image made from a lossy one is lossy for ever.
 void put_lossy_history(DcmItem& source, DcmItem& result, bool lossy);
 // Appends to `sequence` an item that refers to the image; `frame` from 1, 0: all of it.
@@ -36,7 +44,11 @@ DcmItem* put_image_reference(DcmItem& item, const DcmTagKey& sequence, const Rep
 
 // SC Equipment: our own General Equipment, which put_common() has written, and the time of the capture.
 void put_secondary_capture(DcmItem& result, const object::DicomDateTime& moment);
-// An RGB picture with text of ours, never identity, in it. `recognizable`: it shows a face.
+// Whether one of the sources says that it shows a face, or what else a person is known by.
+bool is_recognizable(const std::vector<DcmItem*>& sources);
+// What describes RGB pixels with text of ours, never identity, in them. `recognizable`: as above.
+void put_rgb(DcmItem& result, int rows, int columns, bool recognizable);
+// The same, and the pixels.
 void put_pixels(DcmItem& result, const RgbImage& image, bool recognizable);
 
 }  // namespace node::report

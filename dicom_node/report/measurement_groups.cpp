@@ -19,18 +19,6 @@
 namespace node::report {
 namespace {
 
-// The region from the term that routed the image; else the source's own code, if it has one.
-std::optional<Code> finding_site(const Source& source) {
-  if (auto code = region_code(source.image->record.route.body_part)) return code;
-  DcmItem* region = nullptr;
-  if (source.dataset().findAndGetSequenceItem(DCM_AnatomicRegionSequence, region).bad() || region == nullptr)
-    return std::nullopt;
-  Code code{object::text_of(*region, DCM_CodeValue), object::text_of(*region, DCM_CodingSchemeDesignator),
-            object::text_of(*region, DCM_CodeMeaning)};
-  if (code.value.empty() || code.scheme.empty() || code.meaning.empty() || !is_ascii(code.meaning)) return std::nullopt;
-  return code;
-}
-
 void add_finding_site(ContentTree& tree, const Source& source) {
   const std::optional<Code> site = finding_site(source);
   if (!site) return;
@@ -175,19 +163,11 @@ void add_measurement_group(ContentTree& tree, const Source& source, const object
   const storage::InstanceRecord& record = source.image->record;
   const inference::Prediction& prediction = finding.prediction;
   const config::TaskConfig task = find_task(context.config.tasks, prediction);
-  const std::string side = source.side(), instance_number = object::text_of(source.dataset(), DCM_InstanceNumber);
-  std::string tracking = prediction.task;
-  for (const std::string& word :
-       {record.route.body_part, side == "U" ? "" : side, instance_number.empty() ? "" : "image " + instance_number,
-        finding.frame == 0 ? "" : "frame " + std::to_string(finding.frame)})
-    if (!word.empty()) tracking += " " + word;
+  const Tracking tracking = tracking_of(source, finding, context);
 
   tree.container(Relation::kContains, kMeasurementGroup, "1501");
-  tree.text(Relation::kHasObsContext, kTrackingIdentifier, tracking);
-  // Neither model nor revision: the finding of a later run is the same thing, tracked.
-  tree.uid(Relation::kHasObsContext, kTrackingUniqueIdentifier,
-           object::derive_uid(context.kind("tracking"), record.sop_instance_uid.str(),
-                              finding.frame == 0 ? task.name : object::finding_key(finding), "", ""));
+  tree.text(Relation::kHasObsContext, kTrackingIdentifier, tracking.identifier);
+  tree.uid(Relation::kHasObsContext, kTrackingUniqueIdentifier, tracking.uid);
   tree.code(Relation::kContains, kFinding, task_code(task));
   add_finding_site(tree, source);
   add_algorithm(tree, finding, task);
@@ -202,6 +182,30 @@ void add_measurement_group(ContentTree& tree, const Source& source, const object
 }
 
 }  // namespace
+
+std::optional<Code> finding_site(const Source& source) {
+  if (auto code = region_code(source.image->record.route.body_part)) return code;
+  DcmItem* region = nullptr;
+  if (source.dataset().findAndGetSequenceItem(DCM_AnatomicRegionSequence, region).bad() || region == nullptr)
+    return std::nullopt;
+  Code code{object::text_of(*region, DCM_CodeValue), object::text_of(*region, DCM_CodingSchemeDesignator),
+            object::text_of(*region, DCM_CodeMeaning)};
+  if (code.value.empty() || code.scheme.empty() || code.meaning.empty() || !is_ascii(code.meaning)) return std::nullopt;
+  return code;
+}
+
+Tracking tracking_of(const Source& source, const object::FindingRecord& finding, const ResultContext& context) {
+  const storage::InstanceRecord& record = source.image->record;
+  const std::string& task = finding.prediction.task;
+  const std::string side = source.side(), instance_number = object::text_of(source.dataset(), DCM_InstanceNumber);
+  std::string identifier = task;
+  for (const std::string& word :
+       {record.route.body_part, side == "U" ? "" : side, instance_number.empty() ? "" : "image " + instance_number,
+        finding.frame == 0 ? "" : "frame " + std::to_string(finding.frame)})
+    if (!word.empty()) identifier += " " + word;
+  return {identifier, object::derive_uid(context.kind("tracking"), record.sop_instance_uid.str(),
+                                         finding.frame == 0 ? task : object::finding_key(finding), "", "")};
+}
 
 Status add_measurement_groups(DSRDocumentTree& document, const std::vector<Source>& sources, const ReportedStudy& study,
                               const ResultContext& context, const OwnText& text) {

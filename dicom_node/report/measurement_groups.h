@@ -4,15 +4,29 @@
 // Source:  PS3.16 TID 1501, 300, 320, 4019.
 #pragma once
 
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "config/base/status.h"
+#include "dicom_node/report/codes.h"
 #include "dicom_node/report/result_object.h"
 #include "dicom_node/report/study_sources.h"
 
 class DSRDocumentTree;
 
 namespace node::report {
+
+// What a finding is known by, in the report and wherever else it is. Neither model nor revision is in it: the finding
+// of a later run is the same thing, tracked.
+struct Tracking {
+  std::string identifier;  // For a person: "anomaly KNEE L image 2".
+  storage::Uid uid;
+};
+Tracking tracking_of(const Source& source, const object::FindingRecord& finding, const ResultContext& context);
+
+// The region from the term that routed the image; else the source's own code, if it has one.
+std::optional<Code> finding_site(const Source& source);
 
 // One group for each finding of `sources`, in a tree made from the root template TID 1500.
 // Errors: kInternal: DCMTK refuses a content item; the message says which.

@@ -14,7 +14,6 @@
 namespace node::report {
 namespace {
 
-constexpr Colour kBackground{16, 16, 18};
 constexpr Colour kTicks{235, 235, 235};
 constexpr Colour kSmallPrint{165, 165, 170};
 constexpr Colour kWarning{255, 191, 0};
@@ -127,7 +126,22 @@ Layout lay_out(const object::GrayImage& radiograph, const Scale& scale, const Ov
   return l;
 }
 
-// The shares of the scale at the radiograph's size.
+Status check_map(const inference::AnomalyMap& map, double scale_max) {
+  if (map.size <= 0 || map.values.size() != static_cast<std::size_t>(map.size) * map.size)
+    return invalid_argument("draw overlay: no anomaly map, or not size x size values");
+  if (!std::all_of(map.values.begin(), map.values.end(), [](float value) { return std::isfinite(value); }))
+    return invalid_argument("draw overlay: the anomaly map holds a value that is no number");
+  if (!(scale_max > 0)) return invalid_argument("draw overlay: the end of the colour scale is not positive");
+  if (object::is_calibrated(map) && (map.patch_size < 1 || map.size % map.patch_size != 0))
+    return invalid_argument("draw overlay: a calibrated map that does not consist of whole patches");
+  return ok_status();
+}
+
+Scale scale_of(const inference::AnomalyMap& map, double scale_max) {
+  return object::is_calibrated(map) ? percentile_scale(map) : error_scale(map, scale_max);
+}
+
+// The shares of the scale at the radiograph's size. Throws as OpenCV does.
 std::vector<float> resample(Scale& scale, int rows, int columns) {
   const cv::Mat shares(scale.side, scale.side, CV_32F, scale.shares.data());
   std::vector<float> out(static_cast<std::size_t>(rows) * columns);
@@ -228,23 +242,31 @@ Colour blend(std::uint8_t grey, double share) {
   return shade(grey, heat_of(heats(), static_cast<float>(std::clamp(share, 0.0, 1.0))));
 }
 
+Result<std::vector<float>> map_shares(const inference::AnomalyMap& map, double scale_max, int rows, int columns) {
+  NODE_RETURN_IF_ERROR(check_map(map, scale_max));
+  if (rows <= 0 || columns <= 0) return invalid_argument("map of shares: no rows or no columns");
+  try {
+    Scale scale = scale_of(map, scale_max);
+    return resample(scale, rows, columns);
+  } catch (const cv::Exception& error) {
+    return internal_error(std::string("map of shares: OpenCV: ") + error.err);
+  }
+}
+
+std::string scale_in_words(const inference::AnomalyMap& map, double scale_max) {
+  if (!object::is_calibrated(map)) return fmt::format("fixed scale 0 to {:.4g}, uncalibrated", scale_max);
+  return fmt::format("fixed scale of percentiles among the patches of {} normal images of {}, calibration {}",
+                     map.reference.images, map.reference.body_part, map.reference.digest);
+}
+
 Result<OverlayPicture> draw_overlay(const object::GrayImage& radiograph, const inference::AnomalyMap& map,
                                     double scale_max, const OverlayText& text) {
   if (radiograph.rows <= 0 || radiograph.columns <= 0 ||
       radiograph.pixels.size() != static_cast<std::size_t>(radiograph.rows) * radiograph.columns)
     return invalid_argument("draw overlay: no radiograph, or not rows x columns pixels");
-  if (map.size <= 0 || map.values.size() != static_cast<std::size_t>(map.size) * map.size)
-    return invalid_argument("draw overlay: no anomaly map, or not size x size values");
-  if (!std::all_of(map.values.begin(), map.values.end(), [](float value) { return std::isfinite(value); }))
-    return invalid_argument("draw overlay: the anomaly map holds a value that is no number");
-  if (!(scale_max > 0)) return invalid_argument("draw overlay: the end of the colour scale is not positive");
-
-  const bool calibrated = object::is_calibrated(map);
-  if (calibrated && (map.patch_size < 1 || map.size % map.patch_size != 0))
-    return invalid_argument("draw overlay: a calibrated map that does not consist of whole patches");
-
+  NODE_RETURN_IF_ERROR(check_map(map, scale_max));
   try {
-    Scale scale = calibrated ? percentile_scale(map) : error_scale(map, scale_max);
+    Scale scale = scale_of(map, scale_max);
     const Layout l = lay_out(radiograph, scale, text);
     const std::vector<float> shares = resample(scale, radiograph.rows, radiograph.columns);
     RgbImage picture{radiograph.rows, radiograph.columns, std::vector<std::uint8_t>(shares.size() * 3)};

@@ -48,6 +48,11 @@ Colour hot_colour(double share);
 // `grey` as it shows through the map where it has `share` of the scale.
 Colour blend(std::uint8_t grey, double share);
 
+// The map as shares of the colour scale, 0 to 1, at rows x columns, row by row. Errors: as draw_overlay().
+Result<std::vector<float>> map_shares(const inference::AnomalyMap& map, double scale_max, int rows, int columns);
+// What a share of the scale means: "fixed scale 0 to 0.1, uncalibrated".
+std::string scale_in_words(const inference::AnomalyMap& map, double scale_max);
+
 // `map` covers the whole radiograph and is resampled to its aspect ratio. Uncalibrated, its pixels are drawn;
 // calibrated, its patches, each by the percentile of its mean error, and `scale_max` plays no part. Errors:
 // kInvalidArgument if radiograph or map are empty, their sizes do not agree with their values, the map holds a

@@ -199,7 +199,7 @@ Result<ResultObject> make_presentation_state(const ReportedStudy& whole, const R
   const WallTime time = image_time(image, context);
   put_common(result, source, context, time, models_of(study), text);
   for (const DcmTagKey& tag : {DCM_ContentDate, DCM_ContentTime}) result.findAndDeleteElement(tag);  // Of images, SRs.
-  put_series(source, result, reference, kSeries);
+  put_series({&source}, result, reference, kSeries);
   put_presentation(result, image, object::to_dicom_time(time, source));
   put_displayed_area(source, result, rows, columns);
   put_grey_values(source, result);

@@ -13,8 +13,7 @@ using inference::Prediction;
 using inference::Region;
 using inference::RegionSource;
 
-constexpr Colour kBackground{16, 16, 18}, kBlack{0, 0, 0}, kText{225, 225, 225}, kBright{255, 255, 255},
-    kDim{150, 150, 155};
+constexpr Colour kBlack{0, 0, 0}, kText{225, 225, 225}, kBright{255, 255, 255}, kDim{150, 150, 155};
 constexpr double kSure = 0.5;              // From where on the head's answer is held against the detector's.
 constexpr std::size_t kDecidingScore = 1;  // Of config::kRegionScores.
 

@@ -9,8 +9,10 @@
 
 #include "config/result_forms.h"
 #include "dicom_node/report/key_objects.h"
+#include "dicom_node/report/multiframe_capture.h"
 #include "dicom_node/report/presentation_state.h"
 #include "dicom_node/report/secondary_capture.h"
+#include "dicom_node/report/segmentation.h"
 #include "dicom_node/report/structured_report.h"
 #include "dicom_node/report/summary_page.h"
 #include "dicom_node/report/text_report.h"
@@ -51,6 +53,14 @@ References summaries(const Form& form, const ReportedStudy& study, const ResultC
   return summary_references(form.word, study, context);
 }
 
+References multiframe_captures(const Form& form, const ReportedStudy& study, const ResultContext& context) {
+  return multiframe_references(form.word, study, context);
+}
+
+References segmentations(const Form& form, const ReportedStudy& study, const ResultContext& context) {
+  return segmentation_references(form.word, study, context);
+}
+
 References key_objects(const Form& form, const ReportedStudy& study, const ResultContext& context) {
   return key_object_references(form.word, study, context);
 }
@@ -86,8 +96,12 @@ const std::vector<Form>& forms() {
       overlay("sc", kExplicit),
       overlay("sc-rle", UID_RLELosslessTransferSyntax),
       overlay("sc-jpeg", UID_JPEGProcess14SV1TransferSyntax),
+      other("sc-multiframe", UID_MultiframeTrueColorSecondaryCaptureImageStorage, DeliveryStage::kImageObject,
+            FormOf::kStudy, multiframe_captures, make_multiframe_capture),
       other("summary", UID_SecondaryCaptureImageStorage, DeliveryStage::kImageObject, FormOf::kStudy, summaries,
             make_summary_page),
+      other("seg", UID_SegmentationStorage, DeliveryStage::kImageObject, FormOf::kImage, segmentations,
+            make_segmentation),
       report("sr", UID_ComprehensiveSRStorage, FormOf::kStudy),
       report("sr-3d", UID_Comprehensive3DSRStorage, FormOf::kStudy),
       report("sr-enhanced", UID_EnhancedSRStorage, FormOf::kStudy),

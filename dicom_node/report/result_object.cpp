@@ -14,16 +14,6 @@
 namespace node::report {
 namespace {
 
-// Texts of VR LO and SH end at 64 and 16 characters; cut between characters, not inside one.
-std::string cut(const std::string& utf8, std::size_t characters_max) {
-  std::size_t characters = 0;
-  for (std::size_t i = 0; i < utf8.size(); ++i) {
-    if ((static_cast<unsigned char>(utf8[i]) & 0xC0) != 0x80 && characters++ == characters_max)
-      return utf8.substr(0, i);
-  }
-  return utf8;
-}
-
 void put_contributing_equipment(DcmItem& result, const ResultContext& context, const std::string& date_time,
                                 const std::vector<inference::Prediction>& models, const OwnText& text) {
   std::set<std::string> seen;
@@ -40,17 +30,28 @@ void put_contributing_equipment(DcmItem& result, const ResultContext& context, c
       purpose->putAndInsertString(DCM_CodeMeaning, kProcessingEquipment.meaning.c_str());
     }
     item->putAndInsertString(DCM_Manufacturer, kManufacturer);
-    item->putAndInsertString(DCM_ManufacturerModelName, text(cut(model.model, 64)).c_str());
+    item->putAndInsertString(DCM_ManufacturerModelName, text(shorten(model.model, 64)).c_str());
     // A retrained model is another device: the digest in its version makes the UID.
     const storage::Uid device = object::derive_uid("device", context.node_uid, "", model.model_version, "");
     item->putAndInsertString(DCM_DeviceUID, device.str().c_str());
-    item->putAndInsertString(DCM_SoftwareVersions, text(cut(model.model_version, 64)).c_str());
+    item->putAndInsertString(DCM_SoftwareVersions, text(shorten(model.model_version, 64)).c_str());
     item->putAndInsertString(DCM_ContributionDateTime, date_time.c_str());
     item->putAndInsertString(DCM_ContributionDescription, "Inference");
   }
 }
 
 }  // namespace
+
+std::string shorten(const std::string& utf8, std::size_t characters_max) {
+  std::size_t characters = 0;
+  for (std::size_t i = 0; i < utf8.size(); ++i) {
+    if ((static_cast<unsigned char>(utf8[i]) & 0xC0) != 0x80 && characters++ == characters_max)
+      return utf8.substr(0, i);
+  }
+  return utf8;
+}
+
+storage::Uid private_scheme_uid() { return object::derive_uid("coding-scheme", kPrivateScheme, "", "", ""); }
 
 const ReportedImage* find_image(const ReportedStudy& study, const std::string& sop_instance_uid) {
   for (const ReportedImage& image : study.images)
@@ -124,9 +125,9 @@ void put_common(DcmItem& result, DcmItem& source, const ResultContext& context, 
   result.putAndInsertString(DCM_InstanceCreatorUID, context.node_uid.c_str());
   result.putAndInsertString(DCM_Manufacturer, kManufacturer);
   result.putAndInsertString(DCM_ManufacturerModelName, kModelName);
-  result.putAndInsertString(DCM_StationName, text(cut(context.config.ae_title, 16)).c_str());
+  result.putAndInsertString(DCM_StationName, text(shorten(context.config.ae_title, 16)).c_str());
   result.putAndInsertString(DCM_DeviceSerialNumber, context.node_uid.c_str());
-  result.putAndInsertString(DCM_SoftwareVersions, cut(context.config.node_version, 64).c_str());
+  result.putAndInsertString(DCM_SoftwareVersions, shorten(context.config.node_version, 64).c_str());
   // What no authority has cleared is research (PS3.3 C.8.13.2.1.1).
   result.putAndInsertString(DCM_ContentQualification, "RESEARCH");
   put_contributing_equipment(result, context, moment.date + moment.time, models, text);

@@ -29,6 +29,9 @@ inline constexpr int kObjectFormat = 6;
 inline constexpr const char* kManufacturer = "SKELEX project";
 inline constexpr const char* kModelName = "SKELEX node";
 
+inline constexpr const char* kPrivateSchemeName = "SKELEX private codes";
+storage::Uid private_scheme_uid();  // Of the scheme 99SKELEX, the same everywhere.
+
 struct ResultContext {
   std::string node_uid;  // Device Observer UID, Instance Creator UID.
   config::ReportConfig config;
@@ -107,6 +110,8 @@ class OwnText {
  private:
   std::string character_set_;
 };
+// Texts of VR LO and SH end at 64 and 16 characters; cut between characters, not inside one.
+std::string shorten(const std::string& utf8, std::size_t characters_max);
 bool is_ascii(const std::string& text);
 bool needs_unicode(const config::ReportConfig& config, const std::vector<ReportedImage>& images);
 

@@ -66,40 +66,17 @@ OverlayText overlay_text(const ReportedImage& image, const ResultContext& contex
   return text;
 }
 
-std::string scale_in_words(const inference::AnomalyMap& map, const config::TaskConfig& task) {
-  if (!object::is_calibrated(map)) return fmt::format("fixed scale 0 to {:.4g}, uncalibrated", task.map_scale_max);
-  return fmt::format("fixed scale of percentiles among the patches of {} normal images of {}, calibration {}",
-                     map.reference.images, map.reference.body_part, map.reference.digest);
-}
-
 std::string derivation_of_map(const inference::Prediction& map, const config::TaskConfig& task) {
   return fmt::format(
       "Masked reconstruction error (squared, mean of channels) of {}, {} mode, {} passes, mask ratio {:.4g}, seed {}; "
       "colour map hot, {}, opacity up to {:.4g}",
-      map.model_version, map.map.mode, map.map.passes, map.map.mask_ratio, map.map.seed, scale_in_words(map.map, task),
-      kOpacityMax);
+      map.model_version, map.map.mode, map.map.passes, map.map.mask_ratio, map.map.seed,
+      scale_in_words(map.map, task.map_scale_max), kOpacityMax);
 }
 
 std::string derivation_of_regions(const inference::Prediction& found) {
   return fmt::format("Regions that {} looked at: {} besides the whole image{}", found.model_version,
                      found.regions.size() - 1, found.regions_note.empty() ? "" : "; " + found.regions_note);
-}
-
-// General Image: what lets a viewer hang the overlay beside its source.
-void put_general_image(DcmItem& source, DcmItem& result, const Kind& kind) {
-  copy_element(source, result, DCM_PatientOrientation);
-  if (!result.tagExists(DCM_PatientOrientation)) result.putAndInsertString(DCM_PatientOrientation, "");
-  DcmSequenceOfItems* region = nullptr;  // One item, or none at all.
-  if (source.findAndGetSequence(DCM_AnatomicRegionSequence, region).good() && region->card() == 1)
-    copy_element(source, result, DCM_AnatomicRegionSequence);
-  result.putAndInsertString(DCM_ImageType, kind.image_type);
-}
-
-void put_source_image(const ReportedImage& image, int frame, DcmItem& result, bool unscaled) {
-  DcmItem* item = put_image_reference(result, DCM_SourceImageSequence, image, frame);
-  if (item == nullptr) return;
-  put_code(*item, DCM_PurposeOfReferenceCodeSequence, kSourceImage);
-  item->putAndInsertString(DCM_SpatialLocationsPreserved, unscaled ? "YES" : "NO");
 }
 
 }  // namespace
@@ -122,10 +99,36 @@ std::vector<ResultReference> overlay_references(std::string_view form, const Rep
   return references;
 }
 
+Result<DrawnFinding> draw_finding(const ReportedImage& whole, const ResultReference& reference,
+                                  const ResultContext& context, int long_side_max) {
+  DrawnFinding drawn{{}, {}, 0, 0, false, one_frame(whole, reference.frame)};
+  const ReportedImage& image = drawn.image;
+  const inference::Prediction* map = nullptr;
+  for (const object::FindingRecord& finding : image.findings)
+    if (object::finding_key(finding) == reference.task) map = &finding.prediction;
+  if (map == nullptr)
+    return not_found("overlay of " + image.record.sop_instance_uid.str() + ": no map of task " + reference.task);
+
+  // The image was analysed, so its route allows it to be rendered, FOR PROCESSING or not.
+  NODE_ASSIGN_OR_RETURN(object::LoadedImage loaded,
+                        object::load_frame(image.file, std::max(reference.frame, 1), {.render_for_processing = true}));
+  drawn.rows = loaded.radiograph.rows;
+  drawn.columns = loaded.radiograph.columns;
+  drawn.lossy = loaded.lossy;
+  drawn.radiograph = object::make_preview(loaded, long_side_max);
+  loaded = {};
+  const OverlayText words = overlay_text(image, context);
+  const double scale_max = find_task(context.config.tasks, *map).map_scale_max;
+  NODE_ASSIGN_OR_RETURN(drawn.picture, map->map.size > 0
+                                           ? draw_overlay(drawn.radiograph, map->map, scale_max, words)
+                                           : draw_regions(drawn.radiograph, drawn.rows, drawn.columns, *map, words));
+  return drawn;
+}
+
 Result<Overlay> make_overlay(const ReportedImage& whole, const ResultReference& reference,
                              const ResultContext& context) {
-  const ReportedImage image = one_frame(whole, reference.frame);
-  const std::string source_uid = image.record.sop_instance_uid.str();
+  NODE_ASSIGN_OR_RETURN(DrawnFinding drawn, draw_finding(whole, reference, context, kPictureLongSideMax));
+  const ReportedImage& image = drawn.image;
   const inference::Prediction* map = nullptr;
   std::vector<inference::Prediction> models;
   for (const object::FindingRecord& finding : image.findings) {
@@ -133,20 +136,7 @@ Result<Overlay> make_overlay(const ReportedImage& whole, const ResultReference& 
     models.push_back(finding.prediction);
     models.back().map = {};
   }
-  if (map == nullptr) return not_found("overlay of " + source_uid + ": no map of task " + reference.task);
-
-  // The image was analysed, so its route allows it to be rendered, FOR PROCESSING or not.
-  NODE_ASSIGN_OR_RETURN(object::LoadedImage loaded,
-                        object::load_frame(image.file, std::max(reference.frame, 1), {.render_for_processing = true}));
-  const int rows = loaded.radiograph.rows, columns = loaded.radiograph.columns;
-  object::GrayImage radiograph = object::make_preview(loaded, kPictureLongSideMax);
-  const bool lossy = loaded.lossy;
-  loaded = {};
-  const config::TaskConfig task = find_task(context.config.tasks, *map);
   const bool has_map = map->map.size > 0;
-  const OverlayText words = overlay_text(image, context);
-  NODE_ASSIGN_OR_RETURN(OverlayPicture picture, has_map ? draw_overlay(radiograph, map->map, task.map_scale_max, words)
-                                                        : draw_regions(radiograph, rows, columns, *map, words));
 
   DcmFileFormat source_file, file;
   NODE_RETURN_IF_ERROR(open_header(image, source_file));
@@ -158,28 +148,29 @@ Result<Overlay> make_overlay(const ReportedImage& whole, const ResultReference& 
   put_common(result, source, context, time, models, text);
 
   const Kind& kind = has_map ? kAnomalyMap : kRegions;
-  put_series(source, result, reference, kind.series);
-  put_general_image(source, result, kind);
-  put_lossy_history(source, result, lossy);
-  const bool unscaled = radiograph.rows == rows && radiograph.columns == columns;
-  put_source_image(image, reference.frame, result, unscaled);
+  put_series({&source}, result, reference, kind.series);
+  put_general_image(source, result, kind.image_type);
+  put_lossy_history(source, result, drawn.lossy);
+  const bool unscaled = drawn.radiograph.rows == drawn.rows && drawn.radiograph.columns == drawn.columns;
+  put_source_image(result, image, reference.frame, unscaled);
 
   put_secondary_capture(result, object::to_dicom_time(time, source));
 
   const std::string derivation = fmt::format(
       "{}; over the windowed radiograph, which lies at the top left with {} columns and {} rows, {}{}",
-      has_map ? derivation_of_map(*map, task) : derivation_of_regions(*map), picture.picture.width,
-      picture.picture.height,
-      unscaled ? std::string("as in the source") : fmt::format("scaled from {} columns and {} rows", columns, rows),
+      has_map ? derivation_of_map(*map, find_task(context.config.tasks, *map)) : derivation_of_regions(*map),
+      drawn.picture.picture.width, drawn.picture.picture.height,
+      unscaled ? std::string("as in the source")
+               : fmt::format("scaled from {} columns and {} rows", drawn.columns, drawn.rows),
       reference.frame > 0 ? fmt::format("; frame {} of the source", reference.frame) : "");
   result.putAndInsertString(DCM_DerivationDescription, text(derivation).c_str());
-  put_pixels(result, picture.image, object::text_of(source, DCM_RecognizableVisualFeatures) == "YES");
+  put_pixels(result, drawn.picture.image, is_recognizable({&source}));
 
   NODE_ASSIGN_OR_RETURN(std::string bytes, object::encode_part10(file, reference.transfer_syntax_uid));
   return Overlay{ResultObject{reference.sop_instance_uid, reference.series_instance_uid, reference.sop_class_uid,
-                              context.kind(reference.form), source_uid, reference.task, image.record.version,
-                              std::move(bytes), reference.transfer_syntax_uid},
-                 std::move(picture), std::move(radiograph)};
+                              context.kind(reference.form), image.record.sop_instance_uid.str(), reference.task,
+                              image.record.version, std::move(bytes), reference.transfer_syntax_uid},
+                 std::move(drawn.picture), std::move(drawn.radiograph)};
 }
 
 }  // namespace node::report

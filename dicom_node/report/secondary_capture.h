@@ -28,6 +28,18 @@ std::vector<ResultReference> overlay_references(std::string_view form, const Rep
                                                 const ResultContext& context,
                                                 std::string_view transfer_syntax_uid = "1.2.840.10008.1.2.1");
 
+struct DrawnFinding {
+  OverlayPicture picture;
+  object::GrayImage radiograph;  // As drawn, without the map.
+  int rows, columns;             // Of the source.
+  bool lossy;
+  ReportedImage image;  // With the findings of that frame alone: a picture speaks of nothing else.
+};
+// The picture of the finding that `reference` names, its radiograph at most `long_side_max` pixels long. Errors: as
+// make_overlay().
+Result<DrawnFinding> draw_finding(const ReportedImage& image, const ResultReference& reference,
+                                  const ResultContext& context, int long_side_max);
+
 // Errors: as load_image() and draw_overlay(); kNotFound if `reference` is none of the image's; kInternal.
 Result<Overlay> make_overlay(const ReportedImage& image, const ResultReference& reference,
                              const ResultContext& context);

@@ -41,10 +41,9 @@ Status add_references(DSRDocument& document, const DocumentFrame& frame) {
         "predecessor"));
   }
   auto& schemes = document.getCodingSchemeIdentification();
-  NODE_RETURN_IF_ERROR(to_status(
-      schemes.addItem(kPrivateScheme, object::derive_uid("coding-scheme", kPrivateScheme, "", "", "").str().c_str(),
-                      "SKELEX private codes", "SKELEX project"),
-      "coding scheme"));
+  NODE_RETURN_IF_ERROR(
+      to_status(schemes.addItem(kPrivateScheme, private_scheme_uid().str().c_str(), kPrivateSchemeName, kManufacturer),
+                "coding scheme"));
   std::set<std::string> own{kPrivateScheme};
   for (const config::TaskConfig& task : context.config.tasks) {
     std::vector<Code> codes = task.label_codes;

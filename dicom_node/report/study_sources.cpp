@@ -4,6 +4,7 @@
 #include <dcmtk/dcmdata/dctk.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "dicom_node/object/dataset_text.h"
@@ -77,6 +78,14 @@ Result<OpenStudy> open_study(const ReportedStudy& study, const ResultContext& co
   NODE_RETURN_IF_ERROR(object::copy_identity(identity->dataset(), copied, is_sr));
   const OwnText text(copied, needs_unicode(context.config, study.images));
   return OpenStudy{std::move(sources), identity, text};
+}
+
+std::vector<DcmItem*> datasets_of(const std::vector<Source>& sources, const std::vector<const ReportedImage*>& images) {
+  std::vector<DcmItem*> datasets;
+  for (const Source& source : sources)
+    if (!source.image->record.purged_at && std::find(images.begin(), images.end(), source.image) != images.end())
+      datasets.push_back(&source.dataset());
+  return datasets;
 }
 
 std::vector<inference::Prediction> models_of(const ReportedStudy& study) {

@@ -12,6 +12,7 @@
 
 class DcmDataset;
 class DcmFileFormat;
+class DcmItem;
 
 namespace node::report {
 
@@ -45,6 +46,9 @@ struct OpenStudy {
 };
 // Errors: as the two above; as copy_identity().
 Result<OpenStudy> open_study(const ReportedStudy& study, const ResultContext& context, bool is_sr);
+
+// The data sets of `images`, each once, without those that are purged.
+std::vector<DcmItem*> datasets_of(const std::vector<Source>& sources, const std::vector<const ReportedImage*>& images);
 
 // The models that made the study's findings, each once; without scores and maps.
 std::vector<inference::Prediction> models_of(const ReportedStudy& study);

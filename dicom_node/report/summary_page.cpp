@@ -100,12 +100,13 @@ Result<ResultObject> make_summary_page(const ReportedStudy& study, const ResultR
   NODE_ASSIGN_OR_RETURN(const RgbImage page, draw_contact_sheet(entries, title, context.config.disclaimer));
 
   DcmDataset& source = identity->dataset();
+  const std::vector<DcmItem*> pictured = datasets_of(sources, shown);
   DcmFileFormat file;
   DcmDataset& result = *file.getDataset();
   NODE_RETURN_IF_ERROR(object::copy_identity(source, result, /*is_sr=*/false));
   const OwnText text(result, needs_unicode(context.config, study.images));
   put_common(result, source, context, context.time, models_of(study), text);
-  put_series(source, result, reference, kSeries);
+  put_series(pictured, result, reference, kSeries);
   result.putAndInsertString(DCM_PatientOrientation, "");
   result.putAndInsertString(DCM_ImageType, "DERIVED\\SECONDARY\\\\SUMMARY");
   bool lossy = false;
@@ -117,7 +118,7 @@ Result<ResultObject> make_summary_page(const ReportedStudy& study, const ResultR
   put_secondary_capture(result, object::to_dicom_time(context.time, source));
   result.putAndInsertString(DCM_DerivationDescription,
                             "Thumbnails of the study's images, their anomaly maps and findings");
-  put_pixels(result, page, source.tagExists(DCM_RecognizableVisualFeatures) && identity->text(0x00280302) == "YES");
+  put_pixels(result, page, is_recognizable(pictured));
   NODE_ASSIGN_OR_RETURN(std::string bytes, object::encode_part10(file));
   return ResultObject{reference.sop_instance_uid,
                       reference.series_instance_uid,

@@ -133,7 +133,8 @@ INSTANTIATE_TEST_SUITE_P(
         MistakeCase{"FormsOfNoPeer", "results: {forms: {pax: [sr]}}\n",
                     "node.yaml:10: results.forms.pax: no peer named 'pax'; did you mean 'pacs'?"},
         MistakeCase{"UnknownForm", "results: {forms: {pacs: [fax]}}\n",
-                    "node.yaml:10: results.forms.pacs: is 'fax'; sc, sc-rle, sc-jpeg, summary, sr, sr-3d, sr-enhanced, "
+                    "node.yaml:10: results.forms.pacs: is 'fax'; sc, sc-rle, sc-jpeg, sc-multiframe, summary, seg, sr, "
+                    "sr-3d, sr-enhanced, "
                     "sr-per-image, "
                     "sr-3d-per-image, sr-enhanced-per-image, sr-text, gsps or kos is wanted"},
         MistakeCase{

@@ -20,7 +20,8 @@ DCENTVFY_FALSE = ("Different information entities", "Attribute present in one in
                   "Attribute is empty (zero length) in one instance - OK only If Type 2")
 # The 2022 copy of CID 100 in PixelMed knows no LOINC codes.
 PIXELMED_FALSE = ('Code (43468-8,LN,"XR unspecified body region") not found in context group 100',)
-HIGHDICOM_READS = ("1.2.840.10008.5.1.4.1.1.88.22", "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.88.34")
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+HIGHDICOM_READS = ("1.2.840.10008.5.1.4.1.1.88.22", "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.88.34", SEGMENTATION)
 IDENTITY = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate",
             "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID")
 
@@ -89,10 +90,14 @@ def strict_pydicom(file):
 
 
 def highdicom(file):
-    if pydicom.dcmread(file, stop_before_pixels=True).SOPClassUID not in HIGHDICOM_READS:
+    sop_class = pydicom.dcmread(file, stop_before_pixels=True).SOPClassUID
+    if sop_class not in HIGHDICOM_READS:
         return []
     try:
-        hd.sr.srread(file)
+        if sop_class == SEGMENTATION:
+            hd.seg.segread(file).get_segment_description(1)
+        else:
+            hd.sr.srread(file)
     except Exception as error:  # noqa: BLE001
         return [f"{type(error).__name__}: {error}"]
     return []
@@ -206,6 +211,18 @@ def without_displayed_area(d):
     del d.DisplayedAreaSelectionSequence
 
 
+def without_frame_increment(d):
+    del d.FrameIncrementPointer
+
+
+def without_fractional_type(d):
+    del d.SegmentationFractionalType
+
+
+def side_of_a_segmentation(d):
+    d.Laterality = "L"
+
+
 def named_key_images(d):
     name = pydicom.Dataset()
     name.CodeValue, name.CodingSchemeDesignator, name.CodeMeaning = "260753009", "SCT", "Source"
@@ -234,6 +251,9 @@ BROKEN = [  # What is done, to which form, and who at least must find it.
     ("a knee without Laterality", "sc-1", without_laterality, "dciodvfy"),
     ("a UID with a leading zero", "sc-1", wrong_uid, "dciodvfy"),
     ("no displayed area", "gsps-1", without_displayed_area, "dciodvfy"),
+    ("frames without Frame Increment Pointer", "sc-multiframe", without_frame_increment, "dciodvfy"),
+    ("fractions of no kind", "seg-1", without_fractional_type, "dciodvfy"),
+    ("a series of segmentations with a side", "seg-1", side_of_a_segmentation, "dciodvfy"),
     ("key images with a concept name", "kos", named_key_images, "PixelMed"),
 ]
 

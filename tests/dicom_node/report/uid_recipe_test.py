@@ -43,7 +43,10 @@ def results(tmp_path_factory):
     return folder, files, study
 
 
-@pytest.mark.parametrize("form", [f for f in FORMS if "per-image" not in f and f[:2] != "sc" and f != "gsps"])
+OF_AN_IMAGE = [f for f in FORMS if "per-image" in f or f in ("sc", "sc-rle", "sc-jpeg", "seg", "gsps")]
+
+
+@pytest.mark.parametrize("form", [f for f in FORMS if f not in OF_AN_IMAGE])
 def test_objects_of_a_study(results, form):
     folder, files, study = results
     made = pydicom.dcmread(folder / f"{form}.dcm", stop_before_pixels=True)
@@ -52,7 +55,7 @@ def test_objects_of_a_study(results, form):
     assert made.SeriesInstanceUID == derived(f"{form}-series", made.StudyInstanceUID, "", of_all, "3")
 
 
-@pytest.mark.parametrize("form", [f for f in FORMS if "per-image" in f or f[:2] == "sc" or f == "gsps"])
+@pytest.mark.parametrize("form", OF_AN_IMAGE)
 def test_objects_of_an_image(results, form):
     folder, files, study = results
     for number, image in enumerate(study["images"], 1):
@@ -61,8 +64,12 @@ def test_objects_of_an_image(results, form):
             continue
         source = pydicom.dcmread(image["file"], stop_before_pixels=True).SOPInstanceUID
         made = pydicom.dcmread(folder / f"{form}-{number}.dcm", stop_before_pixels=True)
-        overlay = form[:2] == "sc"
-        task, model_version = ("anomaly", overlay_version(findings)) if overlay else ("", models(findings))
+        task, model_version = "", models(findings)
+        if form[:2] == "sc":
+            task, model_version = "anomaly", overlay_version(findings)
+        elif form == "seg":
+            anomaly = next(f for f in findings if "map" in f)
+            task, model_version = "anomaly", f"{version(anomaly)} format={OBJECT_FORMAT} scale=0.1"
         # The image's own version, 1: the study's third report makes none of these again.
         assert made.SOPInstanceUID == derived(form, source, task, model_version, "1")
         assert made.SeriesInstanceUID == derived(f"{form}-series", source, task, model_version, "1")

@@ -19,7 +19,8 @@ from made_study import FORMS, SOURCE, make, radiographs_by_study
 from validators_test import source_of
 
 CORPUS = SOURCE.parent / "shared/data/dicom"
-CORPUS_FORMS = ["sc", "summary", "sr", "sr-text", "gsps", "kos"]  # The other SRs differ from sr in class alone.
+CORPUS_FORMS = ["sc", "sc-multiframe", "summary", "seg", "sr", "sr-text", "gsps", "kos"]  # The other SRs differ from sr in class alone.
+NO_TREE = ("sc", "sc-rle", "sc-jpeg", "sc-multiframe", "summary", "seg", "gsps")
 JUDGES = ["dciodvfy", "dcentvfy", "dsrdump", "pydicom", "highdicom", "identity", "evidence", "PixelMed"]
 
 
@@ -58,10 +59,10 @@ def main():
             for file in sorted(folder.glob("*.dcm")):
                 form = form_of(file)
                 seen[form] += 1
-                with_pixelmed = group == "tests/data" and seen[form] == 1 and form not in ("sc", "sc-rle", "sc-jpeg", "summary", "gsps")
+                with_pixelmed = group == "tests/data" and seen[form] == 1 and form not in NO_TREE
                 sources[group][2] += 1
                 for judge, complaints in judges.all_of(file, source_of(file, files), with_pixelmed).items():
-                    if judge in ("dsrdump", "highdicom", "evidence") and form in ("sc", "sc-rle", "sc-jpeg", "summary", "gsps"):
+                    if form in NO_TREE and (judge in ("dsrdump", "evidence") or judge == "highdicom" and form != "seg"):
                         continue
                     table[form][judge][0] += 1
                     if complaints:

@@ -13,9 +13,10 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 
 import judges
-from highdicom_results import map_of
+from highdicom_results import map_of, patch_errors
 from made_study import TASKS, TOOL, make, radiographs_by_study
 
 SEED = int(os.environ.get("NODE_SEED", 1))
@@ -36,7 +37,9 @@ def source_of(result, files):
     uids = {pydicom.dcmread(f, stop_before_pixels=True).SOPInstanceUID: f for f in files}
     dataset = pydicom.dcmread(result, stop_before_pixels=True)
     if dataset.Modality == "OT":
-        return files[0] if result.stem == "summary" else uids[dataset.SourceImageSequence[0].ReferencedSOPInstanceUID]
+        return files[0] if result.stem in ("summary", "sc-multiframe") else uids[dataset.SourceImageSequence[0].ReferencedSOPInstanceUID]
+    if dataset.Modality == "SEG":
+        return uids[dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence[0].ReferencedSOPInstanceUID]
     if dataset.Modality == "PR":
         return uids[dataset.ReferencedSeriesSequence[0].ReferencedImageSequence[0].ReferencedSOPInstanceUID]
     if number := re.search(r"-per-image-([0-9]+)", result.stem):
@@ -206,6 +209,29 @@ def test_overlay_pixels_show_the_peak_where_it_was_planted(made):
         second_y, second_x = planted["x"] / 224 * rows, planted["y"] / 224 * columns  # The weaker spot, mirrored.
         far &= ((grid_y - second_y) / rows) ** 2 + ((grid_x - second_x) / columns) ** 2 > 0.3 ** 2
         assert colour[near].max() > colour[far].max() + 5
+
+
+def test_highdicom_reads_the_map_out_of_the_segmentation(made):
+    folder, _, study = made
+    for index, image in enumerate([i for i in study["images"] if "findings" in i], 1):
+        header = pydicom.dcmread(image["file"], stop_before_pixels=True)
+        planted = next(f["map"] for f in image["findings"] if "map" in f)
+        segmentation = hd.seg.segread(folder / f"seg-{index}.dcm")
+        assert segmentation.segmentation_type == hd.seg.SegmentationTypeValues.FRACTIONAL
+        assert segmentation.segmentation_fractional_type == hd.seg.SegmentationFractionalTypeValues.PROBABILITY
+        values = segmentation.get_pixels_by_source_instance([header.SOPInstanceUID])
+        assert values.shape == (1, header.Rows, header.Columns, 1)
+        shares = np.clip(map_of(planted) / 0.1, 0, 1)
+        if reference := planted.get("reference"):
+            percentiles = np.interp(patch_errors(map_of(planted)), reference["patch_error"], reference["levels"])
+            with np.errstate(divide="ignore"):
+                shares = np.clip(-np.log10(1 - percentiles / 100) / 3, 0, 1)
+        expected = Image.fromarray(shares.astype(np.float32)).resize((header.Columns, header.Rows), Image.Resampling.BILINEAR)
+        assert np.abs(values[0, :, :, 0] - np.asarray(expected)).max() < 1.5 / 255
+        description = segmentation.get_segment_description(1)
+        report = hd.sr.srread(folder / "sr.dcm").content
+        assert description.tracking_uid in [g.tracking_uid for g in report.get_image_measurement_groups()]
+        assert segmentation.get_source_image_uids()[0][2] == header.SOPInstanceUID
 
 
 def test_second_run_is_byte_identical_and_a_revision_names_the_first(made, tmp_path):
