@@ -11,16 +11,13 @@
 #include <string>
 #include <string_view>
 
+#include "dicom_node/object/characters.h"
 #include "dicom_node/object/dataset_text.h"
 
 namespace node::object {
 namespace {
 
 constexpr std::size_t kCodeMeaningMax = 64;  // VR LO
-
-bool is_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
 
 bool is_utf8(std::string_view bytes) {
   std::size_t follow = 0;
@@ -118,15 +115,7 @@ std::string plain_letters(const std::string& text, const std::string& set, bool&
                                     converter.convertString(text.c_str(), converted).good());
     if (set != "ISO_IR 192") utf8 = converted.c_str();
   }
-  std::string letters;
-  for (const char c : utf8) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x80)
-      letters += c;
-    else if (byte >= 0xC0)
-      letters += 'x';
-  }
-  return letters;
+  return ascii_only(utf8, 'x');
 }
 
 bool is_day(const std::string& text) {

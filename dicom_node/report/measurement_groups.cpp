@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "dicom_node/object/characters.h"
 #include "dicom_node/object/dataset_text.h"
 #include "dicom_node/object/image_loader.h"
 #include "dicom_node/object/map_percentiles.h"
@@ -190,7 +191,8 @@ std::optional<Code> finding_site(const Source& source) {
     return std::nullopt;
   Code code{object::text_of(*region, DCM_CodeValue), object::text_of(*region, DCM_CodingSchemeDesignator),
             object::text_of(*region, DCM_CodeMeaning)};
-  if (code.value.empty() || code.scheme.empty() || code.meaning.empty() || !is_ascii(code.meaning)) return std::nullopt;
+  if (code.value.empty() || code.scheme.empty() || code.meaning.empty() || !object::is_ascii(code.meaning))
+    return std::nullopt;
   return code;
 }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <set>
 
+#include "dicom_node/object/characters.h"
 #include "dicom_node/object/result_identity.h"
 #include "dicom_node/report/codes.h"
 
@@ -67,21 +68,17 @@ WallTime image_time(const ReportedImage& image, const ResultContext& context) {
   return context.stamp ? context.time : image.record.predicted_at.value_or(context.time);
 }
 
-bool is_ascii(const std::string& text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
-
 bool needs_unicode(const config::ReportConfig& config, const std::vector<ReportedImage>& images) {
-  bool ascii = is_ascii(config.disclaimer) && is_ascii(config.ae_title);
+  bool ascii = object::is_ascii(config.disclaimer) && object::is_ascii(config.ae_title);
   for (const config::TaskConfig& task : config.tasks) {
-    ascii = ascii && is_ascii(task.name) && is_ascii(task.code.meaning);
-    for (const config::Code& code : task.label_codes) ascii = ascii && is_ascii(code.meaning);
+    ascii = ascii && object::is_ascii(task.name) && object::is_ascii(task.code.meaning);
+    for (const config::Code& code : task.label_codes) ascii = ascii && object::is_ascii(code.meaning);
   }
   for (const ReportedImage& image : images) {
-    ascii = ascii && is_ascii(image.record.reason) && is_ascii(image.record.route.body_part);
+    ascii = ascii && object::is_ascii(image.record.reason) && object::is_ascii(image.record.route.body_part);
     for (const object::FindingRecord& finding : image.findings) {
-      ascii = ascii && is_ascii(finding.prediction.model_version) && is_ascii(finding.prediction.model);
-      for (const inference::Score& score : finding.prediction.scores) ascii = ascii && is_ascii(score.label);
+      ascii = ascii && object::is_ascii(finding.prediction.model_version) && object::is_ascii(finding.prediction.model);
+      for (const inference::Score& score : finding.prediction.scores) ascii = ascii && object::is_ascii(score.label);
     }
   }
   return !ascii;
@@ -95,21 +92,13 @@ OwnText::OwnText(DcmItem& identity, bool needs_unicode) {
 }
 
 std::string OwnText::operator()(const std::string& utf8) const {
-  if (is_ascii(utf8) || character_set_ == "ISO_IR 192") return utf8;
+  if (object::is_ascii(utf8) || character_set_ == "ISO_IR 192") return utf8;
   DcmSpecificCharacterSet converter;
   OFString converted;
   if (converter.selectCharacterSet("ISO_IR 192", character_set_.c_str()).good() &&
       converter.convertString(utf8.c_str(), converted).good())
     return converted.c_str();
-  std::string ascii;
-  for (const char c : utf8) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x80)
-      ascii += c;
-    else if (byte >= 0xC0)
-      ascii += '?';  // One for each character: continuation bytes are left out.
-  }
-  return ascii;
+  return object::ascii_only(utf8, '?');
 }
 
 void put_common(DcmItem& result, DcmItem& source, const ResultContext& context, WallTime time,

@@ -42,7 +42,12 @@ struct ResultContext {
   // image objects as well.
   std::optional<std::string> stamp;
 
+  // Behind the kind of objects that refer to pictures, of those for readers who get other pictures than the rest, or
+  // none: "", "-sc-rle", "-plain".
+  std::string variant;
+
   std::string kind(std::string_view form) const { return kind_prefix + std::string(form); }
+  std::string referring_kind(std::string_view form) const { return kind(form) + variant; }
 };
 
 struct ReportedImage {
@@ -112,7 +117,6 @@ class OwnText {
 };
 // Texts of VR LO and SH end at 64 and 16 characters; cut between characters, not inside one.
 std::string shorten(const std::string& utf8, std::size_t characters_max);
-bool is_ascii(const std::string& text);
 bool needs_unicode(const config::ReportConfig& config, const std::vector<ReportedImage>& images);
 
 // General Equipment, SOP Common, one item of Contributing Equipment per model, dates and times of creation and content.
