@@ -20,6 +20,7 @@
 #include "dicom_node/object/finding_record.h"
 #include "dicom_node/object/instance_header.h"
 #include "dicom_node/report/messages.h"
+#include "dicom_node/report/recipients.h"
 #include "dicom_node/report/study_objects.h"
 #include "storage/until_recorded.h"
 
@@ -88,21 +89,6 @@ std::vector<Predecessor> predecessors(const storage::ReadyStudy& ready, const st
   return found;
 }
 
-// Who gets what: by a form's word, and the SOP Instance UID of an image or the Study Instance UID.
-using Recipients = std::map<std::pair<std::string, std::string>, std::set<std::string>>;
-
-// The forms of `destinations`; with none the default ones, for nobody: they stay here.
-void add_recipients(Recipients& recipients, const config::ReportConfig& config,
-                    const std::vector<std::string>& destinations, FormOf of, const std::string& source_uid) {
-  for (const Form& form : forms()) {
-    if (form.of != of) continue;
-    const std::pair<std::string, std::string> key{form.word, source_uid};
-    if (destinations.empty() && is_default(form.word)) recipients[key];
-    for (const std::string& destination : destinations)
-      if (takes(config, destination, form.word)) recipients[key].insert(destination);
-  }
-}
-
 // Objects of one study on their way into the spool; what is not kept() is removed again.
 class SpooledResults {
  public:
@@ -167,20 +153,30 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
     all_destinations.insert(config.skipped_to.begin(), config.skipped_to.end());
   add_recipients(recipients, config, {all_destinations.begin(), all_destinations.end()}, FormOf::kStudy,
                  ready.study_instance_uid.str());
-  WantedForms wanted;
-  for (const auto& [form_and_source, destinations] : recipients) wanted.insert(form_and_source);
+  const std::map<std::string, Recipients> variants = take_out_variants(recipients, config, all_destinations);
 
   SpooledResults spooled(spool);
   ReportedStudyCounts counts;
   counts.shadow = shadow;
-  const auto take = [&](const Form& form, const ResultReference& reference, const ResultObject& object) -> Status {
-    NODE_RETURN_IF_ERROR(spooled.add(object));
-    ++(form.illustrates ? counts.overlays : counts.reports);
-    if (!shadow)
-      spooled.deliver(object.sop_instance_uid, recipients[{reference.form, reference.source_uid}], form.stage);
-    return ok_status();
+  const auto build = [&](const ReportedStudy& of, const Recipients& readers, const ResultContext& in) {
+    const auto take = [&](const Form& form, const ResultReference& reference, const ResultObject& object) -> Status {
+      NODE_RETURN_IF_ERROR(spooled.add(object));
+      ++(form.illustrates ? counts.overlays : counts.reports);
+      if (!shadow)
+        spooled.deliver(object.sop_instance_uid, readers.at({reference.form, reference.source_uid}), form.stage);
+      return ok_status();
+    };
+    return build_study_objects(of, wanted(readers), made_before, in, take);
   };
-  NODE_RETURN_IF_ERROR(build_study_objects(study, wanted, made_before, context, take));
+  NODE_RETURN_IF_ERROR(build(study, recipients, context));
+  for (const auto& [picture, readers] : variants) {
+    ReportedStudy same = study;
+    ResultContext other = context;
+    other.variant = picture.empty() ? "-plain" : "-" + picture;
+    for (const Form& form : forms())
+      if (form.word == picture) same.illustrations = pictures_of(study, form, wanted(recipients), made_before, context);
+    NODE_RETURN_IF_ERROR(build(same, readers, other));
+  }
   for (const config::MessageConfig& message : config.messages) {
     if (shadow || !all_destinations.contains(message.name)) continue;
     NODE_ASSIGN_OR_RETURN(const ResultObject object, make_message(study, ready.urgent, message, context));

@@ -75,18 +75,24 @@ Form overlay(std::string_view word, const char* transfer_syntax_uid) {
           FormOf::kImage,
           transfer_syntax_uid,
           /*illustrates=*/true,
+          /*refers=*/false,
           overlays,
           make_secondary_capture};
 }
 
 Form other(std::string_view word, std::string_view sop_class_uid, DeliveryStage stage, FormOf of,
            decltype(Form::references) references, decltype(Form::make) make) {
-  return {word, sop_class_uid, stage, of, kExplicit, /*illustrates=*/false, references, make};
+  return {word, sop_class_uid, stage, of, kExplicit, /*illustrates=*/false, /*refers=*/false, references, make};
+}
+
+Form referring(Form form) {
+  form.refers = true;
+  return form;
 }
 
 Form report(std::string_view word, std::string_view sop_class_uid, FormOf of,
             decltype(Form::make) make = make_structured_report) {
-  return other(word, sop_class_uid, DeliveryStage::kReport, of, reports, make);
+  return referring(other(word, sop_class_uid, DeliveryStage::kReport, of, reports, make));
 }
 
 }  // namespace
@@ -111,8 +117,8 @@ const std::vector<Form>& forms() {
       report("sr-text", UID_BasicTextSRStorage, FormOf::kStudy, make_text_report),
       other("gsps", UID_GrayscaleSoftcopyPresentationStateStorage, DeliveryStage::kKeyObject, FormOf::kImage,
             presentation_states, make_presentation_state),
-      other("kos", UID_KeyObjectSelectionDocumentStorage, DeliveryStage::kKeyObject, FormOf::kStudy, key_objects,
-            make_key_objects),
+      referring(other("kos", UID_KeyObjectSelectionDocumentStorage, DeliveryStage::kKeyObject, FormOf::kStudy,
+                      key_objects, make_key_objects)),
   };
   return table;
 }
@@ -128,6 +134,13 @@ bool takes(const config::ReportConfig& config, const std::string& destination, s
   const auto named = config.forms.find(destination);
   if (named == config.forms.end() || named->second.empty()) return is_default(word);
   return std::find(named->second.begin(), named->second.end(), word) != named->second.end();
+}
+
+const Form* picture_form(const config::ReportConfig& config, const std::set<std::string>& destinations) {
+  for (const Form& form : forms())
+    for (const std::string& destination : destinations)
+      if (form.illustrates && takes(config, destination, form.word)) return &form;
+  return nullptr;
 }
 
 std::string file_name(const ReportedStudy& study, const ResultReference& reference) {

@@ -5,6 +5,7 @@
 // Threads:   any.
 #pragma once
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,7 @@ struct Form {
   FormOf of;
   std::string_view transfer_syntax_uid;
   bool illustrates;  // The reports show it as best illustration of its finding.
+  bool refers;       // To what illustrates.
   // All objects of this form that the study gives, without making them. Errors are for make().
   std::vector<ResultReference> (*references)(const Form& form, const ReportedStudy& study,
                                              const ResultContext& context);
@@ -37,6 +39,8 @@ const std::vector<Form>& forms();
 // Whether `destination` gets the form: what the configuration names for it, else config::kDefaultResultForms.
 bool takes(const config::ReportConfig& config, const std::string& destination, std::string_view word);
 bool is_default(std::string_view word);
+// The first form that illustrates and that one of the destinations takes; null: none. What reports refer to.
+const Form* picture_form(const config::ReportConfig& config, const std::set<std::string>& destinations);
 
 // "sr.dcm", "sr-per-image-SOPUID.dcm", "sc-SOPUID-MODEL.dcm", "sc-SOPUID-MODEL-frame-0002.dcm".
 std::string file_name(const ReportedStudy& study, const ResultReference& reference);

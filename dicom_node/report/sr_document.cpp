@@ -34,7 +34,7 @@ Status add_references(DSRDocument& document, const DocumentFrame& frame) {
                                    overlay.sop_instance_uid.str().c_str()),
                   "evidence of overlay"));
   for (const Predecessor& before : study.predecessors) {
-    if (before.kind != context.kind(reference.form) || before.source_uid != reference.source_uid) continue;
+    if (before.kind != context.referring_kind(reference.form) || before.source_uid != reference.source_uid) continue;
     NODE_RETURN_IF_ERROR(to_status(
         document.getPredecessorDocuments().addItem(study_uid, before.series_instance_uid.str().c_str(),
                                                    before.sop_class_uid.c_str(), before.sop_instance_uid.str().c_str()),
@@ -114,7 +114,7 @@ Result<ResultObject> finish_document(DSRDocument& document, const DocumentFrame&
   result.putAndInsertString(DCM_InstanceNumber, "1");
   NODE_ASSIGN_OR_RETURN(std::string bytes, object::encode_part10(file));
   return ResultObject{reference.sop_instance_uid, reference.series_instance_uid,
-                      reference.sop_class_uid,    frame.context.kind(reference.form),
+                      reference.sop_class_uid,    frame.context.referring_kind(reference.form),
                       reference.source_uid,       "",
                       frame.study.revision,       std::move(bytes)};
 }

@@ -22,6 +22,16 @@ bool is_illustrated(const ReportedStudy& study, const ResultReference& reference
 
 }  // namespace
 
+std::vector<ResultReference> pictures_of(const ReportedStudy& study, const Form& form, const WantedForms& wanted,
+                                         const std::set<storage::Uid>& made_before, const ResultContext& context) {
+  std::vector<ResultReference> pictures;
+  for (ResultReference& reference : form.references(form, study, context))
+    if (wanted.contains({reference.form, reference.source_uid}) &&
+        (made_before.contains(reference.sop_instance_uid) || !is_purged(study, reference.source_uid)))
+      pictures.push_back(std::move(reference));
+  return pictures;
+}
+
 Status build_study_objects(ReportedStudy study, const WantedForms& wanted, const std::set<storage::Uid>& made_before,
                            const ResultContext& context, const TakeObject& take) {
   for (const Form& form : forms()) {

@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "config/base/status.h"
 #include "dicom_node/report/result_forms.h"
@@ -21,7 +22,12 @@ using WantedForms = std::set<std::pair<std::string, std::string>>;
 
 using TakeObject = std::function<Status(const Form& form, const ResultReference& reference, ResultObject object)>;
 
-// Makes what is wanted and was not made before. The reports refer to the pictures that are wanted, made now or before.
+// The pictures of that form that are wanted and are there, or can still be made.
+std::vector<ResultReference> pictures_of(const ReportedStudy& study, const Form& form, const WantedForms& wanted,
+                                         const std::set<storage::Uid>& made_before, const ResultContext& context);
+
+// Makes what is wanted and was not made before. The reports refer to the study's illustrations and the pictures
+// that are wanted, made now or before.
 // Errors: as the forms' make(), and what `take` returns; nothing is made after an error.
 Status build_study_objects(ReportedStudy study, const WantedForms& wanted, const std::set<storage::Uid>& made_before,
                            const ResultContext& context, const TakeObject& take);

@@ -22,8 +22,8 @@ ResultReference reference_to(std::string_view form, std::string_view sop_class_u
           source_uid,
           "",
           0,
-          object::derive_uid(context.kind(form), source_uid, "", models, revision),
-          object::derive_uid(context.kind(form) + "-series", source_uid, "", models, revision),
+          object::derive_uid(context.referring_kind(form), source_uid, "", models, revision),
+          object::derive_uid(context.referring_kind(form) + "-series", source_uid, "", models, revision),
           std::string(sop_class_uid)};
 }
 

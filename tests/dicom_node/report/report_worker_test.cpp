@@ -224,7 +224,37 @@ TEST_F(ReportStudy, FormsOfADestinationAreObeyed) {
   config::ReportConfig config = made::context().config;
   config.forms = {{"archive", {"sr"}}, {"viewer", {"sc"}}};
   ASSERT_TRUE(report(ready({a}), config).ok());
-  EXPECT_THAT(sent(), UnorderedElementsAre("sc -> pacs", "sr -> pacs", "sr -> archive", "sc -> viewer"));
+  EXPECT_THAT(sent(), UnorderedElementsAre("sc -> pacs", "sr -> pacs", "sr-plain -> archive", "sc -> viewer"));
+}
+
+TEST_F(ReportStudy, AReportRefersToThePicturesThatItsReaderGetsAndToNoOther) {
+  storage::InstanceRecord a = stored(made::kHand, {made::anomaly()});
+  a.route.results_to = {"pacs", "small", "texts", "archive"};
+  config::ReportConfig config = made::context().config;
+  config.forms = {{"small", {"sr", "sc-rle"}}, {"texts", {"sr", "sr-text"}}, {"archive", {"sr", "gsps"}}};
+  ASSERT_TRUE(report(ready({a}), config).ok());
+  EXPECT_THAT(kinds(), testing::ElementsAre("sc", "sc-rle", "sr", "gsps", "sr-plain", "sr-text-plain", "sr-sc-rle"));
+  std::map<std::string, std::string> uids, bytes;
+  for (const ResultRecord& result : store_.results) {
+    uids[result.kind] = result.sop_instance_uid.str();
+    bytes[result.kind] = bytes_of(result);
+  }
+  const auto named = [&](const std::string& report, const std::string& picture) {
+    return bytes[report].find(uids[picture]) != std::string::npos;
+  };
+  EXPECT_TRUE(named("sr", "sc") && named("sr-sc-rle", "sc-rle"));
+  EXPECT_FALSE(named("sr", "sc-rle") || named("sr-sc-rle", "sc") || named("sr-plain", "sc") ||
+               named("sr-plain", "sc-rle") || named("sr-text-plain", "sc"));
+  std::map<std::string, std::string> reports;
+  for (const storage::NewDelivery& delivery : store_.deliveries)
+    for (const auto& [kind, uid] : uids)
+      if (uid == delivery.sop_instance_uid.str() && kind.starts_with("sr"))
+        reports[delivery.destination] += (reports[delivery.destination].empty() ? "" : " ") + kind;
+  EXPECT_EQ(reports, (std::map<std::string, std::string>{{"pacs", "sr"},
+                                                         {"small", "sr-sc-rle"},
+                                                         {"texts", "sr-plain sr-text-plain"},
+                                                         {"archive", "sr-plain"}}));
+  EXPECT_NE(bytes["sr-plain"].find("anomaly HAND L"), std::string::npos);
 }
 
 TEST_F(ReportStudy, EveryFormThatSomebodyTakesIsMadeOnce) {
@@ -232,11 +262,11 @@ TEST_F(ReportStudy, EveryFormThatSomebodyTakesIsMadeOnce) {
   storage::InstanceRecord b = stored("02_2_foot_obl.dcm", {made::finding(made::fracture_task(), {0.9})});
   a.route.results_to = b.route.results_to = {"pacs", "air"};
   config::ReportConfig config = made::context().config;
-  config.forms = {{"pacs", {"sr-3d", "sc"}}, {"air", {"sr-3d", "sr-per-image"}}};
+  config.forms = {{"pacs", {"sr-3d", "sc"}}, {"air", {"sr-3d", "sc", "sr-per-image"}}};
   const auto done = report(ready({a, b}), config);
   ASSERT_TRUE(done.ok()) << done.status().message();
   EXPECT_THAT(kinds(), testing::ElementsAre("sc", "sr-3d", "sr-per-image", "sr-per-image"));
-  EXPECT_THAT(sent(), UnorderedElementsAre("sc -> pacs", "sr-3d -> pacs", "sr-3d -> air", "sr-per-image -> air",
+  EXPECT_THAT(sent(), UnorderedElementsAre("sc -> pacs", "sc -> air", "sr-3d -> pacs", "sr-3d -> air", "sr-per-image -> air",
                                            "sr-per-image -> air"));
   EXPECT_EQ(done->overlays, 1);
   EXPECT_EQ(done->reports, 3);
