@@ -1,7 +1,8 @@
 """A PACS that misbehaves as it is told, for trying a sender: does it lose, double, or hang on anything?
 
-It stores nothing but one JSON line an event, appended to --log: {"event": "stored", "sop": ..., "sha256": ...}. What was
-answered 0x0000 stands there as "stored", so that lost and doubled objects can be counted afterwards.
+It stores nothing but one JSON line an event, appended to --log: {"event": "stored", "sop": ..., "sha256": ...,
+"step": "fine"}. What was answered 0x0000 stands there as "stored", so that lost and doubled objects can be counted
+afterwards; "step" says after which behaviour.
 
 A programme is a list of steps, each `WHAT` or `WHAT:NUMBER`, done one after the other:
   fine[:N]     answers 0000 to N objects; without a number for ever
@@ -91,7 +92,7 @@ class HostilePacs:
         if what == "slow":
             time.sleep(self.delay)
         status = {"busy": 0xA700, "refuse": 0xA900}.get(what, 0x0000)
-        self.write("stored" if status == 0 else what, **about)
+        self.write("stored" if status == 0 else what, step=what, **about)
         return status
 
     def serve(self, port):

@@ -41,7 +41,8 @@ std::string in_words(milliseconds time) {
 }
 
 std::string status_words(const DeliveryOutcome& outcome) {
-  return outcome.peer_status ? fmt::format("{:04X}H", *outcome.peer_status) : outcome.text;
+  if (!outcome.peer_status) return outcome.text;  // The peer's own words may name a patient.
+  return fmt::format("{:04X}H, {}", *outcome.peer_status, meaning(*outcome.peer_status));
 }
 
 }  // namespace
@@ -53,6 +54,29 @@ storage::DeliveryState judge(std::uint16_t status) {
   if (status == 0x0111) return DeliveryState::kDelivered;  // Duplicate SOP instance: it is there.
   if ((status & 0xFF00) == 0xA700 || status == 0x0110 || status == 0x0213) return DeliveryState::kPending;
   return DeliveryState::kParked;
+}
+
+std::string_view meaning(std::uint16_t status) {
+  switch (status) {
+    case 0x0110: return "processing failure";
+    case 0x0111: return "duplicate: it is there already";
+    case 0x0117: return "invalid SOP Instance UID";
+    case 0x0119: return "class and instance do not belong together";
+    case 0x0122: return "SOP class not supported";
+    case 0x0124: return "not authorised: may this node store there?";
+    case 0x0210: return "duplicate invocation";
+    case 0x0211: return "unrecognized operation";
+    case 0x0212: return "mistyped argument";
+    case 0x0213: return "resource limitation";
+    case 0xB000: return "coercion of data elements";
+    case 0xB006: return "elements discarded";
+    case 0xB007: return "data set does not match SOP class";
+    default: break;
+  }
+  if ((status & 0xFF00) == 0xA700) return "out of resources: is its disk full?";
+  if ((status & 0xFF00) == 0xA900) return "data set does not match SOP class";
+  if ((status & 0xF000) == 0xC000) return "cannot understand";
+  return "";
 }
 
 milliseconds backoff(const config::DeliveryConfig& config, int failures, double jitter) {
@@ -210,6 +234,7 @@ struct DeliveryWorker::Impl {
       outcome.state = answer->state ? *answer->state : judge(answer->status);
       if (!answer->state) outcome.peer_status = answer->status;
       outcome.text = answer->words;
+      if (!answer->state && outcome.text.empty()) outcome.text = meaning(answer->status);
       if (answer->offers_max > 0 && claim.attempts + 1 >= answer->offers_max) outcome.state = DeliveryState::kParked;
     } else {
       const StatusCode code = answer.status().code();

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/base/status.h"
@@ -58,6 +59,10 @@ class DeliveryWorker {
 // What a C-STORE status means for a delivery: DELIVERED (success, warnings, a duplicate that is there already), PENDING
 // (out of resources, processing failure), or PARKED (everything that cannot succeed).
 storage::DeliveryState judge(std::uint16_t status);
+
+// What a C-STORE status means, for the record of a peer that says no more; empty of 0000 and of what the standard does
+// not know. Source: PS3.4 Table B.2-1, PS3.7 Annex C.
+std::string_view meaning(std::uint16_t status);
 
 // Delay after the failure number `failures` (from 1): doubles from retry_first up to retry_max, times a jitter in
 // [0.5, 1).

@@ -3,6 +3,7 @@
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmnet/assoc.h>
 #include <dcmtk/dcmnet/dcmlayer.h>
+#include <dcmtk/dcmnet/dimse.h>
 #include <dcmtk/dcmnet/dul.h>
 #include <dcmtk/dcmtls/tlstrans.h>
 #include <dcmtk/ofstd/ofstd.h>
@@ -36,6 +37,7 @@ std::string rejection_words(T_ASC_Association* association) {
 }  // namespace
 
 std::string words(const OFCondition& condition) {
+  if (condition == DIMSE_NODATAAVAILABLE) return "no answer in time";
   std::string text = condition.text();
   return text.substr(0, text.find('\n'));
 }

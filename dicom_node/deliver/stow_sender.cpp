@@ -89,7 +89,7 @@ Answer judge_stow(int status, std::string_view reason, std::string_view body) {
   const auto failure = taken || status == 409 ? failure_reason(body) : std::nullopt;
   if (failure) {
     answer.state = judge(*failure);
-    answer.words = fmt::format("HTTP {}, failure reason {:04X}H", status, *failure);
+    answer.words = fmt::format("HTTP {}, failure reason {:04X}H, {}", status, *failure, meaning(*failure));
     return answer;
   }
   answer.words = printable(fmt::format("HTTP {} {}{}{}", status, reason, taken || body.empty() ? "" : ": ",

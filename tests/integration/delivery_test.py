@@ -83,9 +83,9 @@ def test_each_answer_decides_and_a_person_releases_what_was_parked(tmp_path, set
             wait_until(lambda: all(d["state"] != "pending" for d in node.deliveries()), "every delivery at an end")
             found = by_object(node)
             outcome = {uid: (d["state"], d["peer_status"], d["text"], d["attempts"]) for uid, d in found.items()}
-            assert outcome == {fine: ("delivered", "0000", "", 1), coerced: ("delivered", "B000", "", 1),
+            assert outcome == {fine: ("delivered", "0000", "", 1), coerced: ("delivered", "B000", "coercion of data elements", 1),
                                later: ("delivered", "0000", "", 3), refused: ("parked", "C000", "no such order", 1),
-                               unsupported: ("parked", "0122", "", 1)}
+                               unsupported: ("parked", "0122", "SOP class not supported", 1)}
             parked = command(node, "deliveries", "--parked", "--json").stdout.splitlines()
             assert {json.loads(line)["sop_instance_uid"] for line in parked} == {refused, unsupported}
             assert "no such order" in command(node, "deliveries", "--parked").stdout

@@ -100,7 +100,7 @@ def test_a_server_that_is_busy_gets_the_same_file_again_and_one_that_refuses_is_
         with Node(tmp_path / "node", configured(f"http://127.0.0.1:{server.port}/studies")) as node:
             assert send(node, [small_image("CHEST")]) == [0]
             wait_until(lambda: states(node) == {"parked"}, "parked")
-            assert node.deliveries()[0]["text"] == "HTTP 409, failure reason A900H"
+            assert node.deliveries()[0]["text"] == "HTTP 409, failure reason A900H, data set does not match SOP class"
             stored = next((node.directory / "store/objects").rglob("*.dcm")).read_bytes()
         assert len(server.log) == 3 and all(stored in body for _, body in server.log)
 

@@ -194,6 +194,7 @@ TEST_F(DeliveryWorkerTest, ARefusalThatCannotSucceedIsParkedAtOnceInThePeersWord
   EXPECT_EQ(delivery(1).text, "no such patient: Doe");
   EXPECT_EQ(logged("Doe"), 0) << "a peer's words may name a patient: not in the log";
   EXPECT_EQ(delivery(2).peer_status, 0x0122);
+  EXPECT_EQ(delivery(2).text, "SOP class not supported") << "what it means, where the peer says nothing";
   EXPECT_EQ(delivery(3).state, DeliveryState::kParked);
   EXPECT_EQ(delivery(3).text, "the peer accepted no presentation context");
   EXPECT_EQ(delivery(4).state, DeliveryState::kDelivered);

@@ -59,7 +59,8 @@ TEST(Stow, AFailureReasonDecidesAsACStoreStatusDoes) {
   EXPECT_EQ(judge_stow(409, "Conflict", body(0xA900)).state, DeliveryState::kParked);
   EXPECT_EQ(judge_stow(409, "Conflict", body(0x0111)).state, DeliveryState::kDelivered) << "it is there";
   EXPECT_EQ(judge_stow(202, "Accepted", body(0xC122)).state, DeliveryState::kParked);
-  EXPECT_EQ(judge_stow(409, "Conflict", body(0xA900)).words, "HTTP 409, failure reason A900H");
+  EXPECT_EQ(judge_stow(409, "Conflict", body(0xA900)).words,
+            "HTTP 409, failure reason A900H, data set does not match SOP class");
   EXPECT_EQ(judge_stow(200, "OK", R"({"00081198":{"vr":"SQ","Value":[{}]}})").state, DeliveryState::kPending)
       << "a failure without a reason";
 }
