@@ -131,6 +131,11 @@ Status takes_commitment(const config::DeliveryConfig& config, const config::Peer
   return associate(requestor, config, peer, ASC_SC_ROLE_DEFAULT).status();
 }
 
+Status takes_reports(const config::DeliveryConfig& config, const config::PeerConfig& peer) {
+  Requestor requestor;
+  return associate(requestor, config, peer, ASC_SC_ROLE_SCP).status();
+}
+
 Status report_commitment(const config::DeliveryConfig& config, const config::PeerConfig& peer,
                          const object::CommitmentData& report) {
   Requestor requestor;

@@ -22,8 +22,9 @@ Status ask_for_commitment(const config::DeliveryConfig& config, const config::Pe
                           const object::CommitmentData& request, std::chrono::seconds same_association,
                           const std::function<Status(const object::CommitmentData&)>& record);
 
-// Whether the peer could be asked: an association, and no request. Errors: as above.
+// Whether the peer could be asked; could be reported to: an association, and nothing sent. Errors: as above.
 Status takes_commitment(const config::DeliveryConfig& config, const config::PeerConfig& peer);
+Status takes_reports(const config::DeliveryConfig& config, const config::PeerConfig& peer);
 
 // Reports to the peer that asked, in the role of SCP. Errors: as above.
 Status report_commitment(const config::DeliveryConfig& config, const config::PeerConfig& peer,
