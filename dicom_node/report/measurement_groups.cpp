@@ -36,6 +36,7 @@ void add_algorithm(ContentTree& tree, const object::FindingRecord& finding, cons
   };
   tree.text(Relation::kHasConceptMod, kAlgorithmName, prediction.model);
   tree.text(Relation::kHasConceptMod, kAlgorithmVersion, prediction.model_version);
+  parameter("digest=" + prediction.model_digest);  // Of the checkpoint, whole; the version has its beginning.
   if (task.output == config::OutputKind::kSigmoid || task.output == config::OutputKind::kSoftmax) {
     parameter(fmt::format("threshold_doubtful={}", task.threshold_doubtful));
     parameter(fmt::format("threshold_certain={}", task.threshold_certain));

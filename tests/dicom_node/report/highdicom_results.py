@@ -108,7 +108,7 @@ def evaluations_of(task, record):
 
 
 def parameters_of(task, record):
-    parameters = []
+    parameters = [f"digest={record['digest']}"]
     if task["output"] in ("sigmoid", "softmax"):
         doubtful = task.get("doubtful", 0.0 if task["output"] == "softmax" else 0.5)
         parameters += [f"threshold_doubtful={doubtful:g}", f"threshold_certain={task.get('certain', 0.5):g}"]

@@ -142,10 +142,12 @@ TEST(StructuredReport, OneGroupPerImageAndTaskWithTrackingSiteAndAlgorithm) {
   EXPECT_EQ(group.one("111003").value, "demo-fracture@sha256:0f1e2d3c");
   EXPECT_EQ(group.one("111000").value, "123110");
   EXPECT_THAT(group.values("111002"),
-              ElementsAre("threshold_doubtful=0.3", "threshold_certain=0.7", "rendering voi=window 1"));
+              ElementsAre("digest=sha256:0f1e2d3c" + std::string(56, '0'), "threshold_doubtful=0.3",
+                          "threshold_certain=0.7", "rendering voi=window 1"));
   EXPECT_THAT(group.values("121112"), ElementsAre(image.record.sop_instance_uid.str()));
-  EXPECT_THAT(sr.groups()[1]->values("111002"), ElementsAre("mode=partition", "passes=8", "mask_ratio=0.75",
-                                                            "seed=185372638192", "rendering voi=window 1"));
+  EXPECT_THAT(sr.groups()[1]->values("111002"),
+              ElementsAre("digest=sha256:0f1e2d3c" + std::string(56, '0'), "mode=partition", "passes=8",
+                          "mask_ratio=0.75", "seed=185372638192", "rendering voi=window 1"));
 }
 
 TEST(StructuredReport, ProbabilityWithUnitAndDecisionByTheThresholds) {
