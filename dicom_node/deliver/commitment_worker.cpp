@@ -144,23 +144,21 @@ struct CommitmentWorker::Impl {
     spdlog::warn("event=commitment_given_up destination={} parked={} reason=\"{}\"", peer.name, deliveries, why);
   }
 
-  // Safe here, or, where so configured, at every destination too; what can become so is waited for. Every file is read
-  // for it, so not before the peer could be told.
+  // Safe here, for which every file is read, so not before the peer can be told; or, where so configured, at every
+  // destination, as the store's rows say; what can become so is waited for.
   void answer(const CommitmentRequest& request) {
-    const object::CommitmentData asked{request.transaction_uid, request.references};
-    const auto waits = object::waits_for_delivery(asked, store, config.commit_after_delivery);
-    if (!waits.ok()) return;
     const milliseconds pause = pause_after(request.attempts + 1);
     const bool over = request.pending_for >= config.give_up_after;
-    if (*waits && !over) {
-      return record(request.transaction_uid, [&] { return store.end_commitment_request(request.id, pause, ""); });
-    }
+    const bool reads = !config.commit_after_delivery;
     object::CommitmentData report{request.transaction_uid, {}};
-    Status sent = request.attempts > 0 ? takes_reports(config, peer) : ok_status();
+    Status sent = reads && request.attempts > 0 ? takes_reports(config, peer) : ok_status();
     if (sent.ok()) {
-      const auto verdict =
-          object::judge_commitment(asked, store, spool, config.commit_after_delivery, [this] { return is_stopping(); });
+      const auto verdict = object::judge_commitment({request.transaction_uid, request.references}, store, spool,
+                                                    config.commit_after_delivery, [this] { return is_stopping(); });
       if (!verdict.ok()) return;
+      if (verdict->waits && !over) {
+        return record(request.transaction_uid, [&] { return store.end_commitment_request(request.id, pause, ""); });
+      }
       report = verdict->report;
       sent = report_commitment(config, peer, report);
     }

@@ -55,12 +55,4 @@ Result<CommitmentVerdict> judge_commitment(const CommitmentData& request, storag
   return verdict;
 }
 
-Result<bool> waits_for_delivery(const CommitmentData& request, storage::StudyStore& store, bool after_delivery) {
-  for (const SopReference& reference : request.referenced) {
-    NODE_ASSIGN_OR_RETURN(const Safekeeping kept, store.safety_of(reference, after_delivery));
-    if (kept.safety == Safety::kWaits) return true;
-  }
-  return false;
-}
-
 }  // namespace node::object

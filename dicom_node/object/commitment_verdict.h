@@ -27,7 +27,4 @@ Result<CommitmentVerdict> judge_commitment(const CommitmentData& request, storag
                                            const storage::Spool& spool, bool after_delivery,
                                            const std::function<bool()>& stopping);
 
-// Whether judge_commitment() would say that something waits, from the store's rows alone: no file is read.
-Result<bool> waits_for_delivery(const CommitmentData& request, storage::StudyStore& store, bool after_delivery);
-
 }  // namespace node::object

@@ -27,8 +27,6 @@ class CommitmentVerdictTest : public testing::Test {
     EXPECT_TRUE(verdict.ok()) << verdict.status().message();
     EXPECT_EQ(verdict->report.transaction_uid, "1.9");
     EXPECT_EQ(verdict->report.referenced.size() + verdict->report.failed.size(), 1u);
-    const auto waits = waits_for_delivery({"1.9", {{sop_class, uid}}}, stored_.store(), after_delivery);
-    EXPECT_TRUE(waits.ok() && *waits == verdict->waits) << "the same, without reading a file";
     return verdict.ok() ? *verdict : CommitmentVerdict();
   }
   // 0: committed.
