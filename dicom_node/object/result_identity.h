@@ -17,7 +17,8 @@ class DcmItem;
 
 namespace node::object {
 
-// kind: one word for each form: sr, sc, sr-series, sc-series, device, tracking, predict-sr, ...
+// kind: one word for each form: sr, sc, sr-series, sc-series, device, tracking, predict-sr, ...; sr-plain: a report for one
+// who gets no overlays.
 // name = "skelex-uid-1\n" kind "\n" source "\n" task "\n" model version "\n" revision, in the namespace
 // 6f3c1a52-8a0e-5d5b-9a86-3a1f0c6f7e11.
 storage::Uid derive_uid(std::string_view kind, std::string_view source_uid, std::string_view task,

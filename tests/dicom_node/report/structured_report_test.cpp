@@ -127,6 +127,15 @@ TEST(StructuredReport, RootSaysLanguageDeviceAndProcedure) {
   EXPECT_EQ(sr.root.one("111028").children.size(), 1u);
 }
 
+TEST(StructuredReport, ACodeStandsInTheSchemeThatTheConfigurationNames) {
+  ResultContext context = made::context();
+  context.config.tasks[0].code = {"RID0", "RADLEX", "what is looked for"};
+  const Made sr =
+      make(made::study({made::image(made::kHand, {made::finding(made::fracture_task(), {0.83})})}, context), context);
+  EXPECT_EQ(sr.groups().at(0)->one("121071").value, "RID0");
+  EXPECT_NE(sr.object.bytes.find("RADLEX"), std::string::npos);
+}
+
 TEST(StructuredReport, OneGroupPerImageAndTaskWithTrackingSiteAndAlgorithm) {
   const ReportedImage image = made::image(made::kHand, {made::finding(made::fracture_task(), {0.83}), made::anomaly()});
   const Made sr = make(made::study({image}, made::context()), made::context());
