@@ -19,7 +19,7 @@ def mutations():
         Mutation("the predecessor is lost", DOCUMENT, "if (before.kind != ", "if (true || before.kind != "),
         Mutation("the overlay is not in the evidence", DOCUMENT, "for (const ResultReference& overlay : study.illustrations)\n", "if (false) for (const ResultReference& overlay : study.illustrations)\n"),
         Mutation("content date from the clock", OBJECT, "object::to_dicom_time(time, source);", "object::to_dicom_time(std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now()), source);"),
-        Mutation("times of predict_at are those of the report", OBJECT, "image.record.predicted_at.value_or(context.time)", "context.time"),
+        Mutation("an image object bears the time of the report", OBJECT, "image.record.predicted_at.value_or(context.time)", "context.time"),
         Mutation("thresholds exchanged", REPORT + "finding_summary.cpp", "probability >= task.threshold_certain", "probability >= task.threshold_doubtful"),
         Mutation("probability in percent", GROUPS, "std::clamp(score.value, 0.0, 1.0), 4, unit_code(\"1\")", "std::clamp(score.value, 0.0, 1.0), 4, unit_code(\"%\")"),
         Mutation("the peak's region is a patch too far right", REPORT + "map_peak.cpp", "column = index % across;", "column = index % across + 1;"),
@@ -30,7 +30,7 @@ def mutations():
         Mutation("the character set is dropped", OBJECT, "if (!text.character_set().empty())", "result.findAndDeleteElement(DCM_SpecificCharacterSet); if (false)"),
         Mutation("own words in UTF-8 whatever the set", OBJECT, "if (object::is_ascii(utf8) || character_set_ == \"ISO_IR 192\") return utf8;", "return utf8;"),
         Mutation("a set that lies is believed", VALID, "if (set_is_true(sets, bytes)) return;", "return;"),
-        Mutation("another patient's ID where it cannot stand", VALID, "if (names_the_patient(key)) {", "if (false) {"),
+        Mutation("a Patient ID that cannot stand is left out", VALID, "if (names_the_patient(key)) {", "if (false) {"),
         Mutation("Accession Number is not copied", IDENTITY, "DCM_StudyTime, DCM_StudyID, DCM_AccessionNumber,", "DCM_StudyTime, DCM_StudyID,"),
         Mutation("the timezone is not copied", IDENTITY, "DCM_SpecificCharacterSet, DCM_TimezoneOffsetFromUTC,", "DCM_SpecificCharacterSet,"),
         Mutation("the request is lost", IDENTITY, ": copy(source, result, DCM_RequestAttributesSequence, IfAbsent::kLeaveOut));", ": ok_status());"),
@@ -51,6 +51,6 @@ def mutations():
 
 
 def tests(_):
-    return [["report_objects_test", "report_worker_test", "report_picture_test", "result_identity_test",
+    return [["report_objects_test", "report_worker_test", "report_picture_test", "result_identity_test", "valid_values_test",
              "dicom_node/report/uid_recipe_test.py report_tool", "dicom_node/report/side_by_side_test.py report_tool",
              "dicom_node/report/bad_sources_test.py report_tool"]]
