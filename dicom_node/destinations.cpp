@@ -85,6 +85,7 @@ Destinations::Before Destinations::end_all_but(const std::map<std::string, Place
   }
   Before before;
   std::vector<std::future<void>> ends;
+  ends.reserve(ending.size());
   for (auto& [name, worker] : ending) {
     ends.push_back(std::async(std::launch::async, [&worker = worker] {
       worker.delivery->stop();

@@ -65,7 +65,7 @@ class Router {
   std::vector<UnreachableRoute> unreachable() const;
 
   Router(const Router& other) : rules_(other.rules()) {}
-  Router& operator=(const Router& other) {
+  Router& operator=(const Router& other) {  // NOLINT(bugprone-unhandled-self-assignment): it may be itself.
     std::shared_ptr<const Rules> fresh = other.rules();
     MutexLock lock(mutex_);
     rules_ = std::move(fresh);
