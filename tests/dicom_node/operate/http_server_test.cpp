@@ -225,6 +225,12 @@ INSTANTIATE_TEST_SUITE_P(
                    request_of("POST", "/api/studies/1.2.3/retry", "Content-Length: 10000000000\r\n") +
                        std::string(100'000, 'a'),
                    413},
+        BadRequest{"LongBodyThatIsOnlyAnnounced",
+                   request_of("POST", "/api/studies/1.2.3/retry", "Content-Length: 100000\r\n"), 413},
+        BadRequest{"LongBodyInPieces",
+                   request_of("POST", "/api/studies/1.2.3/retry", "Transfer-Encoding: chunked\r\n") + "186a0\r\n" +
+                       std::string(100'000, 'a') + "\r\n0\r\n\r\n",
+                   413},
         BadRequest{"Rubbish", "rubbish\r\n\r\n", 400}, BadRequest{"NoVersion", "GET /\r\n\r\n", 400}),
     [](const auto& info) { return info.param.name; });
 
