@@ -2,6 +2,8 @@
 
 #include <sqlite3.h>
 
+#include <system_error>
+
 namespace node::storage {
 namespace {
 
@@ -75,7 +77,12 @@ std::int64_t Database::changes() const { return sqlite3_changes64(handle_); }
 std::int64_t Database::total_changes() const { return sqlite3_total_changes64(handle_); }
 
 Status Database::last_error(const std::string& what) const {
-  return {code_of(sqlite3_errcode(handle_)), what + ": " + sqlite3_errmsg(handle_)};
+  const int code = sqlite3_errcode(handle_);
+  std::string why = sqlite3_errmsg(handle_);  // "disk I/O error" helps nobody; "Read-only file system" does.
+  const int system =
+      (code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN ? sqlite3_system_errno(handle_) : 0;
+  if (system != 0) why += " (" + std::generic_category().message(system) + ")";
+  return {code_of(code), what + ": " + why};
 }
 
 Query::Query(Database& database, std::string_view sql, Prepare) : database_(database), sql_(sql) {

@@ -84,6 +84,69 @@ def test_a_read_only_disk_is_said_at_start(tmp_path):
         assert "Read-only file system" in done.stderr and str(disk) in done.stderr
 
 
+def test_a_disk_that_becomes_read_only_while_the_node_runs_is_said_and_costs_nothing(tmp_path):
+    """As ext4 does by itself after an error of its device: whatever is open can be written no more."""
+    image, disk = tmp_path / "ext4", tmp_path / "disk"
+    disk.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+
+    def mount():
+        before = set(os.listdir("/sys/fs/ext4")) if os.path.isdir("/sys/fs/ext4") else set()
+        done = subprocess.run(["mount", "-o", "loop,errors=remount-ro", image, disk], capture_output=True, text=True)
+        if done.returncode != 0:
+            pytest.skip("mounting a file system needs root and loop devices: " + done.stderr.strip())
+        return (set(os.listdir("/sys/fs/ext4")) - before).pop()
+
+    device = mount()
+    node = Node(tmp_path / "node", {"storage.directory": disk / "store"})
+    sent = [small_image(seed=seed) for seed in range(4)]
+    try:
+        with Pacs(int(node.settings["peers.pacs.port"])) as pacs:
+            node.start()
+            assert send(node, sent[:2]) == [0x0000] * 2
+            wait_until(lambda: len(pacs.reports()) == 2, "two reports")
+            with open(f"/sys/fs/ext4/{device}/trigger_fs_error", "w") as trigger:
+                trigger.write("1")
+            assert set(send(node, sent[2:])) <= {0x0110, 0xA700}, "nothing is taken that could not be kept"
+            status, reason = node.get("/readyz")
+            assert status == 503 and "Read-only file system" in reason, reason
+            assert node.get("/healthz")[0] == 200 and node.get("/api/studies")[0] == 200, "it goes on, and shows what it has"
+            assert "Read-only file system" in node.log()
+            node.stop()
+            subprocess.run(["umount", disk], check=True)
+            mount()  # Which repairs it from its journal.
+            node.start()
+            assert node.get("/readyz")[0] == 200
+            assert send(node, sent[2:]) == [0x0000] * 2
+            wait_until(lambda: node.at_rest() and len(node.studies()) == 4, "every study at an end")
+            assert len(pacs.reports()) == 4 and not count_doubles(pacs.log)[0]
+    finally:
+        node.stop()
+        subprocess.run(["umount", "-l", disk])
+
+
+def test_retention_makes_room_and_intake_goes_on_by_itself_after_a700(tmp_path):
+    settings = {"storage.free_bytes_min": "16 MiB", "storage.retention.free_bytes_low": "24 MiB",
+                "storage.retention.originals_days": "30", "routes": "[]", "forward": "[{match: {from: xray1}, send_to: [pacs]}]"}
+    with small_disk(tmp_path / "disk", size="40m") as disk, Pacs() as pacs:
+        with Node(tmp_path / "node", {"storage.directory": disk / "store", **settings}, pacs.port) as node:
+            answers, sent = [], []
+
+            def send_one():
+                sent.append(small_image("CHEST", seed=len(sent), side=1200))  # 1.44 MB
+                answers.extend(send(node, sent[-1:]))
+                return answers[-1]
+
+            wait_until(lambda: send_one() == 0xA700, "the reserve is reached")
+            wait_until(lambda: send_one() == 0x0000, "there is room again, and nobody did anything", 60)
+            assert set(answers) == {0x0000, 0xA700} and "event=purged reason=disk" in node.log()
+            taken = {str(image.SOPInstanceUID) for image, answer in zip(sent, answers) if answer == 0x0000}
+            wait_until(lambda: {entry.sop_instance for entry in pacs.log} == taken, "all that was taken reached the PACS")
+            assert node.get("/readyz")[0] == 200 and "event=data_loss" not in node.log()
+
+
 def test_a_locked_database_is_said_and_waited_for(tmp_path):
     with Pacs() as pacs, Node(tmp_path, pacs_port=pacs.port) as node:
         assert send(node, [small_image()]) == [0x0000]

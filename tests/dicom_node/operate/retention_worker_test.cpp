@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
+#include <utility>
+
 #include "tests/fakes/faulty_file_system.h"
 #include "tests/fakes/temporary_store.h"
 
@@ -90,6 +93,45 @@ TEST_F(RetentionWorkerTest, DeletionsThatFreeNothingAreNotRepeatedAtEveryLook) {
   files_.set_free_bytes(1500);
   add_at_rest(1);
   EXPECT_EQ(files_after(seconds(10)), 0u) << "it was freed, and more is wanted";
+}
+
+// A disk that takes its time to delete.
+class SlowDeletions : public fakes::FaultyFileSystem {
+ public:
+  Status remove(const std::filesystem::path& path) override {
+    if (path.extension() == ".dcm" && !std::exchange(entered_, true)) {
+      begun_.set_value();
+      let_go_.get_future().wait();
+    }
+    return FaultyFileSystem::remove(path);
+  }
+  std::promise<void> begun_, let_go_;
+
+ private:
+  bool entered_ = false;  // Of the worker's thread alone.
+};
+
+TEST(RetentionWorker, IntakeGoesOnInTheMiddleOfADeletion) {
+  SlowDeletions files;
+  fakes::TemporaryStore stored(files);
+  config::StorageConfig config;
+  config.directory = (stored.directory() / "store").string();
+  config.free_bytes_low = std::uint64_t{1} << 62;
+  stored.add("bytes", "1.2.3.1", "1.2.3", {}, {});
+  stored.clock().advance(seconds(10));
+  EXPECT_FALSE(*stored.store().claim_ready_study(milliseconds(0)));
+  const auto worker = RetentionWorker::start(config, stored.clock(), stored.spool(), stored.store());
+  stored.clock().advance(seconds(10));
+  files.begun_.get_future().wait();
+  auto taken = std::async(std::launch::async, [&] {
+    for (int i = 0; i < 50; ++i) stored.add("bytes", "1.2.4." + std::to_string(i), "1.2.4", {}, {});
+  });
+  EXPECT_EQ(taken.wait_for(seconds(60)), std::future_status::ready) << "images wait for a deletion";
+  EXPECT_EQ(worker->stats().originals, 0u) << "which still goes on";
+  files.let_go_.set_value();
+  taken.wait();
+  worker->stop();
+  EXPECT_EQ(worker->stats().originals, 1u);
 }
 
 TEST_F(RetentionWorkerTest, WhatIsNotAtRestIsKeptHoweverFullTheDiskIs) {
