@@ -33,8 +33,16 @@ Status add_references(DSRDocument& document, const DocumentFrame& frame) {
         to_status(evidence.addItem(study_uid, overlay.series_instance_uid.str().c_str(), overlay.sop_class_uid.c_str(),
                                    overlay.sop_instance_uid.str().c_str()),
                   "evidence of overlay"));
+  // A reader who got the usual report before the configuration changed has no other one to replace.
+  const auto is_before = [&](const Predecessor& before, const std::string& kind) {
+    return before.kind == kind && before.source_uid == reference.source_uid;
+  };
+  const bool same_kind = std::any_of(study.predecessors.begin(), study.predecessors.end(), [&](const Predecessor& p) {
+    return is_before(p, context.referring_kind(reference.form));
+  });
+  const std::string kind = same_kind ? context.referring_kind(reference.form) : context.kind(reference.form);
   for (const Predecessor& before : study.predecessors) {
-    if (before.kind != context.referring_kind(reference.form) || before.source_uid != reference.source_uid) continue;
+    if (!is_before(before, kind)) continue;
     NODE_RETURN_IF_ERROR(to_status(
         document.getPredecessorDocuments().addItem(study_uid, before.series_instance_uid.str().c_str(),
                                                    before.sop_class_uid.c_str(), before.sop_instance_uid.str().c_str()),

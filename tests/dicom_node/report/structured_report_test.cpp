@@ -373,6 +373,27 @@ TEST(StructuredReport, ASecondRevisionNamesItsPredecessor) {
   EXPECT_EQ(std::string(uid.c_str()), first.object.sop_instance_uid.str());
 }
 
+TEST(StructuredReport, AReportWithoutPicturesReplacesTheLikeElseTheUsualOne) {
+  ReportedStudy study = made::study({made::image(made::kHand, {made::anomaly()})}, made::context());
+  ResultContext plain = made::context();
+  plain.variant = "-plain";
+  const storage::Uid usual = storage::Uid::parse("1.2.3.1").value(), like = storage::Uid::parse("1.2.3.2").value();
+  const auto replaced = [&] {
+    Made sr = make(study, plain);
+    DcmItem* before = nullptr;
+    sr.dataset().findAndGetSequenceItem(DCM_PredecessorDocumentsSequence, before);
+    DcmStack stack;
+    OFString uid;
+    if (before != nullptr && before->search(DCM_ReferencedSOPInstanceUID, stack, ESM_fromHere, OFTrue).good())
+      dynamic_cast<DcmElement*>(stack.top())->getOFString(uid, 0);
+    return std::string(uid.c_str());
+  };
+  study.predecessors = {{"sr", study.study_instance_uid.str(), usual, usual, UID_ComprehensiveSRStorage}};
+  EXPECT_EQ(replaced(), usual.str());
+  study.predecessors.push_back({"sr-plain", study.study_instance_uid.str(), like, like, UID_ComprehensiveSRStorage});
+  EXPECT_EQ(replaced(), like.str());
+}
+
 TEST(StructuredReport, ACascadeSaysWhyATaskWasAskedAndWhyOneWasNot) {
   ResultContext context = made::context();
   config::TaskConfig later = made::fracture_task();
