@@ -170,6 +170,12 @@ def test_destinations_come_move_and_go_with_a_reload(node):
         send(node, [small_image("KNEE", study=fresh_uid())])
         wait_until(lambda: len(moved.log) > seen and node.at_rest(), "it gets the report")
         assert [entry.dataset.Modality for entry in moved.log[seen:]] == ["SR"], "in the form that is asked for now"
+        late.start()
+        seen, there = len(moved.log), len(late.log)
+        reload(node, with_late(late.port), "event=reloaded")
+        send(node, [small_image("KNEE", study=fresh_uid())])
+        wait_until(lambda: len(late.log) > there and node.at_rest(), "what has moved at once is sent to where it is now")
+        assert len(moved.log) == seen
 
 
 def test_what_is_urgent_changes_with_a_reload(node):

@@ -158,6 +158,14 @@ def test_old_versions_and_weak_suites_are_refused(hospital, node):
     assert "it has no cipher suite of the BCP 195 profile" in refusals(node, begun)
 
 
+def test_no_session_is_taken_up_again(hospital, node):
+    """It would bring back a certificate that has expired since, or a peer that was struck off."""
+    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{node.port}", "-CAfile", str(hospital.file),
+                           "-cert", str(hospital.xray1[0]), "-key", str(hospital.xray1[1]), "-tls1_2", "-reconnect"],
+                          input="", capture_output=True, text=True, timeout=60)
+    assert done.stdout.count("New, TLSv1.2") >= 6 and "Reused" not in done.stdout, done.stdout[-2000:]
+
+
 def test_without_tls_on_its_port_and_with_tls_on_another(hospital, node, tmp_path):
     begun = len(node.log())
     assert not echo(node, None)
