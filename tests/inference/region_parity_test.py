@@ -218,6 +218,21 @@ def test_detected_regions(tmp_path):
     assert output["backbone_passes"] == 2 * len(images) + regions  # Detector, whole image, crops.
 
 
+def test_a_yolos_that_answers_no_numbers_leaves_the_whole_image(tmp_path):
+    model = head(tmp_path / "head")
+    finder = detector(tmp_path / "d", "square", {"height": 64, "width": 64})
+    with torch.no_grad():
+        finder.class_labels_classifier.layers[2].weight[0] = 3e38  # Overflows; each of its weights is a number.
+    finder.save_pretrained(tmp_path / "d")
+    name, request, grey = radiographs(tmp_path, 1)[0]
+    [[answer]] = answers([{"name": "m", "path": str(tmp_path / "head")}, {"name": "d", "path": str(tmp_path / "d")}],
+                         [{"name": "t", "model": "m", "output": "regions", "detector": "d", "score_min": 0.0}],
+                         [dict(request, tasks=["t"])])["answers"]
+    whole = [[0, 0, grey.shape[1], grey.shape[0]]]
+    assert answer["note"] == "the detector's boxes are not numbers, whole image only"
+    check(answer, classify(model, tmp_path / "head", grey, whole), whole)
+
+
 def test_a_detector_is_no_head_and_a_head_no_detector(tmp_path):
     head(tmp_path / "head")
     detector(tmp_path / "d", "mid", {"shortest_edge": 96, "longest_edge": 160})

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Breaks one promise at a time, in a copy, and says which named test notices: run.py AREA [--work DIR] [WORD...]
 
-AREA is a file beside this one: store, pixels, associations, engine, operate, report. Each mutation is applied to a scratch copy
+AREA is a file beside this one: store, pixels, associations, engine, operate, report, regions. Each mutation is applied to a scratch copy
 of what is committed; the tests that its area names are built and run, nearest first, until one notices. WORD picks
 mutations by name. Exit status 0: every one was noticed. The tables it prints are in README.md.
 """
