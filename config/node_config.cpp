@@ -145,8 +145,7 @@ std::string form_problem(const std::string& form) {
 void read_results(Section results, const Names& names, ReportConfig& config) {
   results.text("disclaimer", config.disclaimer, 128);
   results.boolean("report_skipped", config.report_skipped);
-  results.words("skipped_to", config.skipped_to,
-                [&](const std::string& name) { return names.results_problem(name); });
+  results.words("skipped_to", config.skipped_to, [&](const std::string& name) { return names.results_problem(name); });
   const Value* forms = results.get("forms");
   if (forms == nullptr) return;
   Section peers = results.section("forms");
@@ -244,6 +243,7 @@ NodeConfig read_root(Section& root, const Context& context) {
   read_routes(root, names, config.router);
   read_region_head(root.section("region_head"), config.inference.tasks, config.router.body_parts,
                    config.router.region_head);
+  add_halves(config.inference.tasks, config.router);
   for (const RouteRule& rule : config.router.routes) {  // By default whoever gets results at all.
     for (const std::string& peer : rule.send_to) {
       Words& to = config.report.skipped_to;
@@ -265,9 +265,9 @@ NodeConfig read_root(Section& root, const Context& context) {
   config.report.messages = config.messages;
   config.report.region_head = config.router.region_head;
   for (const TaskConfig& task : config.inference.tasks) {
-    config.router.scopes[task.name] = {task.views,         task.age_years_min,
-                                       task.age_years_max, task.when ? task.when->task : "",
-                                       task.body_parts,    task.laterality};
+    config.router.scopes[task.name] = {
+        task.views,      task.age_years_min, task.age_years_max, task.when ? task.when->task : "",
+        task.body_parts, task.laterality,    task.split};
     for (std::string& part : config.router.scopes[task.name].body_parts) {
       const auto term = config.router.body_parts.terms.find(part);
       if (term != config.router.body_parts.terms.end()) part = term->second;

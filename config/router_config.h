@@ -65,6 +65,7 @@ struct TaskScope {  // The images that a task is meant for; on others it is not 
   std::string waits_for{};                          // A task whose result decides whether this one is asked, or none.
   std::vector<std::string> body_parts{};            // As RouteMatch has them; empty: any.
   std::vector<std::string> laterality{};            // R, L, B, U; empty: any.
+  bool split = false;                               // A film of both sides goes to the tasks of half_name().
 };
 
 // The last source of a body part: a softmax task on the pixels, whose labels are body parts. Its answer routes images

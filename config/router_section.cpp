@@ -214,6 +214,27 @@ void read_routes(Section& root, const Names& names, RouterConfig& config) {
   });
 }
 
+void add_halves(std::vector<TaskConfig>& tasks, RouterConfig& config) {
+  std::vector<TaskConfig> halves;
+  for (const TaskConfig& task : tasks) {
+    if (!task.split) continue;
+    for (const Half half : {Half::kRight, Half::kLeft}) {
+      TaskConfig& one = halves.emplace_back(task);
+      one.name = half_name(task.name, half);
+      one.split = false;
+      one.half = half;
+      for (RouteRule& rule : config.routes) {
+        std::vector<TaskCondition> urgent;
+        for (const TaskCondition& condition : rule.urgent_when) {
+          if (condition.task == task.name) urgent.push_back({one.name, condition.label, condition.at_least});
+        }
+        rule.urgent_when.insert(rule.urgent_when.end(), urgent.begin(), urgent.end());
+      }
+    }
+  }
+  tasks.insert(tasks.end(), halves.begin(), halves.end());
+}
+
 void read_region_head(Section section, const std::vector<TaskConfig>& tasks, const BodyPartTable& table,
                       RegionHead& head) {
   section.number("probability_min", head.probability_min, 0, 1);
@@ -227,6 +248,7 @@ void read_region_head(Section section, const std::vector<TaskConfig>& tasks, con
                                      " is no softmax with labels; one whose labels are body parts is "
                                      "wanted");
   }
+  if (task->split) return section.wrong("task", in_quotes(name) + " is split; the head reads every image whole");
   if (task->when) return section.wrong("task", in_quotes(name) + " waits for another task; the head is always asked");
   for (std::size_t i = 0; i < task->labels.size(); ++i) {
     const std::string& label = task->labels[i];

@@ -73,6 +73,10 @@ void read_age(Section age, std::optional<int>& years_min, std::optional<int>& ye
 void read_body_parts(Section& root, const Context& context, BodyPartTable& table);
 void read_routes(Section& root, const Names& names, RouterConfig& config);
 
+// Of each task that splits films of both sides the tasks of the halves, and what is urgent of it also of them. Last of
+// all: no file names them.
+void add_halves(std::vector<TaskConfig>& tasks, RouterConfig& config);
+
 // Each label of the task must be a body part: by its code, else by its name.
 void read_region_head(Section section, const std::vector<TaskConfig>& tasks, const BodyPartTable& table,
                       RegionHead& head);

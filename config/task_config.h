@@ -37,6 +37,14 @@ struct TaskCondition {
   bool operator==(const TaskCondition&) const = default;
 };
 
+// A film of both sides: which of the patient's.
+enum class Half { kNone, kRight, kLeft };
+
+// The task that reads one half of a film for `task`; no task of a file has such a name.
+inline std::string half_name(const std::string& task, Half half) {
+  return task + (half == Half::kRight ? " right half" : " left half");
+}
+
 // What is wrong with the condition's label where the other task has `labels`; or nothing.
 inline std::string label_problem(const TaskCondition& condition, const std::vector<std::string>& labels) {
   if (condition.label.empty()) {
@@ -73,10 +81,11 @@ struct TaskConfig {
   std::string origin;  // Where it stands, for messages: "node.yaml:93"; empty: in no file.
   std::string model;   // A ModelConfig's name.
   OutputKind output = OutputKind::kSigmoid;
-  std::vector<std::string> labels;   // One per logit (of the slice); empty: the checkpoint's id2label.
-  Code code;                         // What is looked for; empty: (name, 99SKELEX, name).
-  std::vector<Code> label_codes;     // One per label, or empty: private codes are made.
-  std::vector<std::string> negative_labels;  // Of a softmax: those that say that nothing was found. Empty: it classifies.
+  std::vector<std::string> labels;  // One per logit (of the slice); empty: the checkpoint's id2label.
+  Code code;                        // What is looked for; empty: (name, 99SKELEX, name).
+  std::vector<Code> label_codes;    // One per label, or empty: private codes are made.
+  std::vector<std::string>
+      negative_labels;               // Of a softmax: those that say that nothing was found. Empty: it classifies.
   double threshold_doubtful = 0.5;   // Probability from which a label counts as "doubtful"; node.yaml's default for a
                                      // softmax is 0: it always names its likeliest label. 0 to 1.
   double threshold_certain = 0.5;    // From here on "certain".
@@ -95,6 +104,8 @@ struct TaskConfig {
   std::vector<std::string> views;       // View Position likewise.
   std::vector<std::string> laterality;  // R, L, B, U likewise: [R, L] is a task of one side.
   std::optional<int> age_years_min, age_years_max;  // Outside, or unknown where one is set: out of scope.
+  bool split = false;       // bilateral: split. A film of both sides is read half by half where the router allows it.
+  Half half = Half::kNone;  // In no file: the task that reads this half of such films (half_name()).
 
   bool detects = false;  // In no file: the engine's own task for a detector's boxes, by region_selection.
 

@@ -111,6 +111,20 @@ void read_negative_labels(Section& section, TaskConfig& task) {
   });
 }
 
+// Of a film of both sides each half is an image to a task of one side. What waits, or is waited for, has one answer.
+void read_bilateral(Section& section, TaskConfig& task) {
+  section.choice("bilateral", task.split, {{"out_of_scope", false}, {"split", true}});
+  if (!task.split) return;
+  const auto one_side = [](const std::string& side) { return side == "R" || side == "L"; };
+  if (task.laterality.empty() || !std::all_of(task.laterality.begin(), task.laterality.end(), one_side)) {
+    section.wrong("bilateral", "is split, but the task is not of one side; laterality: [R, L] is wanted");
+  }
+  if (task.output == OutputKind::kAnomalyMap || task.regions) {
+    section.wrong("bilateral", "is split, which is for output sigmoid, softmax and regression only");
+  }
+  if (task.when) section.wrong("bilateral", "is split, but the task waits for another, which reads the whole film");
+}
+
 TaskConfig read_task(const std::string& name, Section& section, const Context& context, const Names& names,
                      const Words& models) {
   TaskConfig task;
@@ -138,6 +152,8 @@ TaskConfig read_task(const std::string& name, Section& section, const Context& c
   for (std::string& side : task.laterality) side = upper(side);
   read_age(section.section("age"), task.age_years_min, task.age_years_max);
   if (section.get("when") != nullptr) read_when(section.section("when"), task);
+
+  read_bilateral(section, task);
 
   const bool anomaly_map = task.output == OutputKind::kAnomalyMap;
   if (anomaly_map) {
@@ -224,6 +240,10 @@ void check_when(Section section, const std::vector<TaskConfig>& tasks, const Tas
   }
   if (other->output == OutputKind::kAnomalyMap) {
     return section.wrong("task", in_quotes(other->name) + " is an anomaly_map, of which no decision is made");
+  }
+  if (other->split) {
+    return section.wrong("task",
+                         in_quotes(other->name) + " is split on films of both sides, and has two answers there");
   }
   if (const std::string cycle = cycle_of(tasks, task); !cycle.empty()) {
     return section.wrong("task", "is a circle: " + cycle + "; none of them would ever be asked");

@@ -76,6 +76,11 @@ struct AnomalyMap {           // Empty if the task draws none.
   MapReference reference;       // Not the engine's work: of the task's calibration, for the request's body part.
 };
 
+struct ImagePart {   // Of a film of both sides the half that a task looked at.
+  std::string side;  // The patient's: "R", "L". Empty: the whole image.
+  Box box;
+};
+
 struct Prediction {  // Of one task.
   std::string task;
   std::string model;          // Its name in the configuration.
@@ -88,6 +93,7 @@ struct Prediction {  // Of one task.
   // greatest of them all, its logits the whole image's.
   std::vector<Region> regions;
   std::string regions_note;  // "no regions found, whole image only"; what was left out. Mostly empty.
+  ImagePart part;            // All that the task looked at, where that is not the whole image.
   std::string not_asked;  // Why the task, which waits for another, has no result: "tumour 0.12 below 0.5". Else empty.
 };
 

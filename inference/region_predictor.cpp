@@ -47,8 +47,9 @@ struct Job {
   AnalysisRequest request;  // Its image is in `image`.
   GreyImage image;
   Done done;
-  std::vector<std::string> later;  // Tasks that wait for a region task of this request.
-  Predictions answers;             // Of the first step; those of region tasks are completed by the crops.
+  std::vector<std::string> halves;  // Tasks that look at one half of the image, and at nothing else.
+  std::vector<std::string> later;   // Tasks that wait for a region task of this request.
+  Predictions answers;              // Of the first step; those of region tasks are completed by the crops.
   Mutex mutex;
   std::size_t outstanding GUARDED_BY(mutex) = 0;  // Crops.
   Status failure GUARDED_BY(mutex);
@@ -69,7 +70,11 @@ class RegionPredictor : public Predictor {
   bool waits_for_region(const std::string& task, const std::vector<std::string>& asked) const;
   void go(AnalysisRequest request, Done done);
   void look_at_regions(const JobPointer& job);
-  void take_crop(const JobPointer& job, Region& region, const std::string& task, Result<Predictions> answer);
+  struct Crop {
+    Prediction* prediction;
+    Region* region;  // Of a region task; else the prediction is the crop's own.
+  };
+  void take_crop(const JobPointer& job, const Crop& crop, Result<Predictions> answer);
   void finish(const JobPointer& job);
   void answer(const JobPointer& job, Predictions more);
   void post(std::function<void()> work);
@@ -120,6 +125,8 @@ std::vector<TaskInfo> RegionPredictor::tasks() const {
   for (TaskInfo& info : infos) {
     const auto version = versions_.find(info.task);
     if (version != versions_.end()) info.model_version += version->second;
+    const auto task = tasks_.find(info.task);
+    if (task != tasks_.end() && task->second.half != config::Half::kNone) info.pass = -1;  // One of its own.
   }
   return infos;
 }
@@ -160,24 +167,30 @@ bool RegionPredictor::waits_for_region(const std::string& name, const std::vecto
 void RegionPredictor::go(AnalysisRequest request, Done done) {
   const auto job = std::make_shared<Job>();
   std::vector<std::string> first;
-  bool regions = false;
+  bool parts = false;
   for (const std::string& name : request.tasks) {
     if (waits_for_region(name, request.tasks)) {
       job->later.push_back(name);
       continue;
     }
-    first.push_back(name);
     const auto task = tasks_.find(name);
+    if (task != tasks_.end() && task->second.half != config::Half::kNone) {
+      job->halves.push_back(name);
+      parts = true;
+      continue;
+    }
+    first.push_back(name);
     if (task == tasks_.end() || !task->second.regions) continue;
-    regions = true;
+    parts = true;
     if (!task->second.region_selection.detector.empty()) first.push_back(boxes_of(name));
   }
-  if (!regions) return within_->submit(std::move(request), std::move(done));
+  if (!parts) return within_->submit(std::move(request), std::move(done));
   Result<GreyImage> grey = to_8_bit(std::move(request.image));
   if (!grey.ok()) return done(grey.status());
   job->image = *std::move(grey);
   job->request = std::move(request);
   job->done = std::move(done);
+  if (first.empty()) return post([this, job] { look_at_regions(job); });
   AnalysisRequest whole = job->request;
   whole.image = {job->image.rows, job->image.columns, {}, job->image.pixels};
   whole.tasks = std::move(first);
@@ -190,12 +203,17 @@ void RegionPredictor::go(AnalysisRequest request, Done done) {
 
 // Cuts what the detectors found; the answers come back while it still cuts.
 void RegionPredictor::look_at_regions(const JobPointer& job) {
-  struct Crop {
-    std::string task;
-    Region* region;
-  };
+  Predictions known = job->request.known;
+  for (const Prediction& prediction : job->answers) known.push_back(as_known(prediction));
+  for (const std::string& name : job->halves) {
+    Prediction& half = job->answers.emplace_back();
+    half.task = name;
+    const config::Half which = tasks_.at(name).half;
+    half.part = {which == config::Half::kRight ? "R" : "L", half_of(job->image.rows, job->image.columns, which)};
+  }
   std::vector<Crop> crops;
   for (Prediction& prediction : job->answers) {
+    if (!prediction.part.side.empty()) crops.push_back({&prediction, nullptr});
     const auto task = tasks_.find(prediction.task);
     if (task == tasks_.end() || !task->second.regions || !prediction.not_asked.empty()) continue;
     Prediction* const boxes = const_cast<Prediction*>(find(job->answers, boxes_of(prediction.task)));
@@ -206,39 +224,37 @@ void RegionPredictor::look_at_regions(const JobPointer& job) {
     for (Region& region : chosen.regions) prediction.regions.push_back(std::move(region));
     prediction.regions_note = std::move(chosen.note);
     for (std::size_t i = 1; i < prediction.regions.size(); ++i) {
-      crops.push_back({prediction.task, &prediction.regions[i]});
+      crops.push_back({&prediction, &prediction.regions[i]});
     }
-  }
-  Predictions known = job->request.known;
-  for (const Prediction& prediction : job->answers) {
-    known.push_back(as_known(prediction));
   }
   {
     MutexLock lock(job->mutex);
     job->outstanding = crops.size() + 1;
   }
   for (const Crop& one : crops) {
-    GreyImage pixels = crop(job->image, one.region->box);
+    GreyImage pixels = crop(job->image, one.region != nullptr ? one.region->box : one.prediction->part.box);
     AnalysisRequest request;
     request.image = {pixels.rows, pixels.columns, {}, std::move(pixels.pixels)};
-    request.tasks = {one.task};
+    request.tasks = {one.prediction->task};
     request.priority = job->request.priority;
     request.known = known;
-    within_->submit(std::move(request), [this, job, one](Result<Predictions> result) {
-      take_crop(job, *one.region, one.task, std::move(result));
-    });
+    within_->submit(std::move(request),
+                    [this, job, one](Result<Predictions> result) { take_crop(job, one, std::move(result)); });
   }
   finish(job);
 }
 
-void RegionPredictor::take_crop(const JobPointer& job, Region& region, const std::string& task,
-                                Result<Predictions> answer) {
-  if (answer.ok()) {
-    region.logits = std::move(answer->front().logits);
+void RegionPredictor::take_crop(const JobPointer& job, const Crop& crop, Result<Predictions> answer) {
+  if (answer.ok() && crop.region != nullptr) {
+    crop.region->logits = std::move(answer->front().logits);
+  } else if (answer.ok()) {
+    answer->front().part = std::move(crop.prediction->part);
+    *crop.prediction = std::move(answer->front());
   } else {
     MutexLock lock(job->mutex);
     if (job->failure.ok()) {
-      job->failure = answer.status().within("task " + task + ": region " + region.label);
+      job->failure = answer.status().within("task " + crop.prediction->task +
+                                            (crop.region != nullptr ? ": region " + crop.region->label : ""));
     }
   }
   finish(job);
@@ -336,7 +352,7 @@ config::InferenceConfig with_detector_tasks(config::InferenceConfig config) {
 std::unique_ptr<Predictor> open_region_predictor(std::unique_ptr<Predictor> within,
                                                  const config::InferenceConfig& config) {
   const bool any = std::any_of(config.tasks.begin(), config.tasks.end(),
-                               [](const config::TaskConfig& task) { return task.regions; });
+                               [](const auto& task) { return task.regions || task.half != config::Half::kNone; });
   if (!any) return within;
   return std::make_unique<RegionPredictor>(std::move(within), config);
 }

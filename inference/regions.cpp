@@ -112,6 +112,10 @@ ChosenRegions tiles(std::int32_t rows, std::int32_t columns) {
   return chosen;
 }
 
+Box half_of(std::int32_t rows, std::int32_t columns, config::Half half) {
+  return half == config::Half::kRight ? Box{0, 0, columns / 2, rows} : Box{columns / 2, 0, columns, rows};
+}
+
 Region whole_image(std::int32_t rows, std::int32_t columns) {
   Region region;
   region.label = "whole image";

@@ -42,6 +42,9 @@ inline const std::vector<std::string> kNoRegions{"right", "left", "abnormal bone
 
 ChosenRegions tiles(std::int32_t rows, std::int32_t columns);
 
+// The half of a film of both sides, the patient's right at the left of the image. An odd column is the left half's.
+Box half_of(std::int32_t rows, std::int32_t columns, config::Half half);
+
 // The same for the whole image.
 Region whole_image(std::int32_t rows, std::int32_t columns);
 

@@ -100,12 +100,18 @@ std::vector<float> decode_logits(const json& from) {
   return logits;
 }
 
+json encode_box(const inference::Box& box) { return {box.left, box.top, box.right, box.bottom}; }
+
+inference::Box decode_box(const json& from) {
+  const auto box = from.get<std::array<std::int32_t, 4>>();
+  return {box[0], box[1], box[2], box[3]};
+}
+
 json encode_region(const inference::Region& region) {
-  const inference::Box& box = region.box;
   return {{"source", word_of(region.source)},
           {"label", region.label},
           {"detector_score", number(region.detector_score)},
-          {"box", {box.left, box.top, box.right, box.bottom}},
+          {"box", encode_box(region.box)},
           {"logits", encode_logits(region.logits)},
           {"scores", encode_scores(region.scores)},
           {"bone", region.bone},
@@ -117,8 +123,7 @@ inference::Region decode_region(const json& from) {
   region.source = source_of(from.at("source").get<std::string>());
   region.label = from.at("label").get<std::string>();
   region.detector_score = number_of(from.at("detector_score"));
-  const auto box = from.at("box").get<std::array<std::int32_t, 4>>();
-  region.box = {box[0], box[1], box[2], box[3]};
+  region.box = decode_box(from.at("box"));
   region.logits = decode_logits(from.at("logits"));
   region.scores = decode_scores(from.at("scores"), 0);
   region.bone = from.at("bone").get<std::string>();
@@ -146,6 +151,9 @@ storage::StoredPrediction encode_finding(const FindingRecord& record) {
   if (record.frame > 0) content["frame"] = record.frame;
   if (!prediction.not_asked.empty()) content["not_asked"] = prediction.not_asked;
   for (const inference::Region& region : prediction.regions) content["regions"].push_back(encode_region(region));
+  if (const inference::ImagePart& part = prediction.part; !part.side.empty()) {
+    content["part"] = {{"side", part.side}, {"box", encode_box(part.box)}};
+  }
   if (!prediction.regions_note.empty()) content["regions_note"] = prediction.regions_note;
   const inference::AnomalyMap& map = prediction.map;
   storage::StoredPrediction stored;
@@ -179,6 +187,10 @@ Result<FindingRecord> decode_finding(const storage::StoredPrediction& stored) {
     prediction.logits = decode_logits(content.at("logits"));
     if (content.contains("regions")) {  // Of a region task alone.
       for (const json& region : content.at("regions")) prediction.regions.push_back(decode_region(region));
+    }
+    if (content.contains("part")) {
+      const json& part = content.at("part");
+      prediction.part = {part.at("side").get<std::string>(), decode_box(part.at("box"))};
     }
     prediction.regions_note = content.value("regions_note", "");
     prediction.scores = decode_scores(content.at("scores"), prediction.regions.size());

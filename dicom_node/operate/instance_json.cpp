@@ -55,6 +55,10 @@ Json regions_json(const inference::Prediction& prediction) {
 
 Json finding_json(const inference::Prediction& prediction, const config::TaskConfig& task) {
   Json json = {{"task", prediction.task}, {"model", prediction.model}, {"model_digest", prediction.model_digest}};
+  if (const inference::ImagePart& part = prediction.part; !part.side.empty()) {
+    json["side"] = part.side;
+    json["box"] = {part.box.left, part.box.top, part.box.right, part.box.bottom};
+  }
   const bool quantity = task.output == config::OutputKind::kRegression;
   if (!prediction.not_asked.empty()) {
     json["not_asked"] = prediction.not_asked;

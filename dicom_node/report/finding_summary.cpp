@@ -106,15 +106,21 @@ Outcome outcome_of(const std::vector<config::TaskConfig>& tasks, const std::vect
   return outcome;
 }
 
+std::string_view half_words(const inference::Prediction& prediction) {
+  if (prediction.part.side.empty()) return "";
+  return prediction.part.side == "R" ? "Right half: " : "Left half: ";
+}
+
 std::vector<FindingLine> finding_lines(const config::TaskConfig& task, const inference::Prediction& prediction) {
   std::vector<FindingLine> lines;
   if (!prediction.not_asked.empty()) {
     lines.push_back({fmt::format("{} not asked: {}", prediction.task, prediction.not_asked), std::nullopt});
     return lines;
   }
+  const std::string_view where = half_words(prediction);
   const auto add = [&](const inference::Score& score, Level level) {
     lines.push_back(
-        {fmt::format("{} {} {}", score.label, probability_text(task, score.value), to_string(level)), level});
+        {fmt::format("{}{} {} {}", where, score.label, probability_text(task, score.value), to_string(level)), level});
   };
   switch (task.output) {
     case OutputKind::kSigmoid:
@@ -126,11 +132,33 @@ std::vector<FindingLine> finding_lines(const config::TaskConfig& task, const inf
       break;
     case OutputKind::kRegression:
       for (const inference::Score& score : prediction.scores)
-        lines.push_back({fmt::format("{} {} {}", score.label.empty() ? task.name : score.label,
+        lines.push_back({fmt::format("{}{} {} {}", where, score.label.empty() ? task.name : score.label,
                                      short_number(score.value, 1), score.unit),
                          std::nullopt});
       break;
     case OutputKind::kAnomalyMap: lines.push_back({anomaly_line(prediction.map), std::nullopt}); break;
+  }
+  return lines;
+}
+
+std::vector<FindingLine> finding_lines(const std::vector<config::TaskConfig>& tasks,
+                                       const object::FindingRecord& finding,
+                                       const std::vector<object::FindingRecord>& of_image) {
+  const inference::Prediction& own = finding.prediction;
+  const auto others_have = [&](const std::string& label) {
+    return std::any_of(of_image.begin(), of_image.end(), [&](const object::FindingRecord& other) {
+      const auto& scores = other.prediction.scores;
+      return other.prediction.task != own.task &&
+             std::any_of(scores.begin(), scores.end(), [&](const auto& score) { return score.label == label; });
+    });
+  };
+  std::vector<FindingLine> lines = finding_lines(find_task(tasks, own), own);
+  for (FindingLine& line : lines) {
+    for (const inference::Score& score : own.scores) {
+      if (!line.text.starts_with(score.label + " ") || !others_have(score.label)) continue;
+      line.text += " (" + own.task + ")";
+      break;
+    }
   }
   return lines;
 }
@@ -143,8 +171,32 @@ std::string model_line(const inference::Prediction& prediction) {
   return line;
 }
 
+namespace {
+
+// Of the surest detected region that shows a part of the body which has nothing in common with the route's.
+std::string detector_disagreement(const config::RegionHead& head, const storage::RouteDecision& route,
+                                  const std::vector<object::FindingRecord>& findings) {
+  constexpr double kSure = 0.5;
+  for (const object::FindingRecord& finding : findings) {
+    for (const inference::Region& region : finding.prediction.regions) {  // The surest first.
+      const auto term = head.terms.find(region.label);
+      if (region.source != inference::RegionSource::kDetector || region.detector_score < kSure ||
+          term == head.terms.end() || !head.contradict(term->second, route.body_part))
+        continue;
+      return fmt::format("{} shows {} ({}), the detector {} ({}: {} {:.2f})",
+                         route.pending.empty() ? "The header" : "The whole image", route.body_part,
+                         route.body_part_evidence, term->second, finding.prediction.task, region.label,
+                         region.detector_score);
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
 std::string body_part_disagreement(const config::RegionHead& head, const storage::RouteDecision& route,
                                    const std::vector<object::FindingRecord>& findings) {
+  const std::string of_detector = detector_disagreement(head, route, findings);
   for (const object::FindingRecord& finding : findings) {
     const int leading = leading_label(finding.prediction);
     if (head.task.empty() || finding.prediction.task != head.task || leading < 0) continue;
@@ -152,10 +204,11 @@ std::string body_part_disagreement(const config::RegionHead& head, const storage
     const auto term = head.terms.find(score.label);
     if (term == head.terms.end() || score.value < head.probability_min) continue;
     if (!head.contradict(term->second, route.body_part)) continue;
-    return fmt::format("The header shows {} ({}), the pixels {} ({}: {} {:.2f})", route.body_part,
-                       route.body_part_evidence, term->second, head.task, score.label, score.value);
+    return fmt::format("The header shows {} ({}), the pixels {} ({}: {} {:.2f}){}{}", route.body_part,
+                       route.body_part_evidence, term->second, head.task, score.label, score.value,
+                       of_detector.empty() ? "" : "; ", of_detector);
   }
-  return "";
+  return of_detector;
 }
 
 config::TaskConfig find_task(const std::vector<config::TaskConfig>& tasks, const inference::Prediction& prediction) {

@@ -45,15 +45,24 @@ struct FindingLine {
 // One line per label of a sigmoid, else one line.
 std::vector<FindingLine> finding_lines(const config::TaskConfig& task, const inference::Prediction& prediction);
 
+// "Right half: " of a film of both sides, which finding_lines() begin with; else empty.
+std::string_view half_words(const inference::Prediction& prediction);
+
 // "97.5", "<0.1", ">99.9".
 std::string percentile_text(double percentile);
+
+// Of one finding among those of its image. Two tasks may have a label of one name, and side by side their lines would
+// contradict each other: then each says whose it is, "Malignant 0.17 negative (tumour-malignant)".
+std::vector<FindingLine> finding_lines(const std::vector<config::TaskConfig>& tasks,
+                                       const object::FindingRecord& finding,
+                                       const std::vector<object::FindingRecord>& of_image);
 
 // "fracture: demo-fracture 0123abcd"; of a map also mode, passes, seed and calibration.
 std::string model_line(const inference::Prediction& prediction);
 
 // "The header shows HAND (Body Part Examined), the pixels LOWERLIMB (region: leg 0.97)": where the region head is sure
-// of a part of the body that has nothing in common with what the header says. Empty: no disagreement, or no such
-// finding.
+// of a part of the body that has nothing in common with what the header says, or a detector of a bone that the head has
+// a label for. Empty: no disagreement, or no such finding.
 std::string body_part_disagreement(const config::RegionHead& head, const storage::RouteDecision& route,
                                    const std::vector<object::FindingRecord>& findings);
 

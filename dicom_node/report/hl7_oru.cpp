@@ -230,6 +230,8 @@ void add_finding(Observations& observations, const std::string& group, const Rep
     code.meaning += " of " + label_code(task, i, score.label).meaning;
     observations.add("NM", code, group, number(std::clamp(score.value, 0.0, 1.0), 4), "1", flag, at, by);
   };
+  if (const std::optional<config::Code> side = laterality_code(prediction.part.side))
+    observations.add("CWE", kLaterality, group, code_field(*side), "", "", at, by);
   switch (task.output) {
     case config::OutputKind::kSigmoid:
       for (std::size_t i = 0; i < prediction.scores.size(); ++i) {

@@ -20,11 +20,16 @@
 namespace node::report {
 namespace {
 
-void add_finding_site(ContentTree& tree, const Source& source) {
+// Of a film of both sides the half that was looked at.
+std::string side_of(const Source& source, const inference::Prediction& prediction) {
+  return prediction.part.side.empty() ? source.side() : prediction.part.side;
+}
+
+void add_finding_site(ContentTree& tree, const Source& source, const std::string& side_seen) {
   const std::optional<Code> site = finding_site(source);
   if (!site) return;
   tree.open_code(Relation::kHasConceptMod, kFindingSite, *site);
-  if (const std::optional<Code> side = laterality_code(source.side()))
+  if (const std::optional<Code> side = laterality_code(side_seen))
     tree.code(Relation::kHasConceptMod, kLaterality, *side);
   tree.close();
 }
@@ -165,17 +170,24 @@ void add_measurement_group(ContentTree& tree, const Source& source, const object
   const storage::InstanceRecord& record = source.image->record;
   const inference::Prediction& prediction = finding.prediction;
   const config::TaskConfig task = find_task(context.config.tasks, prediction);
+  const inference::ImagePart& part = prediction.part;
+  const std::string side = side_of(source, prediction);
   const Tracking tracking = tracking_of(source, finding, context);
 
-  tree.container(Relation::kContains, kMeasurementGroup, "1501");
+  tree.container(Relation::kContains, kMeasurementGroup, part.side.empty() ? "1501" : "1410");
   tree.text(Relation::kHasObsContext, kTrackingIdentifier, tracking.identifier);
   tree.uid(Relation::kHasObsContext, kTrackingUniqueIdentifier, tracking.uid);
   tree.code(Relation::kContains, kFinding, task_code(task));
-  add_finding_site(tree, source);
+  add_finding_site(tree, source, side);
   add_algorithm(tree, finding, task);
   add_values(tree, source, task, finding);
   add_notes(tree, source, task, finding, context.config.region_head);
-  tree.image(Relation::kContains, &kSourceOfMeasurement, record.sop_class_uid, record.sop_instance_uid, finding.frame);
+  if (part.side.empty()) {
+    tree.image(Relation::kContains, &kSourceOfMeasurement, record.sop_class_uid, record.sop_instance_uid,
+               finding.frame);
+  } else {
+    add_image_region(tree, part.box, record, finding.frame);
+  }
   for (const ResultReference& overlay : study.illustrations) {
     if (overlay.source_uid == record.sop_instance_uid.str() && overlay.task == object::finding_key(finding))
       tree.image(Relation::kContains, &kBestIllustration, overlay.sop_class_uid, overlay.sop_instance_uid);
@@ -200,7 +212,8 @@ std::optional<Code> finding_site(const Source& source) {
 Tracking tracking_of(const Source& source, const object::FindingRecord& finding, const ResultContext& context) {
   const storage::InstanceRecord& record = source.image->record;
   const std::string& task = finding.prediction.task;
-  const std::string side = source.side(), instance_number = object::text_of(source.dataset(), DCM_InstanceNumber);
+  const std::string side = side_of(source, finding.prediction),
+                    instance_number = object::text_of(source.dataset(), DCM_InstanceNumber);
   std::string identifier = task;
   for (const std::string& word :
        {record.route.body_part, side == "U" ? "" : side, instance_number.empty() ? "" : "image " + instance_number,

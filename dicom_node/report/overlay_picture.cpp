@@ -17,6 +17,7 @@ namespace {
 constexpr Colour kTicks{235, 235, 235};
 constexpr Colour kSmallPrint{165, 165, 170};
 constexpr Colour kWarning{255, 191, 0};
+constexpr Colour kHalfLine{120, 230, 120};
 constexpr int kCanvasWidthMin = 640;
 
 // Where everything lies, from the size of the radiograph and of the texts.
@@ -223,6 +224,21 @@ void draw_colour_bar(Canvas& canvas, const Layout& l, const Scale& scale) {
 
 }  // namespace
 
+std::vector<Rectangle> draw_halves(Canvas& canvas, const Rectangle& picture, int text_px) {
+  const TextStyle style{.size_px = text_px, .bold = true, .centred = true, .colour = kBackground};
+  const int middle = picture.x + picture.width / 2, dash = text_px, side = 2 * text_px;
+  std::vector<Rectangle> letters;
+  for (int y = 0; y < picture.height; y += 2 * dash)
+    canvas.fill({middle - 1, picture.y + y, 2, std::min(dash, picture.height - y)}, kHalfLine);
+  for (const auto& [letter, x] : {std::pair{"R", middle - side - 2}, {"L", middle + 2}}) {
+    const int y = picture.y + std::max(0, picture.height - 2 * text_px);
+    letters.push_back({x, y, side, text_height(letter, style, -1)});
+    canvas.fill(letters.back(), kHalfLine);
+    canvas.text(letter, style, x, y, side);
+  }
+  return letters;
+}
+
 Colour hot_colour(double share) {
   // Breakpoints of the published map: red is full at 0.365, green at 0.746, blue at 1.
   constexpr double kRed = 0.365079, kGreen = 0.746032;
@@ -279,6 +295,7 @@ Result<OverlayPicture> draw_overlay(const object::GrayImage& radiograph, const i
 
     Canvas canvas(l.rows, l.columns, kBackground);
     canvas.put(picture, 0, 0);
+    if (text.halves) draw_halves(canvas, l.picture, l.text_px);
     draw_colour_bar(canvas, l, scale);
     const int inner = l.columns - 2 * l.gap;
     canvas.fill(l.warning, kWarning);

@@ -2,7 +2,8 @@
 //
 // Guarantee: the scale is never stretched to an image. Uncalibrated, the colour of an error is the same in every
 //            picture: the scale runs from 0 to the task's map_scale_max. Calibrated, the colour of a percentile is.
-//            Nothing is drawn over the anatomy but the map, and no text is cut off. No identity is drawn.
+//            Nothing is drawn over the anatomy but the map and, of a film of two halves, the line between; no text is
+//            cut off. No identity is drawn.
 // Threads:   reentrant.
 // Shapes:    the radiograph lies at the top left of the canvas, at its own size; the canvas is at least 640 wide and
 //            text at least 14 px, larger on larger pictures, because viewers shrink them to fit a screen.
@@ -32,6 +33,7 @@ struct OverlayText {
   std::string disclaimer;
   std::vector<FindingLine> findings;
   std::vector<std::string> details;  // Models, mode, passes, seed: small print.
+  bool halves = false;  // Something was read half by half: the line between is drawn, and R and L, the patient's.
 };
 
 struct OverlayPicture {
@@ -39,6 +41,10 @@ struct OverlayPicture {
   Rectangle picture;     // Where the radiograph lies.
   Rectangle colour_bar;  // Top: the end of the scale; left: over black, right: over white.
 };
+
+// The line between the halves of `picture`, the patient's right at the left, with R and L beside it, whose places are
+// answered.
+std::vector<Rectangle> draw_halves(Canvas& canvas, const Rectangle& picture, int text_px);
 
 // Where a percentile of normal patches lies on the scale: each third of it is ten times as rare as the one below, 90 at
 // one third, 99 at two, 99.9 and above at its end; most patches of a normal image are hardly tinted.

@@ -35,6 +35,12 @@ std::optional<Code> site_of(const Region& region, const std::vector<config::Task
 
 }  // namespace
 
+void add_image_region(ContentTree& tree, const Box& box, const storage::InstanceRecord& record, int frame) {
+  tree.open_region(Relation::kContains, kImageRegion, outline(box));
+  tree.image(Relation::kSelectedFrom, nullptr, record.sop_class_uid, record.sop_instance_uid, frame);
+  tree.close();
+}
+
 void add_region_groups(ContentTree& tree, const Source& source, const object::FindingRecord& finding,
                        const ResultContext& context) {
   const storage::InstanceRecord& record = source.image->record;
@@ -50,9 +56,7 @@ void add_region_groups(ContentTree& tree, const Source& source, const object::Fi
     tree.code(Relation::kContains, kFinding, task_code(task));
     if (const auto site = site_of(region, context.config.tasks))
       tree.code(Relation::kHasConceptMod, kFindingSite, *site);
-    tree.open_region(Relation::kContains, kImageRegion, outline(region.box));
-    tree.image(Relation::kSelectedFrom, nullptr, record.sop_class_uid, record.sop_instance_uid, finding.frame);
-    tree.close();
+    add_image_region(tree, region.box, record, finding.frame);
     for (std::size_t i = 0; i < region.scores.size(); ++i) {
       const inference::Score& score = region.scores[i];
       tree.open_number(Relation::kContains, kProbability, std::clamp(score.value, 0.0, 1.0), 4, unit_code("1"));

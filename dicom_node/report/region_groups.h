@@ -12,6 +12,9 @@
 
 namespace node::report {
 
+// The outline of `box`, selected from the image: Image Region of a TID 1410 group, which is the current item.
+void add_image_region(ContentTree& tree, const inference::Box& box, const storage::InstanceRecord& record, int frame);
+
 // The current item is Imaging Measurements. Nothing where `finding` has no regions.
 void add_region_groups(ContentTree& tree, const Source& source, const object::FindingRecord& finding,
                        const ResultContext& context);

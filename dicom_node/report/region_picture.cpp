@@ -56,10 +56,12 @@ std::vector<std::vector<Cell>> table_of(const Prediction& prediction) {
   return rows;
 }
 
+constexpr int kBesideEms = 24;  // Of the text: what findings want beside the radiograph.
+
 // Of the text's size: how wide a column is.
 int column_ems(std::size_t column) {
   constexpr int kFirst[] = {3, 9, 5, 10};
-  return column < std::size(kFirst) ? kFirst[column] : 7;
+  return column < std::size(kFirst) ? kFirst[column] : 8;
 }
 
 struct Layout {
@@ -113,9 +115,27 @@ Layout lay_out(const object::GrayImage& radiograph, const std::vector<std::vecto
   int table_height = 0;
   for (std::size_t r = 0; r < table.size(); ++r) table_height += row_height(l, table[r], r == 0);
   l.table = place(table_height);
-  l.findings = place(finding_list_height(text.findings, l.text_px, inner));
   const std::string details = fmt::format("{}", fmt::join(text.details, "\n"));
-  l.details = place(details.empty() ? 0 : text_height(details, small_style(l), inner));
+  // A small radiograph leaves room beside it: for the findings, then perhaps for the small print.
+  const int x = radiograph.columns + 2 * l.gap, width = l.columns - x - l.gap;
+  int used = l.gap;
+  const auto fits_beside = [&](int height) {
+    return width >= kBesideEms * l.text_px && used + height + l.gap <= radiograph.rows;
+  };
+  const int findings_height = finding_list_height(text.findings, l.text_px, std::max(width, 1));
+  if (fits_beside(findings_height)) {
+    l.findings = {x, used, width, findings_height};
+    used += findings_height + l.gap;
+  } else {
+    l.findings = place(finding_list_height(text.findings, l.text_px, inner));
+    used = radiograph.rows;
+  }
+  const int details_height = details.empty() ? 0 : text_height(details, small_style(l), std::max(width, 1));
+  if (fits_beside(details_height)) {
+    l.details = {x, used, width, details_height};
+  } else {
+    l.details = place(details.empty() ? 0 : text_height(details, small_style(l), inner));
+  }
   l.rows = y + y % 2;  // Pixel data of an even length need no padding.
   return l;
 }
@@ -144,7 +164,7 @@ void draw_number(Canvas& canvas, const std::string& number, Rectangle tag, int l
 }
 
 void draw_boxes(Canvas& canvas, const Layout& l, const object::GrayImage& radiograph, int source_rows,
-                int source_columns, const Prediction& prediction) {
+                int source_columns, const Prediction& prediction, std::vector<Rectangle> taken) {
   const auto place = [&](const inference::Box& box) {
     const auto x = [&](std::int64_t at) { return static_cast<int>(at * radiograph.columns / source_columns); };
     const auto y = [&](std::int64_t at) { return static_cast<int>(at * radiograph.rows / source_rows); };
@@ -152,7 +172,6 @@ void draw_boxes(Canvas& canvas, const Layout& l, const object::GrayImage& radiog
                      std::max(1, y(box.bottom) - y(box.top))};
   };
   const int thin = std::max(2, l.text_px / 8);
-  std::vector<Rectangle> taken;
   for (const bool deciding : {false, true}) {  // The deciding one lies over the others.
     // The whole image has a box only where it decides.
     for (std::size_t r = deciding ? 0 : 1; r < prediction.regions.size(); ++r) {
@@ -233,7 +252,9 @@ Result<OverlayPicture> draw_regions(const object::GrayImage& radiograph, int sou
 
   Canvas canvas(l.rows, l.columns, kBackground);
   canvas.put(picture, 0, 0);
-  draw_boxes(canvas, l, radiograph, source_rows, source_columns, prediction);
+  std::vector<Rectangle> taken;
+  if (text.halves) taken = draw_halves(canvas, {0, 0, radiograph.columns, radiograph.rows}, l.text_px);
+  draw_boxes(canvas, l, radiograph, source_rows, source_columns, prediction, std::move(taken));
   canvas.fill(l.warning, kDecidingColour);
   canvas.text(text.disclaimer, warning_style(l), l.gap, l.warning.y + l.gap / 2, l.columns - 2 * l.gap);
   if (!notes.empty()) canvas.text(notes, note_style(l), l.note.x, l.note.y, l.note.width);

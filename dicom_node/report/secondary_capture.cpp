@@ -58,8 +58,9 @@ OverlayText overlay_text(const ReportedImage& image, const ResultContext& contex
   OverlayText text;
   text.disclaimer = context.config.disclaimer;
   for (const object::FindingRecord& finding : image.findings) {
-    const config::TaskConfig task = find_task(context.config.tasks, finding.prediction);
-    for (FindingLine& line : finding_lines(task, finding.prediction)) text.findings.push_back(std::move(line));
+    for (FindingLine& line : finding_lines(context.config.tasks, finding, image.findings))
+      text.findings.push_back(std::move(line));
+    text.halves = text.halves || !finding.prediction.part.side.empty();
     if (finding.prediction.not_asked.empty()) text.details.push_back(model_line(finding.prediction));
   }
   text.details.push_back("SKELEX node " + context.config.node_version);

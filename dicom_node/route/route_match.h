@@ -18,8 +18,10 @@ struct Facts {  // Of one image: what routes are matched against.
   std::string modality, sop_class, laterality, view, sex, from, ae_title;
   std::string station, institution;  // Folded.
   int age_years = -1;                // -1: unknown.
-  Words procedure_codes;             // As code_key() writes them.
-  Words descriptions;                // Folded.
+  int rows = 0, columns = 0;
+  std::string row_direction;  // Of Patient Orientation.
+  Words procedure_codes;      // As code_key() writes them.
+  Words descriptions;         // Folded.
   BodyPart part;
 };
 

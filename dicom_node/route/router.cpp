@@ -65,6 +65,20 @@ std::string why_out_of_scope(const std::string& task, const std::map<std::string
   return "";
 }
 
+// A film of both sides whose halves each show one, the patient's right at the left of the image, as far as a header can
+// say so: seen from the front or the back, clearly wider than high, its rows running to the patient's left. Empty, or
+// what of this is not so.
+std::string why_no_halves(const Facts& facts) {
+  if (facts.view != "AP" && facts.view != "PA")
+    return "view is " + (facts.view.empty() ? "unknown" : facts.view) + ", not AP or PA";
+  if (5 * static_cast<std::int64_t>(facts.columns) < 6 * static_cast<std::int64_t>(facts.rows))
+    return "the film is not wider than high by a fifth";
+  if (!facts.row_direction.starts_with("L"))
+    return "Patient Orientation " +
+           (facts.row_direction.empty() ? "is unknown" : "begins with " + facts.row_direction) + ", not L";
+  return "";
+}
+
 }  // namespace
 
 struct Router::Rules {
@@ -87,6 +101,9 @@ Facts Router::Rules::facts_of(const InstanceHeader& header, std::string_view fro
   facts.sop_class = header.sop_class_uid;
   facts.laterality = upper(header.laterality);
   facts.view = upper(header.view_position);
+  facts.row_direction = upper(header.row_direction);
+  facts.rows = header.rows;
+  facts.columns = header.columns;
   facts.sex = upper(header.patient_sex);
   facts.from = from;
   // A sender that is no peer has only its AE title for a name.
@@ -152,13 +169,34 @@ RouteDecision Router::Rules::decide(const InstanceHeader& header, const Facts& f
   }
   if (decision.reason.empty() && rule.tasks.empty()) decision.reason = "rule " + rule.name + " has no tasks";
   if (!decision.reason.empty()) return decision;
+  std::string split;
   for (const std::string& task : rule.tasks) {
-    const std::string outside = why_out_of_scope(task, config.scopes, facts);
+    std::string outside = why_out_of_scope(task, config.scopes, facts);
+    const auto scope = config.scopes.find(task);
     if (outside.empty()) {
       decision.tasks.push_back(task);
-    } else {
-      decision.reason += (decision.reason.empty() ? "out of scope: " : "; ") + outside;
+      continue;
     }
+    if (facts.laterality == "B" && scope != config.scopes.end() && scope->second.split) {
+      Facts half = facts;
+      half.laterality = scope->second.laterality.front();
+      const std::string otherwise = why_out_of_scope(task, config.scopes, half);  // Than for the side.
+      const std::string no_halves = why_no_halves(facts);
+      if (otherwise.empty() && no_halves.empty()) {
+        for (const config::Half side : {config::Half::kRight, config::Half::kLeft}) {
+          if (contains(scope->second.laterality, side == config::Half::kRight ? "R" : "L"))
+            decision.tasks.push_back(config::half_name(task, side));
+        }
+        split += (split.empty() ? "split: " : ", ") + task;
+        continue;
+      }
+      if (otherwise.empty()) outside += ", and not split: " + no_halves;
+    }
+    decision.reason += (decision.reason.empty() ? "out of scope: " : "; ") + outside;
+  }
+  if (!split.empty()) {
+    decision.reason += (decision.reason.empty() ? "" : "; ") + split +
+                       " read each half of the film by itself, the patient's right at the left of the image";
   }
   return decision;
 }

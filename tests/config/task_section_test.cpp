@@ -58,6 +58,41 @@ TEST_F(NodeConfigTest, ATaskSaysBodyPartsAndSidesItIsMeantFor) {
   EXPECT_THAT(mistakes(kBase, {{"tasks.fracture.laterality", "X"}}), HasSubstr("is 'X'; R, L, B or U is wanted"));
 }
 
+TEST_F(NodeConfigTest, ATaskOfOneSideThatSplitsHasATaskForEachHalf) {
+  const auto tasks = [&](const std::string& of_a, const std::string& of_b = "") {
+    return read(
+        "storage: {directory: s}\nmodels: {m: {path: p}}\ntasks:\n  a: {model: m, labels: [A, X], " + of_a +
+        "}\n  b: {model: m, output: sigmoid, labels: [B]" + of_b +
+        "}\nroutes:\n  - {name: r, match: {}, tasks: [a, b], urgent_when: [{task: a, label: X, at_least: 0.8}]}\n");
+  };
+  const auto good = tasks("output: softmax, laterality: [R, L], bilateral: split");
+  ASSERT_TRUE(good.ok()) << good.status().message();
+  ASSERT_EQ(good->inference.tasks.size(), 4u);
+  const TaskConfig &right = good->inference.tasks[2], &left = good->inference.tasks[3];
+  EXPECT_EQ(std::tie(right.name, left.name), std::make_tuple("a right half", "a left half"));
+  EXPECT_TRUE(right.half == Half::kRight && left.half == Half::kLeft && !right.split);
+  EXPECT_EQ(right.labels, good->inference.tasks[0].labels);
+  EXPECT_EQ(good->report.tasks.size(), 4u);
+  EXPECT_TRUE(good->router.scopes.at("a").split);
+  EXPECT_FALSE(good->router.scopes.at("b").split);
+  std::vector<std::string> urgent;  // A grave right half is as urgent as a grave film of one knee.
+  for (const TaskCondition& condition : good->router.routes[0].urgent_when) urgent.push_back(condition.task);
+  EXPECT_THAT(urgent, testing::ElementsAre("a", "a right half", "a left half"));
+  EXPECT_EQ(tasks("output: softmax, laterality: [R, L], bilateral: out_of_scope")->inference.tasks.size(), 2u);
+
+  const auto mistake = [&](auto... words) { return tasks(words...).status().message(); };
+  EXPECT_THAT(mistake("output: softmax, bilateral: split"), HasSubstr("tasks.a.bilateral: is split, but the task is"));
+  EXPECT_THAT(mistake("output: softmax, laterality: [R, L, B], bilateral: split"), HasSubstr("is not of one side"));
+  EXPECT_THAT(mistake("output: anomaly_map, laterality: R, bilateral: split"),
+              HasSubstr("for output sigmoid, softmax"));
+  EXPECT_THAT(mistake("output: regions, laterality: R, bilateral: split"), HasSubstr("for output sigmoid, softmax"));
+  EXPECT_THAT(mistake("output: softmax, laterality: R, bilateral: split", ", when: {task: a, label: A, at_least: 0.5}"),
+              HasSubstr("tasks.b.when.task: 'a' is split on films of both sides"));
+  EXPECT_THAT(mistake("output: softmax, laterality: R, bilateral: split, when: {task: b, at_least: 0.5}"),
+              HasSubstr("tasks.a.bilateral: is split, but the task waits"));
+  EXPECT_THAT(mistake("output: softmax, laterality: R, bilateral: both"), HasSubstr("tasks.a.bilateral"));
+}
+
 TEST_F(NodeConfigTest, OneThresholdStandsForBoth) {
   const auto config = read(kBase, {{"tasks.fracture.threshold", "0.6"}});
   ASSERT_TRUE(config.ok()) << config.status().message();

@@ -89,10 +89,10 @@ class RegionPredictorTest : public testing::Test {
     within_ = within.get();
     predictor_ = open_region_predictor(std::move(within), config_);
   }
-  Result<std::vector<Prediction>> ask() {
+  Result<std::vector<Prediction>> ask(std::vector<std::string> tasks = {"t"}) {
     AnalysisRequest request;
     request.image = {2, 4, {}, {0, 0, 0, 8, 0, 0, 0, 8}};
-    request.tasks = {"t"};
+    request.tasks = std::move(tasks);
     std::promise<Result<std::vector<Prediction>>> answer;
     predictor_->submit(std::move(request), [&](auto result) { answer.set_value(std::move(result)); });
     return answer.get_future().get();
@@ -149,6 +149,46 @@ TEST_F(RegionPredictorTest, ATaskThatIsNotAskedLooksAtNothing) {
   EXPECT_EQ(answer->front().not_asked, "gate 0.1 below 0.5");
   EXPECT_TRUE(answer->front().regions.empty() && answer->front().scores.empty());
   EXPECT_EQ(within_->requests, 1u);
+}
+
+TEST_F(RegionPredictorTest, ATaskOfAHalfSeesThatHalfAloneAndSaysWhich) {
+  for (const config::Half half : {config::Half::kRight, config::Half::kLeft}) {
+    config::TaskConfig task;
+    task.name = config::half_name("knee", half);
+    task.half = half;
+    config_.tasks.push_back(task);
+  }
+  open({found_at({0, 0, 2, 2}, "patella")});
+  for (const bool with_regions : {false, true}) {
+    std::vector<std::string> tasks{"knee left half", "knee right half"};
+    if (with_regions) tasks.push_back("t");
+    const auto answer = ask(tasks);
+    ASSERT_TRUE(answer.ok()) << answer.status().message();
+    ASSERT_EQ(answer->size(), tasks.size());
+    const Prediction &left = (*answer)[0], &right = (*answer)[1];
+    EXPECT_EQ(left.task, "knee left half");
+    EXPECT_EQ(left.part.side, "L");
+    EXPECT_EQ(left.part.box, (Box{2, 0, 4, 2}));
+    EXPECT_EQ(left.logits[0], 4);  // The mean of 0, 8, 0, 8: not stretched, and nothing of the other half.
+    EXPECT_EQ(right.part.side, "R");
+    EXPECT_EQ(right.part.box, (Box{0, 0, 2, 2}));
+    EXPECT_EQ(right.logits[0], 0);
+    EXPECT_TRUE(left.regions.empty());
+    EXPECT_TRUE(!with_regions || answer->back().part.side.empty());
+  }
+  EXPECT_EQ(within_->requests, 2u + 4u);  // Two halves; then also the whole image and its region.
+  EXPECT_EQ(predictor_->tasks().size(), 2u);
+  within_->fails_at_rows = 2;
+  EXPECT_THAT(ask({"knee left half"}).status().message(), HasSubstr("task knee left half: network"));
+}
+
+TEST_F(RegionPredictorTest, HalvesAloneNeedNoRegionTask) {
+  config_.tasks.front().regions = false;
+  config_.tasks.front().half = config::Half::kLeft;
+  open({});
+  const auto answer = ask();
+  ASSERT_TRUE(answer.ok()) << answer.status().message();
+  EXPECT_EQ(answer->front().part.side, "L");
 }
 
 TEST_F(RegionPredictorTest, WithoutARegionTaskNothingStandsBetween) {

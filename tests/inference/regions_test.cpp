@@ -97,6 +97,11 @@ TEST(Regions, TilesCoverTheImageAndATinyOneHasFewer) {
   EXPECT_EQ(tiles(1, 300).regions.size(), 2u);  // Without those that would be empty.
 }
 
+TEST(Regions, TwoHalvesAreTheImageWithNothingTwice) {
+  EXPECT_EQ(half_of(3, 7, config::Half::kRight), (Box{0, 0, 3, 3}));
+  EXPECT_EQ(half_of(3, 7, config::Half::kLeft), (Box{3, 0, 7, 3}));
+}
+
 TEST(Regions, ACropHasThePixelsOfItsBox) {
   const GreyImage image{2, 3, {1, 2, 3, 4, 5, 6}};
   const GreyImage cut = crop(image, {1, 0, 3, 2});

@@ -9,6 +9,8 @@ import re
 import shutil
 import subprocess
 
+import highdicom
+import numpy
 import pydicom
 import pytest
 import torch
@@ -47,6 +49,10 @@ IMAGES = {
         "knee": (dict(BodyPartExamined="KNEE", ViewPosition="AP", Laterality="R", PatientAge="060Y"), "knee", set()),
         "both knees": (dict(BodyPartExamined="KNEE", ViewPosition="AP", ImageLaterality="B", PatientAge="060Y"), "knee",
                        {"knee-oa"}),
+        "both knees, wide": (dict(BodyPartExamined="KNEE", ViewPosition="AP", ImageLaterality="B", PatientAge="060Y",
+                                  PatientOrientation=["L", "F"], Columns=192), "knee", set()),
+        "both knees, wide, from where unknown": (dict(BodyPartExamined="KNEE", ViewPosition="AP", ImageLaterality="B",
+                                                      PatientAge="060Y", Columns=192), "knee", {"knee-oa"}),
         "knee, side unknown": (dict(BodyPartExamined="KNEE", ViewPosition="AP", PatientAge="060Y"), "knee", {"knee-oa"}),
         "foot, lateral": (dict(BodyPartExamined="FOOT", ViewPosition="LL"), "foot", set()),
         "foot": (dict(BodyPartExamined="FOOT", ViewPosition="AP"), "foot", {"pes-planus"}),
@@ -127,6 +133,26 @@ def of_each(names):
 ONLY_NODE_EXAMPLE = pytest.mark.parametrize("example", ["node.example.yaml"], indirect=True)
 
 
+def save_stand_in(example, name, folder, size=TINY, decoder=DECODER):
+    """The folder of a model, with the files, keys and shapes of the published one but for its size."""
+    if example.published(name) == "SKELEX":
+        model = transformers.ViTMAEForPreTraining(transformers.ViTMAEConfig(**size, **decoder))
+    elif name == "bones":
+        model = detector(sorted(REGIONS))
+    else:
+        labels = example.labels_of(name)
+        config = transformers.ViTConfig(**size, id2label=dict(enumerate(labels)),
+                                        label2id={label: i for i, label in enumerate(labels)})
+        model = transformers.ViTForImageClassification(config)
+        with torch.no_grad():
+            model.classifier.weight.normal_()
+    model.save_pretrained(folder)
+    processor = transformers.ViTImageProcessorPil(size={"height": size["image_size"], "width": size["image_size"]})
+    if name == "bones":
+        processor = transformers.YolosImageProcessorPil(size={"shortest_edge": 32, "longest_edge": 64})
+    processor.save_pretrained(folder)
+
+
 @pytest.fixture(scope="module")
 def models(example, tmp_path_factory):
     """--set for each model's path, and for the calibration, which only a site's own images make."""
@@ -136,24 +162,30 @@ def models(example, tmp_path_factory):
     for name in example.waiting:  # Asked whatever a stand-in finds.
         settings += ["--set", f"tasks.{name}.when.at_least=0"]
     for name in example.config["models"]:
-        if example.published(name) == "SKELEX":
-            model = transformers.ViTMAEForPreTraining(transformers.ViTMAEConfig(**TINY, **DECODER))
-        elif name == "bones":
-            model = detector(sorted(REGIONS))
-        else:
-            labels = example.labels_of(name)
-            config = transformers.ViTConfig(**TINY, id2label=dict(enumerate(labels)),
-                                            label2id={label: i for i, label in enumerate(labels)})
-            model = transformers.ViTForImageClassification(config)
-            with torch.no_grad():
-                model.classifier.weight.normal_()
-        model.save_pretrained(folder / name)
-        processor = transformers.ViTImageProcessorPil(size={"height": 32, "width": 32})
-        if name == "bones":
-            processor = transformers.YolosImageProcessorPil(size={"shortest_edge": 32, "longest_edge": 64})
-        processor.save_pretrained(folder / name)
+        save_stand_in(example, name, folder / name)
         settings += ["--set", f"models.{name}.path={folder / name}"]
     return settings
+
+
+def write_image(path, attributes, seed, pixels=None):
+    """Random grey, 96 high and `Columns` wide, or `pixels`; says no more of itself than `attributes`."""
+    image = small_image(seed=seed)
+    for keyword in ("ViewPosition", "ImageLaterality", "Laterality", "PatientAge", "PatientBirthDate", "PatientOrientation"):
+        setattr(image, keyword, "")
+    for keyword, value in attributes.items():
+        setattr(image, keyword, value)
+    if pixels is None:
+        pixels = numpy.random.default_rng(seed).integers(0, 256, (96, image.Columns), dtype=numpy.uint8)
+    image.Rows, image.Columns = pixels.shape
+    image.PixelData = pixels.tobytes()
+    image["PixelData"].VR = "OB"
+    image.save_as(path, enforce_file_format=True)
+    return pixels
+
+
+def task_of(name):
+    """The file's task; of one that reads half a film the one that it reads it for."""
+    return re.sub(" (right|left) half$", "", name)
 
 
 @pytest.fixture(scope="module")
@@ -161,12 +193,7 @@ def predicted(example, models, tmp_path_factory):
     """Name of image -> (its line, its report)."""
     folder = tmp_path_factory.mktemp("images")
     for number, (name, (attributes, _, _)) in enumerate(example.images.items()):
-        image = small_image(seed=number)
-        for keyword in ("ViewPosition", "ImageLaterality", "Laterality", "PatientAge", "PatientBirthDate"):
-            setattr(image, keyword, "")
-        for keyword, value in attributes.items():
-            setattr(image, keyword, value)
-        image.save_as(folder / f"{name}.dcm", enforce_file_format=True)
+        write_image(folder / f"{name}.dcm", attributes, number)
     done = example.run("predict", *models, "--out", folder / "out", *[folder / f"{name}.dcm" for name in example.images])
     assert done.returncode == 0, done.stderr + done.stdout
     lines = {line["path"]: line for line in map(json.loads, done.stdout.splitlines())}
@@ -206,11 +233,11 @@ def test_every_task_of_the_route_is_in_line_and_report_or_said_to_be_out_of_scop
     route = next(route for route in example.config["routes"] if route["name"] == rule)
     assert line["state"] == "analysed" and line["rule"] == rule
     expected = set(route["tasks"]) - outside
-    found = {finding["task"] for finding in line["findings"]} | ({"anomaly"} if "anomaly" in line else set())
+    found = {task_of(finding["task"]) for finding in line["findings"]} | ({"anomaly"} if "anomaly" in line else set())
     assert found == expected
     assert set(groups_of(report)) == expected
     notes = {item.TextValue for item in items(report.ContentSequence, "SKX-NOTE")}
-    assert bool(outside) == ("reason" in line)
+    assert bool(outside) == ("out of scope: " in line.get("reason", ""))
     for task in outside:
         assert f"{task}: " in line["reason"]
         assert any(note.startswith("out of scope: ") and f"{task}: " in note for note in notes)
@@ -236,8 +263,40 @@ def test_a_task_that_is_not_asked_says_why_in_line_and_report(example, models, t
 
 
 def test_every_task_of_the_file_is_asked_of_some_image(example, predicted):
-    asked = {finding["task"] for line, _ in predicted.values() for finding in line["findings"]}
+    asked = {task_of(finding["task"]) for line, _ in predicted.values() for finding in line["findings"]}
     assert asked | {"anomaly"} == set(example.tasks)
+
+
+@pytest.mark.parametrize("example", ["skelex.example.yaml"], indirect=True)
+def test_a_film_of_both_knees_is_read_knee_by_knee(example, models, predicted, tmp_path):
+    attributes = example.images["both knees, wide"][0]
+    pixels = write_image(tmp_path / "both.dcm", attributes, 7)
+    for side, half in (("R", pixels[:, :96]), ("L", pixels[:, 96:])):  # Each from black to white, as the whole.
+        write_image(tmp_path / f"{side}.dcm", {**attributes, "ImageLaterality": side}, 7, numpy.ascontiguousarray(half))
+    done = example.run("predict", *models, "--out", tmp_path / "out", *[tmp_path / f"{n}.dcm" for n in ("both", "R", "L")])
+    assert done.returncode == 0, done.stderr + done.stdout
+    both, right, left = map(json.loads, done.stdout.splitlines())
+    assert both["reason"].startswith("split: knee-oa read each half of the film by itself")
+    [found_r, found_l] = [f for f in both["findings"] if task_of(f["task"]) == "knee-oa"]
+    assert (found_r["task"], found_l["task"]) == ("knee-oa right half", "knee-oa left half")
+    assert (found_r["side"], found_r["box"]) == ("R", [0, 0, 96, 96]) and (found_l["side"], found_l["box"]) == ("L", [96, 0, 192, 96])
+    for found, alone in ((found_r, right), (found_l, left)):
+        [alone] = [f for f in alone["findings"] if f["task"] == "knee-oa"]
+        assert found["logits"] == pytest.approx(alone["logits"], abs=1e-4) and "side" not in alone
+    assert found_r["logits"] != pytest.approx(found_l["logits"], abs=1e-3)
+
+    file = both["outputs"]["sr"]
+    out = subprocess.run(["dciodvfy", "-new", file], capture_output=True, text=True)
+    assert not [line for line in (out.stdout + out.stderr).splitlines() if line.startswith("Error")]
+    sides = {}
+    for group in highdicom.sr.srread(file).content.get_planar_roi_measurement_groups():
+        if group.tracking_identifier.startswith("knee-oa "):
+            content = group[0].ContentSequence
+            [outline] = items(content, "111030")
+            sides[value_codes(content, "272741003")[0]] = numpy.reshape(outline.GraphicData, (-1, 2))
+            assert any(item.TextValue.startswith("split: ") for item in items(content, "SKX-NOTE"))
+    assert {side: (*points.min(0), *points.max(0)) for side, points in sides.items()} == {
+        ("24028007", "SCT"): (0, 0, 96, 96), ("7771000", "SCT"): (96, 0, 192, 96)}
 
 
 @of_each(lambda one: [name for name in one.tasks if name != "anomaly"])

@@ -14,7 +14,7 @@ import pydicom
 import pytest
 from PIL import Image
 
-from example_config_test import EXAMPLES, items
+from example_config_test import EXAMPLES, items, task_of
 from harness import Node, Pacs, fresh_uid, radiograph, send, wait_until
 
 EXAMPLE = EXAMPLES["skelex.example.yaml"]
@@ -24,6 +24,7 @@ VIEWS = {"13_1_knee_ap": dict(BodyPartExamined="KNEE", ViewPosition="AP", ImageL
          "01_1_hand_pa": dict(BodyPartExamined="HAND", ViewPosition="PA", ImageLaterality="L"),
          "02_1_foot_ap": dict(BodyPartExamined="FOOT", ViewPosition="LL", ImageLaterality="L"),
          "08_1_forearm_ap": dict(BodyPartExamined="WRIST", ViewPosition="AP", ImageLaterality="R")}
+BOTH_KNEES = dict(BodyPartExamined="KNEE", ViewPosition="AP", ImageLaterality="B", PatientOrientation=["L", "F"])
 
 
 @pytest.fixture(scope="module", params=["skelex.example.yaml"])
@@ -43,12 +44,15 @@ def delivered(models, tmp_path_factory):  # noqa: F811
     study = fresh_uid()
     with Pacs() as pacs, Node(folder, settings, pacs.port, config=EXAMPLE.path) as node:
         images = {}
-        for name, attributes in VIEWS.items():
+        for name, attributes in [*VIEWS.items(), ("13_1_knee_ap", BOTH_KNEES)]:
             image = radiograph(name, StudyInstanceUID=study, SOPInstanceUID=fresh_uid(), PatientAge="009Y",
                                PatientID="MADE-UP", PatientBirthDate="", StudyID="1", StudyDate="20260101", **attributes)
             for keyword in ("AnatomicRegionSequence", "ProcedureCodeSequence", "RequestAttributesSequence"):
                 if keyword in image:
                     delattr(image, keyword)
+            if attributes is BOTH_KNEES:  # The knee and its mirror image on one film.
+                pixels = numpy.hstack([image.pixel_array, image.pixel_array[:, ::-1]])
+                image.Columns, image.PixelData = pixels.shape[1], pixels.tobytes()
             images[str(image.SOPInstanceUID)] = image
         assert set(send(node, images.values())) == {0}
         wait_until(node.at_rest, "the study at an end", 240)
@@ -61,7 +65,7 @@ def by_kind(pacs, kind):
 
 def test_every_task_has_an_answer(delivered):
     _, lines, _ = delivered
-    found = {finding["task"] for line in lines.values() for finding in line["findings"]}
+    found = {task_of(finding["task"]) for line in lines.values() for finding in line["findings"]}
     assert found | {"anomaly"} == set(EXAMPLE.tasks)
     assert all(line["state"] == "analysed" for line in lines.values())
 
@@ -82,7 +86,8 @@ def test_boxes_are_drawn_where_they_are(delivered):
         [finding] = [f for f in lines[source]["findings"] if f["task"] == "bone-tumour-regions"]
         picture = overlay.pixel_array
         if "NODE_KEEP" in os.environ:
-            Image.fromarray(picture).save(pathlib.Path(os.environ["NODE_KEEP"]) / f"{images[source].BodyPartExamined}.png")
+            of = images[source]
+            Image.fromarray(picture).save(pathlib.Path(os.environ["NODE_KEEP"]) / f"{of.BodyPartExamined}-{of.ImageLaterality}.png")
         rows, columns = images[source].Rows, images[source].Columns
         scale = min(1, 1536 / max(rows, columns))
         deciding = finding["deciding_regions"]["Bone tumour"]
@@ -112,7 +117,8 @@ def test_the_report_has_a_group_for_each_region(delivered):
     images, lines, pacs = delivered
     [report] = pacs.reports()
     document = highdicom.sr.ComprehensiveSR.from_dataset(report)
-    groups = document.content.get_planar_roi_measurement_groups()
+    groups = [group for group in document.content.get_planar_roi_measurement_groups()
+              if " half " not in group.tracking_identifier]
     expected = {}
     for uid, line in lines.items():
         [finding] = [f for f in line["findings"] if f["task"] == "bone-tumour-regions"]
@@ -132,6 +138,27 @@ def test_the_report_has_a_group_for_each_region(delivered):
         numbers = [float(item.MeasuredValueSequence[0].NumericValue) for item in items(content, "SKX-PROB")]
         assert numbers == pytest.approx(list(region["probabilities"].values()), abs=1e-4)
     assert not expected
+
+
+def test_a_film_of_both_knees_has_a_group_for_each(delivered):
+    images, lines, pacs = delivered
+    [film] = [image for image in images.values() if image.ImageLaterality == "B"]
+    halves = [f for f in lines[str(film.SOPInstanceUID)]["findings"] if f["task"].endswith(" half")]
+    assert [half["side"] for half in halves] == ["R", "L"]
+    document = highdicom.sr.ComprehensiveSR.from_dataset(pacs.reports()[0])
+    groups = [group for group in document.content.get_planar_roi_measurement_groups()
+              if " half " in group.tracking_identifier]
+    assert len(groups) == 2
+    for half, group, side in zip(halves, groups, ("Right", "Left")):
+        content = group[0].ContentSequence
+        [outline] = items(content, "111030")
+        points = numpy.reshape(outline.GraphicData, (-1, 2))
+        assert [*points.min(0), *points.max(0)] == half["box"]
+        assert outline.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == film.SOPInstanceUID
+        assert [item.ConceptCodeSequence[0].CodeMeaning for item in items(content, "272741003")] == [side]
+        numbers = [float(item.MeasuredValueSequence[0].NumericValue) for item in items(content, "SKX-PROB")]
+        assert numbers == pytest.approx(list(half["probabilities"].values()), abs=1e-4)
+        assert any(item.TextValue.startswith("split: ") for item in items(content, "SKX-NOTE"))
 
 
 def test_the_report_says_what_decided(delivered):

@@ -195,8 +195,9 @@ void check_routes(const config::NodeConfig& config, Findings& findings) {
     findings.bad(fmt::format("{}: route {} can never match: {}", route.origin, route.rule, route.why));
   }
   findings.good(fmt::format("routes: {} rules", config.router.routes.size()));
-  for (const std::string& task : task_names(config.inference)) {
-    if (!used.contains(task)) findings.note(fmt::format("task {}: no route uses it", task));
+  for (const config::TaskConfig& task : config.inference.tasks) {
+    if (task.half == config::Half::kNone && !used.contains(task.name))
+      findings.note(fmt::format("task {}: no route uses it", task.name));
   }
 }
 

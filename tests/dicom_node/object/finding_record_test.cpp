@@ -92,6 +92,16 @@ TEST(FindingRecord, KeepsTheRegionsAndWhichOfThemDecides) {
   EXPECT_FALSE(decode_finding(encode_finding(record)).ok());
 }
 
+TEST(FindingRecord, KeepsWhichHalfOfAFilmItIsOf) {
+  FindingRecord record = sample();
+  EXPECT_EQ(decode_finding(encode_finding(record))->prediction.part.side, "");
+  record.prediction.part = {"L", {150, 0, 301, 200}};
+  const auto back = decode_finding(encode_finding(record));
+  ASSERT_TRUE(back.ok()) << back.status().message();
+  EXPECT_EQ(back->prediction.part.side, "L");
+  EXPECT_EQ(back->prediction.part.box, record.prediction.part.box);
+}
+
 TEST(FindingRecord, KeepsWhatACalibratedMapIsRankedAmong) {
   FindingRecord record = sample();
   record.prediction.map = {1, {0.5F}, 0.5, 4, "random", 0.75, 1, 1, {}};

@@ -151,6 +151,17 @@ TEST_F(InstanceHeaderTest, TheModifierOfTheRegionSaysTheSideWhereNoLateralitySta
             "R");
 }
 
+TEST_F(InstanceHeaderTest, ARowRunsWhereTheFirstOfTwoValuesOfPatientOrientationSays) {
+  const auto oriented = [&](const char* value) {
+    return read([&](DcmDataset& d) { must(d.putAndInsertString(DCM_PatientOrientation, value)); }).row_direction;
+  };
+  EXPECT_EQ(oriented("L\\F"), "L");
+  EXPECT_EQ(oriented("lp\\f"), "LP");
+  EXPECT_EQ(oriented("\\F"), "");
+  EXPECT_EQ(oriented("L"), "");
+  EXPECT_EQ(oriented(""), "");
+}
+
 TEST_F(InstanceHeaderTest, DescriptionsAreUtf8WhateverTheirCharacterSet) {
   const auto described = [](const char* character_set, const char* text) {
     return [character_set, text](DcmDataset& d) {

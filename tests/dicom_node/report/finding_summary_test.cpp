@@ -69,6 +69,32 @@ TEST(FindingSummary, ATaskThatWasNotAskedSaysWhy) {
               ElementsAre("fracture not asked: tumour 0.12 below 0.5"));
 }
 
+TEST(FindingSummary, LinesOfTwoTasksWithOneLabelSayWhoseTheyAre) {
+  config::TaskConfig other = made::finds_task();
+  other.name = "other";
+  const std::vector<config::TaskConfig> tasks{made::finds_task(), other, made::fracture_task()};
+  std::vector<object::FindingRecord> findings{made::finding(made::finds_task(), {0.2, 0.6}),
+                                              made::finding(other, {0.9, 0.1}),
+                                              made::finding(made::fracture_task(), {0.83})};
+  findings[1].prediction.scores.pop_back();
+  const auto lines_of = [&](std::size_t i) { return words(finding_lines(tasks, findings[i], findings)); };
+  EXPECT_THAT(lines_of(0), ElementsAre("Implant 0.20 negative (finds)", "Tumour 0.60 certain"));
+  EXPECT_THAT(lines_of(1), ElementsAre("Implant 0.90 certain (other)"));
+  EXPECT_THAT(lines_of(2), ElementsAre("Fracture 0.83 certain"));
+  findings.push_back(findings[0]);  // Another frame of the same task is no other task.
+  findings.back().frame = 2;
+  EXPECT_THAT(lines_of(0), ElementsAre("Implant 0.20 negative (finds)", "Tumour 0.60 certain"));
+}
+
+TEST(FindingSummary, AFindingOfAHalfSaysOfWhich) {
+  inference::Prediction half = made::finding(made::knee_task(), {0.1, 0.1, 0.6, 0.1, 0.1}).prediction;
+  half.part = {"R", {0, 0, 9, 9}};
+  EXPECT_EQ(finding_lines(made::knee_task(), half).at(0).text, "Right half: KL 2 0.60 certain");
+  inference::Prediction age = made::finding(made::age_task(), {132}).prediction;
+  age.part = {"L", {9, 0, 18, 9}};
+  EXPECT_EQ(finding_lines(made::age_task(), age).at(0).text, "Left half: Bone age 132 mo");
+}
+
 TEST(FindingSummary, OnlyWhatAThresholdJudgesHasALevel) {
   const auto found = finding_lines(made::finds_task(), made::finding(made::finds_task(), {0.2, 0.6}).prediction);
   ASSERT_EQ(found.size(), 2u);
@@ -141,6 +167,15 @@ TEST(Codes, LabelsHaveTheirOwnCodes) {
   EXPECT_EQ(kl2.value, "SKX-KNEE-OA-KL-2");
   EXPECT_NE(kl2.value, kl3.value);
   EXPECT_EQ(kl2.meaning, "KL 2");
+}
+
+TEST(Codes, AHalfHasTheCodesOfItsTask) {
+  config::TaskConfig whole;
+  whole.name = "grade";
+  config::TaskConfig half = whole;
+  half.name = config::half_name(whole.name, half.half = config::Half::kLeft);
+  EXPECT_EQ(task_code(half).value, task_code(whole).value);
+  EXPECT_EQ(label_code(half, 0, "two").value, label_code(whole, 0, "two").value);
 }
 
 TEST(Codes, LateralityIsSaidOnlyWhereItIsKnown) {

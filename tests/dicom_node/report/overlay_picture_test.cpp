@@ -60,6 +60,26 @@ TEST(OverlayPicture, PeakLiesWhereTheBrightPatchWasPlanted) {
   }
 }
 
+TEST(OverlayPicture, TheLineBetweenHalvesIsDrawnWhereAFilmIsReadByHalves) {
+  OverlayText halves = text();
+  const inference::AnomalyMap none = made::patch_at(56, 168, 0);
+  const auto whole = draw_overlay(grey(400, 600), none, 0.1, halves);
+  halves.halves = true;
+  const auto split = draw_overlay(grey(400, 600), none, 0.1, halves);
+  ASSERT_TRUE(whole.ok() && split.ok());
+  EXPECT_EQ(whole->image.at(5, 300), whole->image.at(5, 100));
+  EXPECT_NE(split->image.at(5, 300), whole->image.at(5, 300));
+  for (const int x : {100, 290, 310, 500}) EXPECT_EQ(split->image.at(5, x), whole->image.at(5, x)) << x;
+  int marked_left = 0, marked_right = 0;  // R and L, at the foot.
+  for (int y = 360; y < 400; ++y) {
+    for (int x = 0; x < 600; ++x) {
+      if (split->image.at(y, x) != whole->image.at(y, x)) ++(x < 299 ? marked_left : marked_right);
+    }
+  }
+  EXPECT_GT(marked_left, 100);
+  EXPECT_GT(marked_right, 100);
+}
+
 TEST(OverlayPicture, SameErrorHasSameColourInEveryPicture) {
   // One picture has nothing hotter than 0.03, the other has: a stretched scale would colour them differently.
   inference::AnomalyMap quiet = made::patch_at(56, 168, 0.03f), loud = quiet;

@@ -58,6 +58,19 @@ TEST(RegionPicture, BoxesLieWhereTheyAreInTheImageAtAnyScale) {
   }
 }
 
+TEST(RegionPicture, TheLineBetweenHalvesIsDrawnWhereAFilmIsReadByHalves) {
+  OverlayText halves = text();
+  halves.halves = true;
+  Prediction prediction = found();
+  const auto plain = draw_regions(grey(400, 200), 400, 200, prediction, halves);
+  EXPECT_NE(plain->image.at(5, 100), (Colour{60, 60, 60}));
+  // A number does not stand on a letter, 32 pixels above the foot beside the middle.
+  prediction.regions[1].box = {102, 368, 180, 398};
+  const auto covered = draw_regions(grey(400, 200), 400, 200, prediction, halves);
+  EXPECT_EQ(covered->image.at(380, 106), plain->image.at(380, 106));
+  EXPECT_NE(plain->image.at(380, 106), (Colour{60, 60, 60}));
+}
+
 TEST(RegionPicture, TheRegionOfTheTumourScoreIsHighlighted) {
   Prediction prediction = found();
   prediction.scores[1].region = 1;
@@ -98,6 +111,23 @@ TEST(RegionPicture, ANoteIsDrawnAndMakesThePictureHigher) {
   ASSERT_TRUE(without.ok() && with.ok());
   EXPECT_GT(with->image.rows, without->image.rows);
   EXPECT_EQ(with->image.rows % 2, 0);
+}
+
+TEST(RegionPicture, FindingsStandBesideASmallRadiographAndBelowALargeOne) {
+  OverlayText long_text = text();
+  long_text.details = {"a: one", "b: two", "c: three"};
+  const auto bright = [](const OverlayPicture& picture, int left, int bottom) {
+    int count = 0;
+    for (int y = 0; y < bottom; ++y)
+      for (int x = left; x < picture.image.columns; ++x) count += picture.image.at(y, x)[0] > 200 ? 1 : 0;
+    return count;
+  };
+  const auto small = draw_regions(grey(400, 200), 400, 200, found(), long_text);
+  const auto low = draw_regions(grey(20, 200), 400, 200, found(), long_text);  // Too low for them.
+  ASSERT_TRUE(small.ok() && low.ok());
+  EXPECT_GT(bright(*small, 210, 390), 50);
+  EXPECT_EQ(bright(*low, 210, 18), 0);
+  EXPECT_GT(low->image.rows - 20, small->image.rows - 400) << "what does not fit beside stands below";
 }
 
 TEST(RegionPicture, ALineSaysWhatTheTableSays) {

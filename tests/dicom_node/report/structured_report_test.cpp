@@ -51,6 +51,11 @@ std::string code_in(DcmItem& item, const DcmTagKey& sequence) {
   return get(*code, DCM_CodeValue);
 }
 
+unsigned long get_count(DcmItem& item, const DcmTagKey& tag) {
+  DcmElement* element = nullptr;
+  return item.findAndGetElement(tag, element).good() ? element->getVM() : 0;
+}
+
 Item read_item(DcmItem& from) {
   Item item;
   item.relationship = get(from, DCM_RelationshipType);
@@ -62,6 +67,13 @@ Item read_item(DcmItem& from) {
   DcmItem* inner = nullptr;
   if (item.type == "IMAGE" && from.findAndGetSequenceItem(DCM_ReferencedSOPSequence, inner).good())
     item.value = get(*inner, DCM_ReferencedSOPInstanceUID);
+  if (item.type == "SCOORD") {
+    for (unsigned long i = 0; i < get_count(from, DCM_GraphicData); ++i) {
+      Float32 number = 0;
+      from.findAndGetFloat32(DCM_GraphicData, number, i);
+      item.value += (i == 0 ? "" : "\\") + std::to_string(static_cast<int>(number));
+    }
+  }
   if (item.type == "NUM" && from.findAndGetSequenceItem(DCM_MeasuredValueSequence, inner).good())
     item.value = get(*inner, DCM_NumericValue) + " " + code_in(*inner, DCM_MeasurementUnitsCodeSequence);
   DcmSequenceOfItems* content = nullptr;
@@ -256,6 +268,39 @@ TEST(StructuredReport, SaysWhereAnAnomalyMapIsHighest) {
   EXPECT_EQ(region.children[0].value, image.record.sop_instance_uid.str());
 }
 
+TEST(StructuredReport, AHalfOfAFilmHasItsOwnSideAndItsOutline) {
+  ResultContext context = made::context();
+  std::vector<object::FindingRecord> halves;
+  for (const config::Half half : {config::Half::kRight, config::Half::kLeft}) {
+    config::TaskConfig task = made::knee_task();
+    task.name = config::half_name(task.name, half);
+    context.config.tasks.push_back(task);
+    halves.push_back(made::finding(task, {0.1, 0.1, 0.6, 0.1, 0.1}));
+  }
+  halves[0].prediction.part = {"R", {0, 0, 30, 40}};
+  halves[1].prediction.part = {"L", {30, 0, 61, 40}};
+  ReportedImage image = made::image(made::kKnee, halves);
+  image.record.route.reason = "split: knee-oa read each half of the film by itself";
+  const Made sr = make(made::study({image}, context), context);
+  ASSERT_EQ(sr.groups().size(), 2u);
+  const std::vector<std::string> outlines{"0\\0\\30\\0\\30\\40\\0\\40\\0\\0", "30\\0\\61\\0\\61\\40\\30\\40\\30\\0"};
+  for (std::size_t i = 0; i < 2; ++i) {
+    const Item& group = *sr.groups()[i];
+    EXPECT_EQ(group.one("363698007").one("272741003").value, i == 0 ? "24028007" : "7771000");
+    EXPECT_THAT(group.one("112039").value, HasSubstr(i == 0 ? "right half KNEE R" : "left half KNEE L"));
+    const Item& region = group.one("111030");
+    EXPECT_EQ(region.type, "SCOORD");
+    EXPECT_EQ(region.value, outlines[i]);
+    ASSERT_EQ(region.children.size(), 1u);
+    EXPECT_EQ(region.children[0].relationship, "SELECTED FROM");
+    EXPECT_EQ(region.children[0].value, image.record.sop_instance_uid.str());
+    EXPECT_THAT(group.values("121112"), IsEmpty()) << "the source is the half, not the image";
+    EXPECT_THAT(group.values("SKX-NOTE"), testing::Contains(HasSubstr("split: knee-oa")));
+    EXPECT_EQ(group.all("SKX-PROB").size(), 5u);
+  }
+  EXPECT_NE(sr.groups()[0]->one("112040").value, sr.groups()[1]->one("112040").value);
+}
+
 TEST(StructuredReport, SaysOfTheWholeStudyWhetherAnythingWasFound) {
   const auto overall = [](std::vector<object::FindingRecord> findings) {
     return make_one(std::move(findings)).root.one("C0034375").values("SKX-OVERALL");
@@ -307,6 +352,33 @@ TEST(StructuredReport, SaysWhereHeaderAndRegionHeadDisagreeStrongly) {
   EXPECT_THAT(notes({0.15, 0.1, 0.75}), testing::Not(disagrees)) << "not sure enough";
   EXPECT_THAT(notes({0.05, 0.94, 0.01}), testing::Not(disagrees)) << "neighbours";
   EXPECT_THAT(notes({0.97, 0.02, 0.01}), testing::Not(disagrees)) << "the same";
+  // The third of the three that may disagree: the detector, with header and head.
+  object::FindingRecord found = made::finding(made::fracture_task(), {0.1});
+  found.prediction.regions.resize(2);
+  found.prediction.regions[0].label = "whole image";
+  inference::Region& box = found.prediction.regions[1];
+  box.source = inference::RegionSource::kDetector;
+  box.label = "leg";
+  box.box = {0, 0, 9, 9};
+  box.detector_score = 0.875;
+  box.bone = "hand";
+  box.bone_probability = 0.75;
+  const auto with_box = [&](std::vector<double> probabilities) {
+    const ReportedImage image = made::image(made::kHand, {found, made::finding(region, std::move(probabilities))});
+    return make(made::study({image}, context), context).groups().at(0)->values("SKX-NOTE");
+  };
+  const std::string detector = "he header shows HAND (Body Part Examined), the detector LOWERLEG (fracture: leg 0.88)";
+  EXPECT_THAT(with_box({0.97, 0.02, 0.01}),
+              testing::IsSupersetOf({"T" + detector, std::string("region 1: detected as leg, taken for hand (0.75)")}));
+  EXPECT_THAT(with_box({0.02, 0.01, 0.97}),
+              testing::Contains(
+                  "The header shows HAND (Body Part Examined), the pixels LOWERLEG (region: leg 0.97); T" + detector));
+  box.detector_score = 0.4;
+  EXPECT_THAT(with_box({0.97, 0.02, 0.01}), testing::Not(testing::Contains(HasSubstr("the detector")))) << "not sure";
+  box.detector_score = 0.9;
+  box.label = "wrist";
+  EXPECT_THAT(with_box({0.97, 0.02, 0.01}), testing::Not(testing::Contains(HasSubstr("the detector")))) << "neighbours";
+
   context.config.region_head.task = "";
   EXPECT_THAT(notes({0.02, 0.01, 0.97}), testing::Not(disagrees)) << "no region head";
 }

@@ -361,6 +361,48 @@ TEST_F(RouterTest, ATaskOfOneSideOrOfSomeBodyPartsIsNotAskedOfOthers) {
   EXPECT_THAT(route(header).reason, testing::HasSubstr("laterality is unknown, not R or L"));
 }
 
+TEST_F(RouterTest, AFilmOfBothSidesIsSplitWhereTheHeaderAllowsIt) {
+  config_.scopes["knee-oa"].laterality = {"R", "L"};
+  config_.scopes["knee-oa"].age_years_min = 19;
+  config_.scopes["knee-oa"].split = true;
+  InstanceHeader header = radiograph_of("KNEE");
+  header.laterality = "b";
+  header.view_position = "AP";
+  header.row_direction = "L";
+  header.columns = 6;
+  header.rows = 5;
+  header.age_years = 60;
+  header.bits_allocated = header.bits_stored = 8;
+  EXPECT_THAT(route(header).tasks, ElementsAre("knee-oa right half", "knee-oa left half", "anomaly"));
+  EXPECT_EQ(route(header).reason,
+            "split: knee-oa read each half of the film by itself, the patient's right at the left of the image");
+
+  const auto whole = [&](auto change) {
+    InstanceHeader other = header;
+    change(other);
+    const RouteDecision decision = route(other);
+    EXPECT_THAT(decision.tasks, ElementsAre("anomaly"));
+    return decision.reason;
+  };
+  const std::string outside = "out of scope: knee-oa: laterality is B, not R or L, and not split: ";
+  EXPECT_EQ(whole([](auto& h) { h.view_position = "LL"; }), outside + "view is LL, not AP or PA");
+  EXPECT_EQ(whole([](auto& h) { h.view_position = ""; }), outside + "view is unknown, not AP or PA");
+  EXPECT_EQ(whole([](auto& h) { h.rows = h.columns = 4; }), outside + "the film is not wider than high by a fifth");
+  EXPECT_EQ(whole([](auto& h) { h.row_direction = ""; }), outside + "Patient Orientation is unknown, not L");
+  EXPECT_EQ(whole([](auto& h) { h.row_direction = "R"; }), outside + "Patient Orientation begins with R, not L");
+  // What would be out of scope as a film of one side is so as two halves.
+  EXPECT_EQ(whole([](auto& h) { h.age_years = 9; }), "out of scope: knee-oa: laterality is B, not R or L");
+  header.laterality = "R";
+  EXPECT_THAT(route(header).tasks, ElementsAre("knee-oa", "anomaly"));
+  header.laterality = "";
+  EXPECT_EQ(route(header).reason, "out of scope: knee-oa: laterality is unknown, not R or L");
+  header.laterality = "B";
+  config_.scopes["knee-oa"].laterality = {"L"};
+  EXPECT_THAT(route(header).tasks, ElementsAre("knee-oa left half", "anomaly"));
+  config_.scopes["knee-oa"].split = false;
+  EXPECT_EQ(route(header).reason, "out of scope: knee-oa: laterality is B, not L");
+}
+
 TEST_F(RouterTest, WhatWaitsForATaskOutOfScopeIsOutOfScopeToo) {
   config_.scopes["knee-oa"] = {{"AP", "PA"}, {}, {}};
   config_.scopes["anomaly"] = {{}, {}, {}, "knee-oa"};
