@@ -38,7 +38,7 @@ MessageStudy describe(const ReportedStudy& study, const object::OrderFacts& orde
       if (!finding.prediction.not_asked.empty()) continue;
       if (!message.priority) message.priority = ReadingPriority::kRoutine;
       if (outcome_of(task, finding.prediction) == Outcome::kFound) message.priority = ReadingPriority::kFindings;
-      for (const FindingLine& line : finding_lines(task, finding.prediction)) {
+      for (const FindingLine& line : finding_lines(context.config.tasks, finding, image.findings)) {
         message.impression.push_back(fmt::format("{}: {}", name, line.text));
       }
     }

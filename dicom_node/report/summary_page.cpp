@@ -13,6 +13,7 @@
 #include "dicom_node/report/finding_summary.h"
 #include "dicom_node/report/image_object.h"
 #include "dicom_node/report/overlay_picture.h"
+#include "dicom_node/report/region_picture.h"
 #include "dicom_node/report/study_sources.h"
 
 namespace node::report {
@@ -40,9 +41,14 @@ std::vector<std::string> lines_of(const ReportedImage& image, const config::Repo
   std::vector<std::string> lines;
   for (const object::FindingRecord& finding : image.findings) {
     const std::string frame = finding.frame == 0 ? "" : fmt::format("frame {}: ", finding.frame);
-    const config::TaskConfig task = find_task(config.tasks, finding.prediction);
-    for (const FindingLine& line : finding_lines(task, finding.prediction)) lines.push_back(frame + line.text);
+    for (const FindingLine& line : finding_lines(config.tasks, finding, image.findings))
+      lines.push_back(frame + line.text);
+    for (std::size_t r = 0; r < finding.prediction.regions.size(); ++r)
+      lines.push_back(frame + "Region " + region_line(finding.prediction, r));
+    if (!finding.prediction.regions_note.empty())
+      lines.push_back(frame + "Regions: " + finding.prediction.regions_note);
   }
+  if (!lines.empty() && !image.record.route.reason.empty()) lines.push_back(image.record.route.reason);
   if (lines.empty())
     lines.push_back("Not analysed: " + (image.record.reason.empty() ? image.record.route.reason : image.record.reason));
   return lines;

@@ -35,11 +35,13 @@ std::vector<std::string> sentences(const Source& source, const ResultContext& co
   std::vector<std::string> lines;
   for (const object::FindingRecord& finding : source.image->findings) {
     const std::string frame = finding.frame == 0 ? "" : fmt::format("frame {}: ", finding.frame);
-    const config::TaskConfig task = find_task(context.config.tasks, finding.prediction);
-    for (const FindingLine& line : finding_lines(task, finding.prediction)) lines.push_back(frame + line.text);
+    for (const FindingLine& line : finding_lines(context.config.tasks, finding, source.image->findings))
+      lines.push_back(frame + line.text);
     if (finding.prediction.not_asked.empty()) lines.push_back(frame + "by " + model_line(finding.prediction));
     for (const std::string& note : object::quality_notes(finding.rendering)) lines.push_back(frame + note);
   }
+  if (!lines.empty() && !record.route.reason.empty())
+    lines.push_back(record.route.reason);  // Tasks that were left out.
   if (lines.empty())
     lines.push_back(fmt::format("Not analysed: {}: {}", to_string(record.state),
                                 record.reason.empty() ? record.route.reason : record.reason));
@@ -52,7 +54,7 @@ std::vector<std::string> positives(const ReportedImage& image, const config::Rep
   for (const object::FindingRecord& finding : image.findings) {
     const config::TaskConfig task = find_task(config.tasks, finding.prediction);
     if (outcome_of(task, finding.prediction) != Outcome::kFound) continue;
-    for (const FindingLine& line : finding_lines(task, finding.prediction))
+    for (const FindingLine& line : finding_lines(config.tasks, finding, image.findings))
       if (line.level && *line.level != Level::kNegative) found.push_back(line.text);
   }
   return found;

@@ -7,6 +7,7 @@
 #include "dicom_node/report/presentation_state.h"
 #include "dicom_node/report/result_forms.h"
 #include "dicom_node/report/study_sources.h"
+#include "dicom_node/report/summary_page.h"
 #include "dicom_node/report/text_report.h"
 #include "tests/dicom_node/report/made_study.h"
 #include "tests/dicom_node/report/parsed.h"
@@ -84,6 +85,43 @@ TEST(TextReport, SaysOfEachImageWhatWasFoundOrWhyNot) {
   EXPECT_THAT(texts, testing::Contains(testing::AllOf(HasSubstr("Image 3"), HasSubstr("no rule for DX, FOOT"))));
   EXPECT_THAT(texts.back(), HasSubstr("Image 2, FOOT: Fracture 0.90 certain."));
   EXPECT_EQ(get(*file->getDataset(), DCM_Modality), "SR");
+}
+
+TEST(TextReport, SaysWhichTasksWereLeftOut) {
+  ReportedStudy study = foot();
+  study.images.front().record.route.reason = "out of scope: pes-planus: view is AP, not LL";
+  const auto file = parsed(make_text_report(
+      study, study_reference("sr-text", UID_BasicTextSRStorage, study, made::context()), made::context()));
+  EXPECT_THAT(all_of(*file->getDataset(), DCM_TextValue),
+              testing::Contains(testing::AllOf(HasSubstr("Image 1, FOOT"), HasSubstr("out of scope: pes-planus"))));
+}
+
+TEST(SummaryPage, HasALineForEachRegionAndForWhatWasLeftOut) {
+  const auto rows_of = [](const ReportedStudy& study) {
+    const auto file = parsed(make_summary_page(
+        study, study_reference("summary", UID_SecondaryCaptureImageStorage, study, made::context()), made::context()));
+    return std::stoi(get(*file->getDataset(), DCM_Rows));
+  };
+  ReportedStudy study =
+      made::study({made::image(made::kHand, {made::finding(made::finds_task(), {0.2, 0.6})})}, made::context());
+  const int plain = rows_of(study);
+  study.images[0].record.route.reason = "out of scope: bone-age: age is unknown";
+  const int with_reason = rows_of(study);
+  EXPECT_GT(with_reason, plain + 10);
+  inference::Prediction& prediction = study.images[0].findings[0].prediction;
+  inference::Region region;
+  region.label = "whole image";
+  region.box = {0, 0, 9, 9};
+  region.scores = prediction.scores;
+  region.bone = "carpal bones";
+  prediction.regions = {region};
+  const int one = rows_of(study);
+  EXPECT_GT(one, with_reason + 10);
+  prediction.regions.push_back(region);
+  const int two = rows_of(study);
+  EXPECT_GT(two, one + 10);
+  prediction.regions_note = "no regions found, whole image only";
+  EXPECT_GT(rows_of(study), two + 10);
 }
 
 TEST(TextReport, ItsImpressionIsWhatAReaderShouldTakeAway) {
