@@ -55,7 +55,12 @@ Status load_uncompressed(const std::filesystem::path& file, DcmFileFormat& into)
   DcmDataset& data_set = *into.getDataset();
   const DcmXfer syntax(data_set.getOriginalXfer());
   if (!syntax.isEncapsulated()) return ok_status();
-  if (reads_better_than_dcmtk(syntax)) NODE_RETURN_IF_ERROR(replace_pixels(file, data_set));
+  if (reads_better_than_dcmtk(syntax)) {
+    NODE_RETURN_IF_ERROR(replace_pixels(file, data_set));
+  } else if (const Status sound = PixelReader::open(file, LoadOptions().pixels_max).status(); !sound.ok()) {
+    return unsupported(std::string("the image cannot be decoded from ") + syntax.getXferName() + ": " +
+                       sound.message());
+  }
   register_codecs();
   if (data_set.chooseRepresentation(EXS_LittleEndianExplicit, nullptr).bad() ||
       !data_set.canWriteXfer(EXS_LittleEndianExplicit)) {

@@ -9,6 +9,7 @@
 
 #include <memory>
 
+#include "dicom_node/object/uncompressed.h"
 #include "tests/dicom_node/object/image_loader_fixture.h"
 
 namespace node::object {
@@ -159,6 +160,33 @@ TEST_F(ImageLoader, JpegStreamOfAnotherSizeThanTheHeaderIsRefused) {
   const Status status = load_image(write_bytes(folder_, bytes)).status();
   EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
   EXPECT_THAT(status.message(), HasSubstr("another size"));
+}
+
+// DCMTK takes a symbol of a DC table for a place in an array of 16, whatever it is; fuzzing found it.
+TEST_F(ImageLoader, JpegStreamWithAnImpossibleHuffmanTableIsRefused) {
+  register_codecs();
+  DJEncoderRegistration::registerCodecs();
+  for (const auto& [syntax, symbol] :
+       {std::pair(EXS_JPEGProcess2_4, '\x10'), std::pair(EXS_JPEGProcess14SV1, '\x11')}) {
+    TestImage image = ramp();
+    image.bits_stored = 12;
+    DcmFileFormat file = make_image(image);
+    must(file.getDataset()->chooseRepresentation(syntax, nullptr));
+    const auto path = folder_.fresh();
+    must(file.saveFile(path.c_str(), syntax));
+    EXPECT_TRUE(load_image(path).ok());
+    std::string bytes = read_bytes(path);
+    const std::size_t tables = bytes.find("\xFF\xC4");
+    ASSERT_NE(tables, std::string::npos);
+    constexpr std::size_t kFirstSymbol = 21;  // Behind marker, length, destination and 16 counts.
+    bytes[tables + kFirstSymbol] = symbol;
+    const auto changed = write_bytes(folder_, bytes);
+    const Status status = load_image(changed).status();
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(status.message(), HasSubstr("Huffman table"));
+    DcmFileFormat decoded;
+    EXPECT_THAT(load_uncompressed(changed, decoded).message(), HasSubstr("Huffman table"));
+  }
 }
 
 TEST_F(ImageLoader, SeveralFramesAreUnsupported) {
