@@ -164,7 +164,8 @@ struct AnalysisWorker::Impl {
     } else if (answer.findings.ok()) {
       std::vector<storage::StoredPrediction> findings;
       for (const object::FindingRecord& finding : *answer.findings) findings.push_back(object::encode_finding(finding));
-      urgent = why_urgent(*urgent_when.get(), instance.route.rule, *answer.findings);
+      // A trial hurries nobody.
+      if (!instance.route.shadow) urgent = why_urgent(*urgent_when.get(), instance.route.rule, *answer.findings);
       object::crash_point("predicted");
       stored = record([&] { return store.finish_instance(answer.claim.token, findings, urgent); });
       object::crash_point("analysed");

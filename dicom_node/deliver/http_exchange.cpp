@@ -12,6 +12,11 @@ namespace http = boost::beast::http;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+std::string host_header(const std::string& host, std::uint16_t port) {
+  const bool is_ipv6 = host.find(':') != std::string::npos;
+  return (is_ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
 Result<HttpResponse> read_response(Connection& connection, milliseconds timeout) {
   http::response_parser<http::string_body> parser;
   parser.body_limit(1 << 20);

@@ -5,12 +5,16 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 #include "config/base/status.h"
 #include "dicom_node/deliver/connection.h"
 
 namespace node::deliver {
+
+// Of the header Host (RFC 9110 7.2): an IPv6 address stands in brackets.
+std::string host_header(const std::string& host, std::uint16_t port);
 
 struct HttpResponse {
   int status = 0;

@@ -124,9 +124,9 @@ class WebhookSender : public Sender {
  private:
   std::string request(const std::string& body, const std::string& uid) const {
     std::string head = fmt::format(
-        "POST {} HTTP/1.1\r\nHost: {}:{}\r\nUser-Agent: skelex-node\r\nContent-Type: application/json\r\n"
+        "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: skelex-node\r\nContent-Type: application/json\r\n"
         "Content-Length: {}\r\nIdempotency-Key: {}\r\n",
-        config_.path, config_.host, config_.port, body.size(), uid);
+        config_.path, host_header(config_.host, config_.port), body.size(), uid);
     if (!config_.secret.empty()) head += "X-Skelex-Signature: " + signature(config_.secret, body) + "\r\n";
     return head + "\r\n" + body;
   }

@@ -20,6 +20,7 @@ using std::chrono::milliseconds;
 using storage::DeliveryState;
 
 constexpr std::size_t kPieceBytes = 256 * 1024;
+constexpr milliseconds kEarlyAnswer{500};
 
 // Failed SOP Sequence (0008,1198), its first item's Failure Reason.
 std::optional<std::uint16_t> failure_reason(std::string_view body) {
@@ -58,20 +59,20 @@ class StowSender : public Sender {
     const std::string before = "--" + boundary + "\r\nContent-Type: application/dicom\r\n\r\n";
     const std::string behind = "\r\n--" + boundary + "--\r\n";
     std::string head = fmt::format(
-        "POST {} HTTP/1.1\r\nHost: {}:{}\r\nUser-Agent: skelex-node\r\nAccept: application/dicom+json\r\n"
+        "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: skelex-node\r\nAccept: application/dicom+json\r\n"
         "Content-Type: multipart/related; type=\"application/dicom\"; boundary={}\r\nContent-Length: {}\r\n",
-        config_.path, config_.host, config_.port, boundary, before.size() + size + behind.size());
+        config_.path, host_header(config_.host, config_.port), boundary, before.size() + size + behind.size());
     if (!config_.token.empty()) head += "Authorization: Bearer " + config_.token + "\r\n";
-    NODE_RETURN_IF_ERROR(connection_->write(head + "\r\n" + before, config_.answer_timeout).within(what));
+    Status sent = connection_->write(head + "\r\n" + before, config_.answer_timeout);
     std::vector<char> piece(kPieceBytes);
-    while (stream.read(piece.data(), std::ssize(piece)) || stream.gcount() > 0) {
-      const std::string_view bytes(piece.data(), static_cast<std::size_t>(stream.gcount()));
-      NODE_RETURN_IF_ERROR(connection_->write(bytes, config_.answer_timeout).within(what));
-    }
-    NODE_RETURN_IF_ERROR(connection_->write(behind, config_.answer_timeout).within(what));
-    const auto response = read_response(*connection_, config_.answer_timeout);
-    if (!response.ok()) return response.status().within(what);
-    if (!response->keep_alive) connection_.reset();
+    while (sent.ok() && (stream.read(piece.data(), std::ssize(piece)) || stream.gcount() > 0))
+      sent = connection_->write({piece.data(), static_cast<std::size_t>(stream.gcount())}, config_.answer_timeout);
+    if (sent.ok()) sent = connection_->write(behind, config_.answer_timeout);
+    // A server that has heard enough answers and closes (RFC 9112 9.5): its answer may lie here although a write
+    // failed.
+    const auto response = read_response(*connection_, sent.ok() ? config_.answer_timeout : kEarlyAnswer);
+    if (!response.ok()) return (sent.ok() ? response.status() : sent).within(what);
+    if (!response->keep_alive || !sent.ok()) connection_.reset();
     return judge_stow(response->status, response->reason, response->body);
   }
 

@@ -73,9 +73,16 @@ std::string encode_webhook(const MessageStudy& message, const ResultContext& con
     for (const object::FindingRecord& finding : image.findings) {
       const inference::Prediction& prediction = finding.prediction;
       const config::TaskConfig task = find_task(context.config.tasks, prediction);
+      const int leading = leading_label(prediction);
       for (const inference::Score& score : prediction.scores) {
         Json one = {{"task", prediction.task}, {"label", score.label}, {"value", score.value}, {"unit", score.unit}};
-        if (score.unit == "1") one["level"] = to_string(level_of(task, score.value));
+        // Of alternatives the likeliest alone has a level; a quantity has none.
+        if (task.output == config::OutputKind::kSoftmax) {
+          if (&score == &prediction.scores[static_cast<std::size_t>(std::max(leading, 0))])
+            one["level"] = to_string(level_of(task, prediction));
+        } else if (task.output != config::OutputKind::kRegression) {
+          one["level"] = to_string(level_of(task, score.value));
+        }
         one["model"] = prediction.model_version;
         entry["findings"].push_back(std::move(one));
       }

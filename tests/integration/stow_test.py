@@ -3,6 +3,7 @@ import http.server
 import json
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
@@ -103,6 +104,33 @@ def test_a_server_that_is_busy_gets_the_same_file_again_and_one_that_refuses_is_
             assert node.deliveries()[0]["text"] == "HTTP 409, failure reason A900H, data set does not match SOP class"
             stored = next((node.directory / "store/objects").rglob("*.dcm")).read_bytes()
         assert len(server.log) == 3 and all(stored in body for _, body in server.log)
+
+
+def test_a_server_that_answers_before_it_has_read_all_is_heard(tmp_path):
+    """As one does that finds the object too long: it answers and closes, and what was still to be written breaks."""
+    listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    heads = []
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            heads.append(connection.recv(4096))
+            connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            connection.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    port = listener.getsockname()[1]
+    try:
+        with Node(tmp_path / "node", configured(f"http://[::1]:{port}/studies")) as node:
+            assert send(node, [small_image("CHEST", side=3000)]) == [0]
+            wait_until(lambda: states(node) == {"parked"}, "parked")
+            assert node.deliveries()[0]["text"].startswith("HTTP 413 Content Too Large")
+    finally:
+        listener.close()
+    assert f"Host: [::1]:{port}\r\n".encode() in heads[0] + heads[-1]
 
 
 def test_a_token_goes_out_over_tls_only(tmp_path):

@@ -46,6 +46,26 @@ TEST(AnalysisWorker, AnInstanceEndsAnalysedWithItsTasksInOrder) {
   EXPECT_EQ(worker->stats().analysed, 1u);
 }
 
+TEST(AnalysisWorker, ATrialHurriesNobody) {
+  fakes::TemporaryStore here;
+  fakes::FakePredictor predictor;
+  const std::string image = a_radiograph();
+  for (const bool shadow : {false, true}) {
+    storage::RouteDecision route;
+    route.rule = "test";
+    route.tasks = {"fracture"};
+    route.shadow = shadow;
+    here.add_routed(image, shadow ? "1.2.4.1" : "1.2.3.1", shadow ? "1.2.4" : "1.2.3", route);
+  }
+  auto worker =
+      AnalysisWorker::start({.urgent_when = {{"test", {{"fracture", "", 0}}}}}, here.spool(), here.store(), predictor);
+  wait_until_ended(here.store());
+  here.store().stop();
+  worker->stop();
+  EXPECT_NE(here.store().find_study(storage::Uid::parse("1.2.3").value())->urgent, "");
+  EXPECT_EQ(here.store().find_study(storage::Uid::parse("1.2.4").value())->urgent, "");
+}
+
 TEST(AnalysisWorker, WhatCannotBeReadFailsAloneWithAReason) {
   fakes::TemporaryStore here;
   fakes::FakePredictor predictor;
