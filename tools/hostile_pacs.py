@@ -10,7 +10,7 @@ A programme is a list of steps, each `WHAT` or `WHAT:NUMBER`, done one after the
   refuse:N     answers A900 to N objects
   slow:N       answers 0000 to N objects, each after --delay seconds
   silent:N     takes N objects and never answers
-  break:N      closes the connection N times in the middle of an object
+  break:N      aborts the association N times in the middle of an object
   reject:N     rejects N associations
 --no-sr accepts no Structured Report at all. Example:
   tools/hostile_pacs --port 11113 --log pacs.log --no-sr busy:3 break:2 reject:1 fine

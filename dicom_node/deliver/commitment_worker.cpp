@@ -25,7 +25,7 @@ constexpr milliseconds kLook{500};
 constexpr std::chrono::seconds kSameAssociation{1};  // A peer that reports at once does so within it.
 constexpr int kReferencesMax = 500;                  // Of one request.
 constexpr int kRequestsMax = 100;
-constexpr int kRefusedMax = 10;  // Requests in a row, before a person is asked; with the default delays 14 minutes.
+constexpr int kRefusedMax = 10;  // Requests in a row, before a person is asked; with the default delays nine minutes.
 }  // namespace
 
 struct CommitmentWorker::Impl {

@@ -111,9 +111,10 @@ def test_a_disk_that_becomes_read_only_while_the_node_runs_is_said_and_costs_not
                 trigger.write("1")
             assert set(send(node, sent[2:])) <= {0x0110, 0xA700}, "nothing is taken that could not be kept"
             status, reason = node.get("/readyz")
-            assert status == 503 and "Read-only file system" in reason, reason
+            # Who meets it first says what the system said; behind a failed sync the database refuses of itself.
+            assert status == 503 and ("Read-only file system" in reason or "disk I/O error" in reason), reason
             assert node.get("/healthz")[0] == 200 and node.get("/api/studies")[0] == 200, "it goes on, and shows what it has"
-            assert "Read-only file system" in node.log()
+            assert "Read-only file system" in node.log() or "disk I/O error" in node.log()
             node.stop()
             subprocess.run(["umount", disk], check=True)
             mount()  # Which repairs it from its journal.
