@@ -141,8 +141,8 @@ void put_annotation(DcmItem& result, const ReportedImage& image, int frame, int 
   std::optional<MapPeak> peak;
   for (const object::FindingRecord& finding : image.findings) {
     if (finding.frame != frame) continue;
-    const config::TaskConfig task = find_task(context.config.tasks, finding.prediction);
-    for (const FindingLine& line : finding_lines(task, finding.prediction)) lines += "\r\n" + line.text;
+    for (const FindingLine& line : finding_lines(context.config.tasks, finding, image.findings))
+      lines += "\r\n" + line.text;
     if (!peak) peak = map_peak(finding.prediction.map, rows, columns);
   }
   if (peak) lines += fmt::format("\r\nMarked: highest patch error {:.4f}", peak->error);

@@ -190,7 +190,7 @@ RouteDecision Router::Rules::decide(const InstanceHeader& header, const Facts& f
         split += (split.empty() ? "split: " : ", ") + task;
         continue;
       }
-      if (otherwise.empty()) outside += ", and not split: " + no_halves;
+      outside = otherwise.empty() ? outside + ", and not split: " + no_halves : otherwise;
     }
     decision.reason += (decision.reason.empty() ? "out of scope: " : "; ") + outside;
   }

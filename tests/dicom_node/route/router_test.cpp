@@ -391,7 +391,7 @@ TEST_F(RouterTest, AFilmOfBothSidesIsSplitWhereTheHeaderAllowsIt) {
   EXPECT_EQ(whole([](auto& h) { h.row_direction = ""; }), outside + "Patient Orientation is unknown, not L");
   EXPECT_EQ(whole([](auto& h) { h.row_direction = "R"; }), outside + "Patient Orientation begins with R, not L");
   // What would be out of scope as a film of one side is so as two halves.
-  EXPECT_EQ(whole([](auto& h) { h.age_years = 9; }), "out of scope: knee-oa: laterality is B, not R or L");
+  EXPECT_EQ(whole([](auto& h) { h.age_years = 9; }), "out of scope: knee-oa: age is outside its limits");
   header.laterality = "R";
   EXPECT_THAT(route(header).tasks, ElementsAre("knee-oa", "anomaly"));
   header.laterality = "";
