@@ -25,7 +25,7 @@ def test_a_backup_made_while_images_arrive_is_a_node_again(tmp_path):
     with Pacs() as pacs:
         node = Node(tmp_path / "node", pacs_port=pacs.port).start()
         room = subprocess.Popen([BIN / "skelex-modality", "--from", "XRAY1", "--to", f"SKELEX@127.0.0.1:{node.port}",
-                                 "--associations", "2", "--rate", "20", "--give-up", "300",
+                                 "--associations", "2", "--rate", "4", "--give-up", "300",
                                  "--ack-log", acknowledged_path, folder],
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
