@@ -10,7 +10,6 @@
 #include <dcmtk/dcmdata/dcrleerg.h>
 #include <dcmtk/dcmjpeg/djdecode.h>
 #include <dcmtk/dcmjpeg/djencode.h>
-#include <dcmtk/dcmjpls/djdecode.h>
 #include <dcmtk/oflog/oflog.h>
 
 #include <algorithm>
@@ -25,6 +24,7 @@
 #include "dicom_node/object/dataset_text.h"
 #include "dicom_node/object/image_loader.h"
 #include "dicom_node/object/jpeg2000.h"
+#include "dicom_node/object/jpeg_ls.h"
 #include "dicom_node/object/part10.h"
 #include "dicom_node/object/rle.h"
 #include "dicom_node/object/structure.h"
@@ -35,7 +35,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "stored values are read as bytes of a little endian machine");
 
-enum class Coding { kNative, kRle, kJpeg, kJpeg2000, kUnknown };
+enum class Coding { kNative, kRle, kJpeg, kJpegLs, kJpeg2000, kUnknown };
 
 Coding coding_of(std::string_view uid) {
   static constexpr std::string_view kPrefix = "1.2.840.10008.1.2";
@@ -43,9 +43,10 @@ Coding coding_of(std::string_view uid) {
   const std::string_view rest = uid.substr(kPrefix.size());
   if (rest.empty() || rest == ".1" || rest == ".2" || rest == ".1.99") return Coding::kNative;
   if (rest == ".5") return Coding::kRle;
-  for (const std::string_view jpeg : {".4.50", ".4.51", ".4.53", ".4.55", ".4.57", ".4.70", ".4.80", ".4.81"}) {
+  for (const std::string_view jpeg : {".4.50", ".4.51", ".4.53", ".4.55", ".4.57", ".4.70"}) {
     if (rest == jpeg) return Coding::kJpeg;
   }
+  if (rest == ".4.80" || rest == ".4.81") return Coding::kJpegLs;
   for (const std::string_view jpeg2000 : {".4.90", ".4.91", ".4.201", ".4.202", ".4.203"}) {
     if (rest == jpeg2000) return Coding::kJpeg2000;
   }
@@ -68,7 +69,7 @@ int greatest_dc_symbol(std::string_view segment) {
   return greatest;
 }
 
-// A JPEG or JPEG-LS stream before a decoder sees it: the size in its frame header, which decides what is allocated, and
+// A JPEG stream before a decoder sees it: the size in its frame header, which decides what is allocated, and
 // the sizes in its Huffman tables, which DCMTK's decoders take for places in an array of 16.
 Status check_jpeg_stream(std::string_view stream, int rows, int columns) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(stream[i]); };
@@ -89,7 +90,7 @@ Status check_jpeg_stream(std::string_view stream, int rows, int columns) {
     if (marker == 0xD9) break;
     const std::string_view segment =
         stream.substr(at + 4, std::max<std::size_t>(byte(at + 2) << 8 | byte(at + 3), 2) - 2);
-    if ((marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC) || marker == 0xF7) {
+    if (marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC) {
       if (segment.size() < 5) break;
       const int height = byte(at + 5) << 8 | byte(at + 6), width = byte(at + 7) << 8 | byte(at + 8);
       if (height != rows || width != columns)
@@ -202,7 +203,6 @@ void register_codecs() {
     OFLog::configure(OFLogger::OFF_LOG_LEVEL);
     DcmRLEDecoderRegistration::registerCodecs();  // For delivery; what we read goes through decode_rle().
     DJDecoderRegistration::registerCodecs();
-    DJLSDecoderRegistration::registerCodecs();
     // For results: the bytes of the same picture are the same, and it stays the same instance.
     DcmRLEEncoderRegistration::registerCodecs();
     DJEncoderRegistration::registerCodecs(ECC_lossyRGB, EUC_never);
@@ -275,7 +275,7 @@ struct PixelReader::Impl {
         std::memcpy(&entry, table.data() + at, sizeof entry);
         return entry == offset;
       };
-      const bool begins = part.starts_with(coding == Coding::kJpeg ? "\xFF\xD8" : "\xFF\x4F\xFF\x51") ||
+      const bool begins = part.starts_with(coding == Coding::kJpeg2000 ? "\xFF\x4F\xFF\x51" : "\xFF\xD8") ||
                           (coding == Coding::kJpeg2000 && part.substr(0, 8).ends_with("jP  "));
       if (table.empty() ? begins : listed()) first.push_back(i);
       offset += static_cast<std::uint32_t>(part.size()) + 8;
@@ -318,6 +318,17 @@ struct PixelReader::Impl {
     pixels.bytes = std::move(image.bytes);
     if (image.colour_transformed && pixels.photometric_interpretation.starts_with("YBR_"))
       pixels.photometric_interpretation = "RGB";
+    return ok_status();
+  }
+
+  Status decode_jpeg_ls_frame(int frame, StoredPixels& pixels) {
+    NODE_ASSIGN_OR_RETURN(std::string stream, codestream(frame));
+    NODE_ASSIGN_OR_RETURN(JpegLsImage image, decode_jpeg_ls(std::move(stream), pixels.rows, pixels.columns,
+                                                            pixels.samples, pixels.bits_allocated / 8));
+    pixels.bytes = std::move(image.bytes);
+    if (image.planar)
+      interleave(pixels.bytes, static_cast<std::size_t>(pixels.samples),
+                 static_cast<std::size_t>(pixels.bits_allocated) / 8);
     return ok_status();
   }
 
@@ -431,6 +442,7 @@ Result<StoredPixels> PixelReader::read_frame(int frame, UnusedBits unused_bits) 
   pixels.photometric_interpretation = header.photometric_interpretation;
   switch (impl_->coding) {
     case Coding::kJpeg2000: NODE_RETURN_IF_ERROR(impl_->decode_jpeg2000_frame(frame, pixels)); break;
+    case Coding::kJpegLs: NODE_RETURN_IF_ERROR(impl_->decode_jpeg_ls_frame(frame, pixels)); break;
     case Coding::kRle: NODE_RETURN_IF_ERROR(impl_->decode_rle_frame(frame, pixels)); break;
     default: NODE_RETURN_IF_ERROR(impl_->decode_dcmtk_frame(frame, pixels));
   }
@@ -440,8 +452,8 @@ Result<StoredPixels> PixelReader::read_frame(int frame, UnusedBits unused_bits) 
   pixels.bytes.resize(expected);
   if (pixels.samples == 3) {
     const bool planar = word_of(data_set, DCM_PlanarConfiguration).value_or(0) == 1;
-    // What RLE and JPEG 2000 decoders of ours give is interleaved whatever the header says of the compressed form.
-    if (planar && impl_->coding != Coding::kJpeg2000 && impl_->coding != Coding::kRle)
+    // What the decoders called above give is interleaved whatever the header says of the compressed form.
+    if (planar && (impl_->coding == Coding::kNative || impl_->coding == Coding::kJpeg))
       interleave(pixels.bytes, 3, cell);
     return pixels;
   }

@@ -17,6 +17,7 @@ namespace {
 
 bool reads_better_than_dcmtk(const DcmXfer& syntax) {
   return syntax.getXfer() == EXS_RLELossless ||
+         std::string(syntax.getXferID()).starts_with("1.2.840.10008.1.2.4.8") ||  // JPEG-LS.
          std::string(syntax.getXferID()).starts_with("1.2.840.10008.1.2.4.9") ||  // JPEG 2000.
          std::string(syntax.getXferID()).starts_with("1.2.840.10008.1.2.4.20");   // High-Throughput JPEG 2000.
 }

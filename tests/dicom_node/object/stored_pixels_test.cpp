@@ -5,7 +5,6 @@
 #include <dcmtk/dcmdata/dcpxitem.h>
 #include <dcmtk/dcmdata/dcrleerg.h>
 #include <dcmtk/dcmjpeg/djencode.h>
-#include <dcmtk/dcmjpls/djencode.h>
 
 #include <memory>
 
@@ -74,13 +73,12 @@ TEST_F(ImageLoader, OddNumberOfBytesIsRead) {
 TEST_F(ImageLoader, EveryTransferSyntaxGivesTheSamePixels) {
   register_codecs();
   DJEncoderRegistration::registerCodecs();
-  DJLSEncoderRegistration::registerCodecs();
   DcmRLEEncoderRegistration::registerCodecs();
   const std::vector<float> expected = pixels(load(ramp()));
   std::string digest;
   for (const E_TransferSyntax syntax :
        {EXS_LittleEndianExplicit, EXS_LittleEndianImplicit, EXS_BigEndianExplicit, EXS_DeflatedLittleEndianExplicit,
-        EXS_RLELossless, EXS_JPEGProcess14, EXS_JPEGProcess14SV1, EXS_JPEGLSLossless}) {
+        EXS_RLELossless, EXS_JPEGProcess14, EXS_JPEGProcess14SV1}) {
     SCOPED_TRACE(DcmXfer(syntax).getXferName());
     DcmFileFormat file = make_image(ramp());
     const auto path = write(folder_, file, syntax);
@@ -199,13 +197,12 @@ TEST_F(ImageLoader, SeveralFramesAreUnsupported) {
 TEST_F(ImageLoader, EachFrameIsLoadedInTurn) {
   register_codecs();
   DJEncoderRegistration::registerCodecs();
-  DJLSEncoderRegistration::registerCodecs();
   DcmRLEEncoderRegistration::registerCodecs();
   TestImage made;
   made.frames = 2;
   made.rows = 1;
   for (const E_TransferSyntax syntax :
-       {EXS_LittleEndianExplicit, EXS_BigEndianExplicit, EXS_RLELossless, EXS_JPEGProcess14SV1, EXS_JPEGLSLossless}) {
+       {EXS_LittleEndianExplicit, EXS_BigEndianExplicit, EXS_RLELossless, EXS_JPEGProcess14SV1}) {
     SCOPED_TRACE(DcmXfer(syntax).getXferName());
     DcmFileFormat file = make_image(made);
     const auto path = write(folder_, file, syntax);
