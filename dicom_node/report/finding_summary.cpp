@@ -106,6 +106,12 @@ Outcome outcome_of(const std::vector<config::TaskConfig>& tasks, const std::vect
   return outcome;
 }
 
+std::string region_name(const inference::Prediction& prediction, int region) {
+  if (region < 0 || region >= std::ssize(prediction.regions)) return "";
+  const inference::Region& one = prediction.regions[static_cast<std::size_t>(region)];
+  return one.source == inference::RegionSource::kDetector ? fmt::format("region {} {}", region, one.label) : one.label;
+}
+
 std::string_view half_words(const inference::Prediction& prediction) {
   if (prediction.part.side.empty()) return "";
   return prediction.part.side == "R" ? "Right half: " : "Left half: ";
@@ -119,8 +125,10 @@ std::vector<FindingLine> finding_lines(const config::TaskConfig& task, const inf
   }
   const std::string_view where = half_words(prediction);
   const auto add = [&](const inference::Score& score, Level level) {
-    lines.push_back(
-        {fmt::format("{}{} {} {}", where, score.label, probability_text(task, score.value), to_string(level)), level});
+    const std::string region = region_name(prediction, score.region);
+    lines.push_back({fmt::format("{}{} {} {}{}{}", where, score.label, probability_text(task, score.value),
+                                 to_string(level), region.empty() ? "" : ", ", region),
+                     level});
   };
   switch (task.output) {
     case OutputKind::kSigmoid:

@@ -42,8 +42,13 @@ struct FindingLine {
 
 // "Fracture 0.83 certain"; "KL 2 0.71 certain"; "Bone age 132 mo"; "Anomaly score 0.0123 (uncalibrated)", or
 // "Anomaly score 0.0123, percentile 97.5 of 214 normal images, KNEE".
-// One line per label of a sigmoid, else one line.
+// One line per label of a sigmoid, else one line. Of a task that looks at regions each line ends with the one that its
+// score is of: "Bone tumour 0.83 certain, region 2 distal femur".
 std::vector<FindingLine> finding_lines(const config::TaskConfig& task, const inference::Prediction& prediction);
+
+// What a region is called beside its score: "region 2 distal femur", by its number on the picture; "tile 2"; "whole
+// image". `region`: an index of prediction.regions; anything else: "".
+std::string region_name(const inference::Prediction& prediction, int region);
 
 // "Right half: " of a film of both sides, which finding_lines() begin with; else empty.
 std::string_view half_words(const inference::Prediction& prediction);

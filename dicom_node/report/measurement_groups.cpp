@@ -57,12 +57,15 @@ void add_algorithm(ContentTree& tree, const object::FindingRecord& finding, cons
   tree.code(Relation::kHasConceptMod, kAlgorithmFamily, kArtificialIntelligence);
 }
 
-// One number per label; of several, each says which by a Finding of its own.
-void add_probabilities(ContentTree& tree, const config::TaskConfig& task, const inference::Prediction& prediction) {
+// One number per label; of several, each says which by a Finding of its own, and of a task of regions where from.
+void add_probabilities(ContentTree& tree, const storage::InstanceRecord& record, const config::TaskConfig& task,
+                       const object::FindingRecord& finding) {
+  const inference::Prediction& prediction = finding.prediction;
   for (std::size_t i = 0; i < prediction.scores.size(); ++i) {
     const inference::Score& score = prediction.scores[i];
     tree.open_number(Relation::kContains, kProbability, std::clamp(score.value, 0.0, 1.0), 4, unit_code("1"));
     if (prediction.scores.size() > 1) tree.code(Relation::kHasConceptMod, kFinding, label_code(task, i, score.label));
+    add_deciding_region(tree, prediction, score.region, record, finding.frame);
     tree.close();
   }
 }
@@ -106,7 +109,7 @@ void add_values(ContentTree& tree, const Source& source, const config::TaskConfi
   switch (task.output) {
     case config::OutputKind::kSigmoid:
     case config::OutputKind::kSoftmax:
-      add_probabilities(tree, task, prediction);
+      add_probabilities(tree, source.image->record, task, finding);
       add_decisions(tree, task, prediction);
       break;
     case config::OutputKind::kRegression:
@@ -159,6 +162,9 @@ void add_notes(ContentTree& tree, const Source& source, const config::TaskConfig
   if (task.output == config::OutputKind::kRegression && task.unit == "mo")
     if (const std::string sex = object::text_of(source.dataset(), DCM_PatientSex); sex == "M" || sex == "F")
       note("The model does not know the patient's sex; norms for comparison: those of sex " + sex);
+  for (const inference::Score& score : finding.prediction.scores)
+    if (const std::string region = region_name(finding.prediction, score.region); !region.empty())
+      note(fmt::format("{}: from {}{}", score.label, region == "whole image" ? "the " : "", region));
   if (!finding.prediction.regions_note.empty()) note("Regions: " + finding.prediction.regions_note);
   for (const std::string& line : region_disagreements(finding.prediction)) note(line);
   if (task.when) note(asked_because(*task.when, *source.image, finding.frame));

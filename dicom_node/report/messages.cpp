@@ -83,6 +83,10 @@ std::string encode_webhook(const MessageStudy& message, const ResultContext& con
         } else if (task.output != config::OutputKind::kRegression) {
           one["level"] = to_string(level_of(task, score.value));
         }
+        if (const std::string region = region_name(prediction, score.region); !region.empty()) {
+          one["region"] = score.region;
+          one["region_name"] = region;
+        }
         one["model"] = prediction.model_version;
         entry["findings"].push_back(std::move(one));
       }

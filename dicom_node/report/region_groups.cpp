@@ -6,6 +6,7 @@
 
 #include "dicom_node/object/result_identity.h"
 #include "dicom_node/report/finding_summary.h"
+#include "dicom_node/report/measurement_groups.h"
 #include "dicom_node/report/region_picture.h"
 
 namespace node::report {
@@ -41,22 +42,36 @@ void add_image_region(ContentTree& tree, const Box& box, const storage::Instance
   tree.close();
 }
 
+void add_deciding_region(ContentTree& tree, const inference::Prediction& prediction, int region,
+                         const storage::InstanceRecord& record, int frame) {
+  if (region < 0 || region >= std::ssize(prediction.regions)) return;
+  const Region& one = prediction.regions[static_cast<std::size_t>(region)];
+  if (one.source == inference::RegionSource::kWholeImage) {
+    tree.image(Relation::kInferredFrom, &kSourceOfMeasurement, record.sop_class_uid, record.sop_instance_uid, frame);
+    return;
+  }
+  tree.open_region(Relation::kInferredFrom, kSourceOfMeasurement, outline(one.box));
+  tree.image(Relation::kSelectedFrom, nullptr, record.sop_class_uid, record.sop_instance_uid, frame);
+  tree.close();
+}
+
 void add_region_groups(ContentTree& tree, const Source& source, const object::FindingRecord& finding,
                        const ResultContext& context) {
   const storage::InstanceRecord& record = source.image->record;
   const inference::Prediction& prediction = finding.prediction;
   const config::TaskConfig task = find_task(context.config.tasks, prediction);
-  for (std::size_t r = 1; r < prediction.regions.size(); ++r) {
+  for (std::size_t r = 0; r < prediction.regions.size(); ++r) {
     const Region& region = prediction.regions[r];
     const std::string key = fmt::format("{} region {}", object::finding_key(finding), r);
-    tree.container(Relation::kContains, kMeasurementGroup, "1410");
+    const bool whole = region.source == inference::RegionSource::kWholeImage;
+    tree.container(Relation::kContains, kMeasurementGroup, whole ? "1501" : "1410");
     tree.text(Relation::kHasObsContext, kTrackingIdentifier, key + " " + region.label);
     tree.uid(Relation::kHasObsContext, kTrackingUniqueIdentifier,
              object::derive_uid(context.kind("tracking"), record.sop_instance_uid.str(), key, "", ""));
     tree.code(Relation::kContains, kFinding, task_code(task));
-    if (const auto site = site_of(region, context.config.tasks))
+    if (const auto site = whole ? finding_site(source) : site_of(region, context.config.tasks))
       tree.code(Relation::kHasConceptMod, kFindingSite, *site);
-    add_image_region(tree, region.box, record, finding.frame);
+    if (!whole) add_image_region(tree, region.box, record, finding.frame);
     for (std::size_t i = 0; i < region.scores.size(); ++i) {
       const inference::Score& score = region.scores[i];
       tree.open_number(Relation::kContains, kProbability, std::clamp(score.value, 0.0, 1.0), 4, unit_code("1"));
@@ -64,6 +79,9 @@ void add_region_groups(ContentTree& tree, const Source& source, const object::Fi
       tree.close();
     }
     tree.text(Relation::kContains, kComment, region_line(prediction, r));
+    if (whole)
+      tree.image(Relation::kContains, &kSourceOfMeasurement, record.sop_class_uid, record.sop_instance_uid,
+                 finding.frame);
     tree.close();
   }
 }

@@ -138,6 +138,15 @@ def test_the_report_has_a_group_for_each_region(delivered):
         numbers = [float(item.MeasuredValueSequence[0].NumericValue) for item in items(content, "SKX-PROB")]
         assert numbers == pytest.approx(list(region["probabilities"].values()), abs=1e-4)
     assert not expected
+    wholes = [group for group in document.content.get_image_measurement_groups()
+              if group.tracking_identifier.endswith("region 0 whole image")]
+    assert len(wholes) == len(lines)
+    for group in wholes:
+        [source] = items(group[0].ContentSequence, "121112")
+        line = lines[str(source.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)]
+        [finding] = [f for f in line["findings"] if f["task"] == "bone-tumour-regions"]
+        numbers = [float(item.MeasuredValueSequence[0].NumericValue) for item in items(group[0].ContentSequence, "SKX-PROB")]
+        assert numbers == pytest.approx(list(finding["regions"][0]["probabilities"].values()), abs=1e-4)
 
 
 def test_a_film_of_both_knees_has_a_group_for_each(delivered):

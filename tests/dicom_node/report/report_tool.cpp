@@ -74,6 +74,22 @@ inference::AnomalyMap map_from(const json& j) {
   return map;
 }
 
+// The whole image where there is no detector's score.
+inference::Region region_from(const json& j, const std::vector<inference::Score>& like) {
+  inference::Region region;
+  region.label = j.at("label");
+  region.detector_score = j.value("detector_score", 0.0);
+  if (j.contains("detector_score")) region.source = inference::RegionSource::kDetector;
+  const std::vector<std::int32_t> box = j.at("box");
+  region.box = {box.at(0), box.at(1), box.at(2), box.at(3)};
+  region.bone = j.at("bone");
+  region.bone_probability = j.at("bone_probability");
+  for (const double value : j.at("values")) {
+    region.scores.push_back({like.at(region.scores.size()).label, value});
+  }
+  return region;
+}
+
 object::FindingRecord finding_from(const json& j) {
   object::FindingRecord record;
   inference::Prediction& prediction = record.prediction;
@@ -82,7 +98,10 @@ object::FindingRecord finding_from(const json& j) {
   prediction.model_digest = j.at("digest");
   prediction.model_version = prediction.model + "@" + prediction.model_digest.substr(0, 15);
   for (const json& score : j.value("scores", json::array()))
-    prediction.scores.push_back({score.at(0), score.at(1), score.at(2)});
+    prediction.scores.push_back({score.at(0), score.at(1), score.at(2), score.size() > 3 ? score[3].get<int>() : -1});
+  for (const json& region : j.value("regions", json::array()))
+    prediction.regions.push_back(region_from(region, prediction.scores));
+  prediction.regions_note = j.value("regions_note", "");
   if (j.contains("map")) prediction.map = map_from(j["map"]);
   record.rendering = j.value("rendering", std::vector<std::string>());
   return record;

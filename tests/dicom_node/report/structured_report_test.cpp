@@ -383,6 +383,41 @@ TEST(StructuredReport, SaysWhereHeaderAndRegionHeadDisagreeStrongly) {
   EXPECT_THAT(notes({0.02, 0.01, 0.97}), testing::Not(disagrees)) << "no region head";
 }
 
+TEST(StructuredReport, AScoreOfRegionsSaysWhichOneDecidedAndTheWholeImageHasItsOwn) {
+  object::FindingRecord found = made::finding(made::finds_task(), {0.6, 0.9});
+  inference::Prediction& prediction = found.prediction;
+  prediction.regions.resize(2);
+  prediction.regions[0].label = "whole image";
+  prediction.regions[0].scores = {{"Implant", 0.6}, {"Tumour", 0.2}};
+  prediction.regions[1].source = inference::RegionSource::kDetector;
+  prediction.regions[1].label = "distal femur";
+  prediction.regions[1].box = {1, 2, 30, 40};
+  prediction.regions[1].scores = {{"Implant", 0.1}, {"Tumour", 0.9}};
+  prediction.scores[0].region = 0;
+  prediction.scores[1].region = 1;
+  const ReportedImage image = made::image(made::kHand, {found});
+  const std::string uid = image.record.sop_instance_uid.str();
+  const Made sr = make(made::study({image}, made::context()), made::context());
+  ASSERT_EQ(sr.groups().size(), 3U);
+  const std::vector<const Item*> numbers = sr.groups()[0]->all("SKX-PROB");
+  ASSERT_EQ(numbers.size(), 2U);
+  const Item &whole = numbers[0]->one("121112"), &box = numbers[1]->one("121112");
+  EXPECT_EQ(whole.relationship + " " + whole.type + " " + whole.value, "INFERRED FROM IMAGE " + uid);
+  EXPECT_EQ(box.relationship + " " + box.type + " " + box.value,
+            "INFERRED FROM SCOORD 1\\2\\30\\2\\30\\40\\1\\40\\1\\2");
+  ASSERT_EQ(box.children.size(), 1U);
+  EXPECT_EQ(box.children[0].value, uid);
+  EXPECT_THAT(sr.groups()[0]->values("SKX-NOTE"),
+              testing::IsSupersetOf({"Implant: from the whole image", "Tumour: from region 1 distal femur"}));
+  const Item& own = *sr.groups()[1];
+  EXPECT_EQ(own.one("112039").value, "finds region 0 whole image");
+  EXPECT_THAT(own.values("SKX-PROB"), ElementsAre("0.6000 1", "0.2000 1"));
+  EXPECT_THAT(own.values("121112"), ElementsAre(uid));
+  EXPECT_THAT(own.values("111030"), IsEmpty()) << "the image is its region";
+  EXPECT_EQ(own.one("363698007").value, "85562004");
+  EXPECT_THAT(sr.groups()[2]->values("SKX-PROB"), ElementsAre("0.1000 1", "0.9000 1"));
+}
+
 TEST(StructuredReport, NamesImagesThatWereNotAnalysedAndWhy) {
   ReportedImage skipped = made::image(made::kShoulder, {});
   skipped.record.state = storage::InstanceState::kSkipped;

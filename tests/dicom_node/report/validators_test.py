@@ -17,7 +17,7 @@ from PIL import Image
 
 import judges
 from highdicom_results import map_of, patch_errors
-from made_study import TASKS, TOOL, make, radiographs_by_study
+from made_study import FORMS, TASKS, TOOL, make, make_of, radiographs_by_study
 
 SEED = int(os.environ.get("NODE_SEED", 1))
 PRESENT, ABSENT, UNDETERMINED = "52101004", "272519000", "373068000"
@@ -65,6 +65,67 @@ def foot(tmp_path_factory):
     return folder, files
 
 
+TUMOUR = {"name": "bone-tumour-regions", "output": "sigmoid", "labels": ["Bone tumour", "Malignant"],
+          "label_codes": [["126537000", "SCT", "Neoplasm of bone"], ["SKX-MALIGNANT", "99SKELEX", "Malignant"]]}
+
+
+def of_regions(boxes, **more):
+    """What a region task found: each score the greatest of its regions, the whole image first, of which it is."""
+    regions = [{"label": label, "box": box, "bone": label, "bone_probability": 0.75, "values": values} |
+               ({} if label == "whole image" else {"detector_score": 0.875}) for label, box, values in boxes]
+    scores = []
+    for index, label in enumerate(TUMOUR["labels"]):
+        greatest = max(range(len(regions)), key=lambda r: regions[r]["values"][index])
+        scores.append([label, regions[greatest]["values"][index], "1", greatest])
+    return {"task": TUMOUR["name"], "model": "multihead", "digest": "sha256:" + "ab" * 32, "rendering": ["voi=window 1"],
+            "scores": scores, "regions": regions, **more}
+
+
+@pytest.fixture(scope="module")
+def regions(tmp_path_factory):
+    """A study of which one image has regions, of which two decide, and one none but the whole image."""
+    files = next(s for s in radiographs_by_study() if len(s) > 1)[:2]
+    folder = tmp_path_factory.mktemp("regions")
+    headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
+    wholes = [("whole image", [0, 0, header.Columns, header.Rows]) for header in headers]
+    found = [of_regions([(*wholes[0], [0.2, 0.6]), ("distal femur", [10, 20, 200, 220], [0.9, 0.1])]),
+             of_regions([(*wholes[1], [0.3, 0.25])], regions_note="no regions found, whole image only")]
+    images = [{"file": str(file), "predicted_at_ms": 1793607500000, "findings": [finding]} for file, finding in zip(files, found)]
+    make_of(folder, {"tasks": [TUMOUR], "forms": FORMS, "images": images})
+    return folder, files, found
+
+
+def test_no_judge_complains_about_regions(regions):
+    folder, files, _ = regions
+    for file in sorted(folder.glob("*.dcm")):
+        verdicts = judges.all_of(file, source_of(file, files))
+        assert not any(verdicts.values()), f"{file.name}: {verdicts}"
+
+
+def test_each_score_is_inferred_from_the_region_that_decided(regions):
+    folder, files, found = regions
+    content = hd.sr.srread(folder / "sr.dcm").content
+    groups = content.get_image_measurement_groups()
+    uids = [pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID for file in files]
+    for uid, finding in zip(uids, found):
+        of_image = {g.tracking_identifier.startswith("bone-tumour-regions region 0"): g for g in groups
+                    if named(g[0].ContentSequence, "121112")[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == uid}
+        numbers = named(of_image[False][0].ContentSequence, "SKX-PROB")
+        assert len(numbers) == len(finding["scores"])
+        for number, (_, value, _, region) in zip(numbers, finding["scores"]):
+            assert float(number.MeasuredValueSequence[0].NumericValue) == pytest.approx(value)
+            source, = named(number.ContentSequence, "121112")
+            assert source.RelationshipType == "INFERRED FROM"
+            left, top, right, bottom = finding["regions"][region]["box"]
+            if region > 0:
+                assert list(source.GraphicData) == [left, top, right, top, right, bottom, left, bottom, left, top]
+                source, = source.ContentSequence
+            assert source.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == uid
+        whole = [float(n.MeasuredValueSequence[0].NumericValue) for n in named(of_image[True][0].ContentSequence, "SKX-PROB")]
+        assert whole == finding["regions"][0]["values"]
+    assert len(groups) == 4 and len(content.get_planar_roi_measurement_groups()) == 1
+
+
 needs_pixelmed = pytest.mark.skipif(not judges.PIXELMED.exists(), reason="no PixelMed: apt-get install libpixelmed-java")
 
 
@@ -72,6 +133,19 @@ needs_pixelmed = pytest.mark.skipif(not judges.PIXELMED.exists(), reason="no Pix
 @pytest.mark.parametrize("form", ["sr", "sr-text", "kos"])
 def test_pixelmed_accepts_templates_and_codes(foot, form):
     assert judges.pixelmed(foot[0] / f"{form}.dcm") == []
+
+
+@needs_pixelmed
+def test_pixelmed_accepts_regions(regions):
+    """Where some groups are of TID 1410 it holds those of TID 1501 against it, too: they lack an Image Region."""
+    file = regions[0] / "sr.dcm"
+    measurements, = named(pydicom.dcmread(file).ContentSequence, "126010")
+    templates = [group.ContentTemplateSequence[0].TemplateIdentifier for group in measurements.ContentSequence]
+    assert templates == ["1501", "1501", "1410", "1501", "1501"]
+    def is_false(line):
+        found = re.search(r"Template 1410 .*within [0-9.]*\.([0-9]+): .*Missing conditional content item", line)
+        return found and templates[int(found[1]) - 1] == "1501"
+    assert [line for line in judges.pixelmed(file) if not is_false(line)] == []
 
 
 @pytest.mark.parametrize("how, form, breaking, judge", judges.BROKEN, ids=[b[0] for b in judges.BROKEN])
