@@ -44,6 +44,11 @@ std::string anomaly_line(const inference::AnomalyMap& map) {
 
 }  // namespace
 
+std::string share_text(double value) {
+  if (value < 0.005) return "<0.01";
+  return value > 0.995 ? ">0.99" : fmt::format("{:.2f}", value);
+}
+
 // Never rounded to 0 or 100, which would say more than the table knows.
 std::string percentile_text(double percentile) {
   if (percentile < 0.1) return "<0.1";

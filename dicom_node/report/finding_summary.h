@@ -53,6 +53,9 @@ std::string region_name(const inference::Prediction& prediction, int region);
 // "Right half: " of a film of both sides, which finding_lines() begin with; else empty.
 std::string_view half_words(const inference::Prediction& prediction);
 
+// A probability in two digits that no threshold judges: "0.88", "<0.01", ">0.99".
+std::string share_text(double value);
+
 // "97.5", "<0.1", ">99.9".
 std::string percentile_text(double percentile);
 

@@ -7,6 +7,7 @@
 
 #include "dicom_node/object/map_percentiles.h"
 #include "dicom_node/report/codes.h"
+#include "dicom_node/report/finding_notes.h"
 #include "dicom_node/report/messages.h"
 
 namespace node::report {
@@ -229,6 +230,8 @@ void add_finding(Observations& observations, const std::string& group, const Rep
     config::Code code = kProbability;
     code.meaning += " of " + label_code(task, i, score.label).meaning;
     observations.add("NM", code, group, number(std::clamp(score.value, 0.0, 1.0), 4), "1", flag, at, by);
+    if (const std::string region = region_name(prediction, score.region); !region.empty())
+      observations.add("ST", kImageRegion, group, escaped(score.label + ": " + region), "", "", at, by);
   };
   if (const std::optional<config::Code> side = laterality_code(prediction.part.side))
     observations.add("CWE", kLaterality, group, code_field(*side), "", "", at, by);
@@ -279,7 +282,9 @@ std::string observations(const MessageStudy& message, const config::MessageConfi
     const std::string group = std::to_string(++number_of_image);
     obx.add(config.study_uid_as_text ? "ST" : "HD", kSourceOfMeasurement, group, image.record.sop_instance_uid.str(),
             "", "", "", "", "F");
-    if (image.findings.empty()) obx.add("ST", kNotAnalysed, group, escaped(image.record.reason));
+    if (image.findings.empty()) obx.add("ST", kNotAnalysed, group, escaped(why_not_analysed(image)));
+    for (const std::string& note : image_notes(image, context.config))
+      obx.add("TX", kQualityNote, group, escaped(note));
     std::size_t number_of_finding = 0;
     for (const object::FindingRecord& finding : image.findings) {
       const std::string subgroup = group + "." + std::to_string(++number_of_finding);

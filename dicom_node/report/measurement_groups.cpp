@@ -12,10 +12,10 @@
 #include "dicom_node/object/map_percentiles.h"
 #include "dicom_node/object/result_identity.h"
 #include "dicom_node/report/content_tree.h"
+#include "dicom_node/report/finding_notes.h"
 #include "dicom_node/report/finding_summary.h"
 #include "dicom_node/report/map_peak.h"
 #include "dicom_node/report/region_groups.h"
-#include "dicom_node/report/region_picture.h"
 
 namespace node::report {
 namespace {
@@ -165,8 +165,7 @@ void add_notes(ContentTree& tree, const Source& source, const config::TaskConfig
   for (const inference::Score& score : finding.prediction.scores)
     if (const std::string region = region_name(finding.prediction, score.region); !region.empty())
       note(fmt::format("{}: from {}{}", score.label, region == "whole image" ? "the " : "", region));
-  if (!finding.prediction.regions_note.empty()) note("Regions: " + finding.prediction.regions_note);
-  for (const std::string& line : region_disagreements(finding.prediction)) note(line);
+  for (const std::string& line : region_notes(finding.prediction)) note(line);
   if (task.when) note(asked_because(*task.when, *source.image, finding.frame));
   for (const std::string& what : object::quality_notes(finding.rendering)) note(what);
 }

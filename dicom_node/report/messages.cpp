@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "dicom_node/object/result_identity.h"
+#include "dicom_node/report/finding_notes.h"
 
 namespace node::report {
 namespace {
@@ -30,7 +31,7 @@ MessageStudy describe(const ReportedStudy& study, const object::OrderFacts& orde
   for (const ReportedImage& image : study.images) {
     const std::string name = image_name(image, ++number);
     if (image.findings.empty()) {
-      message.impression.push_back(fmt::format("{}: not analysed: {}", name, image.record.reason));
+      message.impression.push_back(fmt::format("{}: not analysed: {}", name, why_not_analysed(image)));
       continue;
     }
     for (const object::FindingRecord& finding : image.findings) {
@@ -42,6 +43,8 @@ MessageStudy describe(const ReportedStudy& study, const object::OrderFacts& orde
         message.impression.push_back(fmt::format("{}: {}", name, line.text));
       }
     }
+    for (const std::string& note : image_notes(image, context.config))
+      message.impression.push_back(fmt::format("{}: {}", name, note));
   }
   if (!urgent.empty()) {
     message.priority = ReadingPriority::kUrgent;
@@ -67,8 +70,9 @@ std::string encode_webhook(const MessageStudy& message, const ResultContext& con
   for (const ReportedImage& image : message.study->images) {
     Json entry = {{"sop_instance_uid", image.record.sop_instance_uid.str()},
                   {"state", storage::to_string(image.record.state)},
-                  {"reason", image.record.reason},
+                  {"reason", image.findings.empty() ? why_not_analysed(image) : image.record.reason},
                   {"body_part", image.record.route.body_part},
+                  {"notes", image_notes(image, context.config)},
                   {"findings", Json::array()}};
     for (const object::FindingRecord& finding : image.findings) {
       const inference::Prediction& prediction = finding.prediction;

@@ -25,10 +25,11 @@ struct Layout {
   int text_px, small_px, gap;
   Rectangle picture, bar, bar_text, warning;
   int bar_title_height, upper_rows, rows, columns;
-  Rectangle findings, details;
+  Rectangle findings, notes, details;
 };
 
 TextStyle tick_style(const Layout& layout) { return {.size_px = layout.text_px, .colour = kTicks}; }
+TextStyle note_style(const Layout& layout) { return {.size_px = layout.text_px, .colour = kWarning}; }
 TextStyle small_style(const Layout& layout) { return {.size_px = layout.small_px, .colour = kSmallPrint}; }
 TextStyle warning_style(const Layout& layout) {
   return {.size_px = layout.text_px * 5 / 4, .bold = true, .centred = true, .colour = {0, 0, 0}};
@@ -115,7 +116,11 @@ Layout lay_out(const object::GrayImage& radiograph, const Scale& scale, const Ov
   const int width = beside ? (inner - 2 * l.gap) / 2 : inner;
   const int findings_y = l.warning.y + l.warning.height + l.gap;
   l.findings = {l.gap, findings_y, width, finding_list_height(text.findings, l.text_px, width)};
-  const int findings_end = findings_y + l.findings.height + (l.findings.height > 0 ? l.gap : 0);
+  int findings_end = findings_y + l.findings.height + (l.findings.height > 0 ? l.gap : 0);
+  if (!text.notes.empty()) {
+    l.notes = {l.gap, findings_end, width, text_height(join(text.notes), note_style(l), width)};
+    findings_end += l.notes.height + l.gap;
+  }
   l.details = {l.gap, findings_end, width,
                text.details.empty() ? 0 : text_height(join(text.details), small_style(l), width)};
   if (beside) {
@@ -301,6 +306,7 @@ Result<OverlayPicture> draw_overlay(const object::GrayImage& radiograph, const i
     canvas.fill(l.warning, kWarning);
     canvas.text(text.disclaimer, warning_style(l), l.gap, l.warning.y + l.gap / 2, inner);
     draw_finding_list(canvas, text.findings, l.text_px, l.findings.x, l.findings.y, l.findings.width);
+    if (!text.notes.empty()) canvas.text(join(text.notes), note_style(l), l.notes.x, l.notes.y, l.notes.width);
     canvas.text(join(text.details), small_style(l), l.details.x, l.details.y, l.details.width);
     return OverlayPicture{canvas.image(), l.picture, l.bar};
   } catch (const cv::Exception& error) {

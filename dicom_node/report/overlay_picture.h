@@ -34,6 +34,7 @@ struct OverlayText {
   std::vector<FindingLine> findings;
   std::vector<std::string> details;  // Models, mode, passes, seed: small print.
   bool halves = false;  // Something was read half by half: the line between is drawn, and R and L, the patient's.
+  std::vector<std::string> notes{};  // image_notes(): below the findings, in the colour of the warning.
 };
 
 struct OverlayPicture {

@@ -12,6 +12,7 @@
 #include "dicom_node/object/dataset_text.h"
 #include "dicom_node/object/part10.h"
 #include "dicom_node/object/result_identity.h"
+#include "dicom_node/report/finding_notes.h"
 #include "dicom_node/report/finding_summary.h"
 #include "dicom_node/report/image_object.h"
 #include "dicom_node/report/map_peak.h"
@@ -23,6 +24,7 @@ namespace {
 constexpr SeriesText kSeries{"PR", "9004", "SKELEX marks - NOT FOR DIAGNOSIS"};
 constexpr const char* kLayer = "SKELEX";
 constexpr std::size_t kUnformattedTextMax = 1024;  // VR ST
+constexpr const char* kMore = "More in the report";
 
 DcmItem* new_item(DcmItem& item, const DcmTagKey& sequence) {
   DcmItem* inner = nullptr;
@@ -105,12 +107,25 @@ void put_displayed_area(DcmItem& source, DcmItem& result, int rows, int columns)
   area->putAndInsertString(DCM_PresentationPixelAspectRatio, aspect.empty() ? "1\\1" : aspect.c_str());
 }
 
+// As many whole lines as there is room for, in the characters of the object; where some are left out the last says so.
+std::string fitting(const std::vector<std::string>& lines, const OwnText& text) {
+  const std::string more = "\r\n" + text(kMore);
+  std::string all;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const std::string line = (i == 0 ? "" : "\r\n") + text(lines[i]);
+    const std::size_t kept_free = i + 1 < lines.size() ? more.size() : 0;
+    if (all.size() + line.size() + kept_free > kUnformattedTextMax) return all + more;
+    all += line;
+  }
+  return all;
+}
+
 void put_text(DcmItem& annotation, const std::string& units, const std::vector<Float32>& top_left,
               const std::vector<Float32>& bottom_right, const std::string& encoded) {
   DcmItem* text = new_item(annotation, DCM_TextObjectSequence);
   if (text == nullptr) return;
   text->putAndInsertString(DCM_BoundingBoxAnnotationUnits, units.c_str());
-  text->putAndInsertString(DCM_UnformattedTextValue, encoded.substr(0, kUnformattedTextMax).c_str());
+  text->putAndInsertString(DCM_UnformattedTextValue, encoded.c_str());
   put_floats(*text, DCM_BoundingBoxTopLeftHandCorner, top_left);
   put_floats(*text, DCM_BoundingBoxBottomRightHandCorner, bottom_right);
   text->putAndInsertString(DCM_BoundingBoxTextHorizontalJustification, "LEFT");
@@ -137,16 +152,17 @@ void put_annotation(DcmItem& result, const ReportedImage& image, int frame, int 
   if (annotation == nullptr) return;
   put_image_reference(*annotation, DCM_ReferencedImageSequence, image, frame);
   annotation->putAndInsertString(DCM_GraphicLayer, kLayer);
-  std::string lines = context.config.disclaimer;
+  std::vector<std::string> lines{context.config.disclaimer};
   std::optional<MapPeak> peak;
   for (const object::FindingRecord& finding : image.findings) {
     if (finding.frame != frame) continue;
     for (const FindingLine& line : finding_lines(context.config.tasks, finding, image.findings))
-      lines += "\r\n" + line.text;
+      lines.push_back(line.text);
     if (!peak) peak = map_peak(finding.prediction.map, rows, columns);
   }
-  if (peak) lines += fmt::format("\r\nMarked: highest patch error {:.4f}", peak->error);
-  put_text(*annotation, "DISPLAY", {0.01F, 0.01F}, {0.6F, 0.3F}, text(lines));
+  if (peak) lines.push_back(fmt::format("Marked: highest patch error {:.4f}", peak->error));
+  for (const std::string& note : image_notes(image, context.config, frame)) lines.push_back(note);
+  put_text(*annotation, "DISPLAY", {0.01F, 0.01F}, {0.6F, 0.3F}, fitting(lines, text));
   if (peak) put_outline(*annotation, *peak);
 }
 

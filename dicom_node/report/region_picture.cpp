@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "dicom_node/report/finding_list.h"
+#include "dicom_node/report/finding_notes.h"
+#include "dicom_node/report/finding_summary.h"
 
 namespace node::report {
 namespace {
@@ -14,13 +16,7 @@ using inference::Region;
 using inference::RegionSource;
 
 constexpr Colour kBlack{0, 0, 0}, kText{225, 225, 225}, kBright{255, 255, 255}, kDim{150, 150, 155};
-constexpr double kSure = 0.5;              // From where on the head's answer is held against the detector's.
 constexpr std::size_t kDecidingScore = 1;  // Of config::kRegionScores.
-
-std::string share_text(double value) {
-  if (value < 0.005) return "<0.01";
-  return value > 0.995 ? ">0.99" : fmt::format("{:.2f}", value);
-}
 
 std::string found_text(const Region& region) {
   return region.source == RegionSource::kDetector ? share_text(region.detector_score) : "";
@@ -87,10 +83,12 @@ int row_height(const Layout& l, const std::vector<Cell>& row, bool heading) {
   return height + l.small_px / 3;
 }
 
-std::string notes_of(const Prediction& prediction) {
-  std::string notes = prediction.regions_note;
-  for (const std::string& line : region_disagreements(prediction)) notes += (notes.empty() ? "" : "\n") + line;
-  return notes;
+// What is said of the regions, then the rest.
+std::string notes_of(const Prediction& prediction, const OverlayText& text) {
+  std::vector<std::string> notes = region_notes(prediction);
+  for (const std::string& note : text.notes)
+    if (std::find(notes.begin(), notes.end(), note) == notes.end()) notes.push_back(note);
+  return fmt::format("{}", fmt::join(notes, "\n"));
 }
 
 Layout lay_out(const object::GrayImage& radiograph, const std::vector<std::vector<Cell>>& table,
@@ -219,18 +217,6 @@ std::string region_line(const Prediction& prediction, std::size_t number) {
   return line + fmt::format("; taken for {} {}", region.bone, share_text(region.bone_probability));
 }
 
-std::vector<std::string> region_disagreements(const Prediction& prediction) {
-  std::vector<std::string> lines;
-  for (std::size_t r = 1; r < prediction.regions.size(); ++r) {
-    const Region& region = prediction.regions[r];
-    if (region.source != RegionSource::kDetector || region.label == region.bone || region.bone_probability < kSure)
-      continue;
-    lines.push_back(fmt::format("region {}: detected as {}, taken for {} ({})", r, region.label, region.bone,
-                                share_text(region.bone_probability)));
-  }
-  return lines;
-}
-
 Result<OverlayPicture> draw_regions(const object::GrayImage& radiograph, int source_rows, int source_columns,
                                     const Prediction& prediction, const OverlayText& text) {
   if (radiograph.rows <= 0 || radiograph.columns <= 0 ||
@@ -244,7 +230,7 @@ Result<OverlayPicture> draw_regions(const object::GrayImage& radiograph, int sou
       return invalid_argument("draw regions: a box that does not lie in the image");
   }
   const auto table = table_of(prediction);
-  const std::string notes = notes_of(prediction);
+  const std::string notes = notes_of(prediction, text);
   const Layout l = lay_out(radiograph, table, notes, text);
   RgbImage picture{radiograph.rows, radiograph.columns, {}};
   picture.pixels.reserve(radiograph.pixels.size() * 3);

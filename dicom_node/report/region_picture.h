@@ -26,10 +26,6 @@ int deciding_score(const inference::Prediction& prediction);
 // "2 distal femur 0.93: Abnormal 0.10, Bone tumour 0.71, ...; taken for patella 0.88": as the table says it.
 std::string region_line(const inference::Prediction& prediction, std::size_t region);
 
-// Detector and head name two bones, and the head is sure (0.5): "region 2: detected as distal femur, taken for patella
-// (0.88)". One line each.
-std::vector<std::string> region_disagreements(const inference::Prediction& prediction);
-
 // `radiograph` shows the whole image of source_rows x source_columns, in whose pixels the boxes are.
 // Errors: kInvalidArgument: no radiograph, no regions, or a box outside the image.
 Result<OverlayPicture> draw_regions(const object::GrayImage& radiograph, int source_rows, int source_columns,

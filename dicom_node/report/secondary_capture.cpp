@@ -13,6 +13,7 @@
 #include "dicom_node/object/result_identity.h"
 #include "dicom_node/object/sha256.h"
 #include "dicom_node/report/codes.h"
+#include "dicom_node/report/finding_notes.h"
 #include "dicom_node/report/finding_summary.h"
 #include "dicom_node/report/image_object.h"
 #include "dicom_node/report/region_picture.h"
@@ -41,6 +42,7 @@ std::string overlay_version(const ReportedImage& image, const object::FindingRec
     all += fmt::format("{}={} {} {}\n", task.name, finding.prediction.model_version, task.threshold_doubtful,
                        task.threshold_certain);
   }
+  for (const std::string& note : image_notes(image, context.config, of.frame)) all += note + "\n";
   object::Sha256 digest;
   digest.update(all);
   return map.model_version + "+" + digest.finish_hex().substr(0, 16);
@@ -63,6 +65,7 @@ OverlayText overlay_text(const ReportedImage& image, const ResultContext& contex
     text.halves = text.halves || !finding.prediction.part.side.empty();
     if (finding.prediction.not_asked.empty()) text.details.push_back(model_line(finding.prediction));
   }
+  text.notes = image_notes(image, context.config, image.findings.empty() ? 0 : image.findings.front().frame);
   text.details.push_back("SKELEX node " + context.config.node_version);
   return text;
 }

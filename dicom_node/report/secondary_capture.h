@@ -23,7 +23,7 @@ struct Overlay {
 
 // One of the word `form` for each finding of the image that has a map. The UIDs are derived from source, task, version
 // of the instance, and as model version the map's own with a digest of all else that changes the pixels: the other
-// findings' models and thresholds, the colour scale, the disclaimer, kObjectFormat.
+// findings' models and thresholds, the notes, the colour scale, the disclaimer, kObjectFormat.
 std::vector<ResultReference> overlay_references(std::string_view form, const ReportedImage& image,
                                                 const ResultContext& context,
                                                 std::string_view transfer_syntax_uid = "1.2.840.10008.1.2.1");

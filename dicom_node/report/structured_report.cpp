@@ -11,6 +11,7 @@
 #include "dicom_node/object/dataset_text.h"
 #include "dicom_node/object/result_identity.h"
 #include "dicom_node/report/codes.h"
+#include "dicom_node/report/finding_notes.h"
 #include "dicom_node/report/finding_summary.h"
 #include "dicom_node/report/measurement_groups.h"
 #include "dicom_node/report/sr_document.h"
@@ -73,7 +74,7 @@ Status fill_template(TID1500_MeasurementReport& report, const std::vector<Source
     }
     if (!source.image->findings.empty()) continue;
     const std::string why = fmt::format("{}: {}: {}", record.sop_instance_uid.str(), to_string(record.state),
-                                        record.reason.empty() ? record.route.reason : record.reason);
+                                        why_not_analysed(*source.image));
     NODE_RETURN_IF_ERROR(to_status(
         report.addQualitativeEvaluation(coded(kNotAnalysed), OFString(text(why).c_str()), OFFalse), "skipped image"));
   }

@@ -10,6 +10,7 @@
 #include "dicom_node/object/part10.h"
 #include "dicom_node/object/result_identity.h"
 #include "dicom_node/report/contact_sheet.h"
+#include "dicom_node/report/finding_notes.h"
 #include "dicom_node/report/finding_summary.h"
 #include "dicom_node/report/image_object.h"
 #include "dicom_node/report/overlay_picture.h"
@@ -45,12 +46,9 @@ std::vector<std::string> lines_of(const ReportedImage& image, const config::Repo
       lines.push_back(frame + line.text);
     for (std::size_t r = 0; r < finding.prediction.regions.size(); ++r)
       lines.push_back(frame + "Region " + region_line(finding.prediction, r));
-    if (!finding.prediction.regions_note.empty())
-      lines.push_back(frame + "Regions: " + finding.prediction.regions_note);
   }
-  if (!lines.empty() && !image.record.route.reason.empty()) lines.push_back(image.record.route.reason);
-  if (lines.empty())
-    lines.push_back("Not analysed: " + (image.record.reason.empty() ? image.record.route.reason : image.record.reason));
+  for (const std::string& note : image_notes(image, config)) lines.push_back(note);
+  if (lines.empty()) lines.push_back("Not analysed: " + why_not_analysed(image));
   return lines;
 }
 

@@ -5,8 +5,8 @@
 #include <dcmtk/dcmsr/dsrdoc.h>
 #include <fmt/format.h>
 
-#include "dicom_node/object/image_loader.h"
 #include "dicom_node/object/result_identity.h"
+#include "dicom_node/report/finding_notes.h"
 #include "dicom_node/report/finding_summary.h"
 #include "dicom_node/report/sr_document.h"
 
@@ -38,13 +38,10 @@ std::vector<std::string> sentences(const Source& source, const ResultContext& co
     for (const FindingLine& line : finding_lines(context.config.tasks, finding, source.image->findings))
       lines.push_back(frame + line.text);
     if (finding.prediction.not_asked.empty()) lines.push_back(frame + "by " + model_line(finding.prediction));
-    for (const std::string& note : object::quality_notes(finding.rendering)) lines.push_back(frame + note);
   }
-  if (!lines.empty() && !record.route.reason.empty())
-    lines.push_back(record.route.reason);  // Tasks that were left out.
+  for (const std::string& note : image_notes(*source.image, context.config)) lines.push_back(note);
   if (lines.empty())
-    lines.push_back(fmt::format("Not analysed: {}: {}", to_string(record.state),
-                                record.reason.empty() ? record.route.reason : record.reason));
+    lines.push_back(fmt::format("Not analysed: {}: {}", to_string(record.state), why_not_analysed(*source.image)));
   return lines;
 }
 

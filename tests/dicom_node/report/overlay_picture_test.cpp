@@ -267,6 +267,23 @@ TEST(OverlayPicture, NothingIsCutOffHoweverLongTheTexts) {
   }
 }
 
+TEST(OverlayPicture, NotesStandBelowTheFindings) {
+  for (const int columns : {300, 1536}) {  // Below each other, and beside the small print.
+    const auto with_notes = [&](std::vector<std::string> notes) {
+      OverlayText noted = text();
+      noted.notes = std::move(notes);
+      return draw_overlay(grey(300, columns), made::patch_at(56, 168, 0.1F), 0.1, noted);
+    };
+    const auto without = with_notes({}), with = with_notes({std::string("out of scope: one"), "two", "three", "four"});
+    ASSERT_TRUE(with.ok());
+    EXPECT_GT(with->image.rows, without->image.rows + 20);
+    int amber = 0;
+    for (int y = without->image.rows - 4; y < with->image.rows; ++y)
+      for (int x = 0; x < with->image.columns; ++x) amber += with->image.at(y, x) == Colour{255, 191, 0} ? 1 : 0;
+    EXPECT_TRUE(columns == 300 || amber > 10) << amber;
+  }
+}
+
 TEST(OverlayPicture, ManyFindingsStandInColumnsWhereThereIsRoom) {
   const auto rows_with = [](int findings) {
     OverlayText many = text();

@@ -137,17 +137,16 @@ TEST(RegionPicture, ALineSaysWhatTheTableSays) {
   EXPECT_EQ(region_line(prediction, 0), "0 whole image: Abnormal 0.20, Bone tumour 0.10; taken for whole image 0.80");
 }
 
-TEST(RegionPicture, DetectorAndHeadThatDisagreeAreNamed) {
+TEST(RegionPicture, OtherNotesStandBelowThoseOfTheRegionsAndNoneTwice) {
   Prediction prediction = found();
-  EXPECT_TRUE(region_disagreements(prediction).empty());
-  prediction.regions[1].bone = "distal tibia";
-  EXPECT_THAT(region_disagreements(prediction),
-              ElementsAre("region 1: detected as patella, taken for distal tibia (0.80)"));
-  prediction.regions[1].bone_probability = 0.4;  // Not sure of it.
-  EXPECT_TRUE(region_disagreements(prediction).empty());
-  prediction.regions[1].bone_probability = 0.9;
-  prediction.regions[1].source = RegionSource::kTile;  // Which names no bone.
-  EXPECT_TRUE(region_disagreements(prediction).empty());
+  prediction.regions_note = "no regions found, whole image only";
+  OverlayText noted = text();
+  const auto rows = [&] { return draw_regions(grey(400, 200), 400, 200, prediction, noted)->image.rows; };
+  const int own = rows();
+  noted.notes = {"Regions: no regions found, whole image only"};
+  EXPECT_EQ(rows(), own);
+  noted.notes.push_back("out of scope: pes-planus: view is AP, not LL");
+  EXPECT_GT(rows(), own);
 }
 
 TEST(RegionPicture, WhatCannotBeDrawnIsRefused) {
