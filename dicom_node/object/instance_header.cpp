@@ -148,11 +148,12 @@ std::string laterality_of(DcmItem& data_set) {
   return side;
 }
 
-std::string row_direction_of(DcmItem& data_set) {
+std::string orientation_of(DcmItem& data_set) {
   const std::vector<std::string> directions = texts_of(data_set, DCM_PatientOrientation);
-  std::string row = directions.size() == 2 ? directions.front() : "";
-  for (char& c : row) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return row;
+  if (directions.size() != 2 || directions[0].empty() || directions[1].empty()) return "";
+  std::string both = directions[0] + "\\" + directions[1];
+  for (char& c : both) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return both;
 }
 
 // In UTF-8; as written where it is not in the character set that the data set declares.
@@ -272,7 +273,7 @@ Result<InstanceHeader> read_instance_header(const std::filesystem::path& file, c
   header.patient_sex = text_of(data_set, DCM_PatientSex);
   header.laterality = laterality_of(data_set);
   header.view_position = view_of(data_set);
-  header.row_direction = row_direction_of(data_set);
+  header.orientation = orientation_of(data_set);
   header.age_years = age_of(data_set);
   header.rows = word_of(data_set, DCM_Rows).value_or(0);
   header.columns = word_of(data_set, DCM_Columns).value_or(0);

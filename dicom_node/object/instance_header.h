@@ -32,8 +32,9 @@ struct InstanceHeader {
   std::string laterality;     // Image Laterality (0020,0062), else Laterality (0020,0060), else the modifier of
                               // Anatomic Region; upper case
   std::string view_position;  // View Position (0018,5101), else what View Code Sequence (0054,0220) says: "AP"
-  std::string row_direction;  // Of Patient Orientation (0020,0020) the first value, where rows run to: "L"; upper case
-  std::string patient_sex;    // (0010,0040)
+  std::string orientation;  // Patient Orientation (0020,0020), where rows and columns run to: "L\\F"; upper case; empty
+                            // where it has not two values
+  std::string patient_sex;  // (0010,0040)
   std::string station_name, institution_name;   // (0008,1010), (0008,0080)
   std::string requested_procedure_description;  // (0032,1060)
   std::string source_ae_title;  // Source Application Entity Title (0002,0016): of a file that nobody sent us.

@@ -19,9 +19,9 @@ struct Facts {  // Of one image: what routes are matched against.
   std::string station, institution;  // Folded.
   int age_years = -1;                // -1: unknown.
   int rows = 0, columns = 0;
-  std::string row_direction;  // Of Patient Orientation.
-  Words procedure_codes;      // As code_key() writes them.
-  Words descriptions;         // Folded.
+  std::string orientation;  // Patient Orientation: "L\\F".
+  Words procedure_codes;    // As code_key() writes them.
+  Words descriptions;       // Folded.
   BodyPart part;
 };
 

@@ -66,16 +66,15 @@ std::string why_out_of_scope(const std::string& task, const std::map<std::string
 }
 
 // A film of both sides whose halves each show one, the patient's right at the left of the image, as far as a header can
-// say so: seen from the front or the back, clearly wider than high, its rows running to the patient's left. Empty, or
-// what of this is not so.
+// say so: seen from the front or the back, clearly wider than high, its rows running to the patient's left, its columns
+// to the feet: neither mirrored nor upside down, nor oblique. Empty, or what of this is not so.
 std::string why_no_halves(const Facts& facts) {
   if (facts.view != "AP" && facts.view != "PA")
     return "view is " + (facts.view.empty() ? "unknown" : facts.view) + ", not AP or PA";
   if (5 * static_cast<std::int64_t>(facts.columns) < 6 * static_cast<std::int64_t>(facts.rows))
     return "the film is not wider than high by a fifth";
-  if (!facts.row_direction.starts_with("L"))
-    return "Patient Orientation " +
-           (facts.row_direction.empty() ? "is unknown" : "begins with " + facts.row_direction) + ", not L";
+  if (facts.orientation != "L\\F")
+    return "Patient Orientation is " + (facts.orientation.empty() ? "unknown" : facts.orientation) + ", not L\\F";
   return "";
 }
 
@@ -101,7 +100,7 @@ Facts Router::Rules::facts_of(const InstanceHeader& header, std::string_view fro
   facts.sop_class = header.sop_class_uid;
   facts.laterality = upper(header.laterality);
   facts.view = upper(header.view_position);
-  facts.row_direction = upper(header.row_direction);
+  facts.orientation = upper(header.orientation);
   facts.rows = header.rows;
   facts.columns = header.columns;
   facts.sex = upper(header.patient_sex);

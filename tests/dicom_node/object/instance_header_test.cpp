@@ -151,13 +151,15 @@ TEST_F(InstanceHeaderTest, TheModifierOfTheRegionSaysTheSideWhereNoLateralitySta
             "R");
 }
 
-TEST_F(InstanceHeaderTest, ARowRunsWhereTheFirstOfTwoValuesOfPatientOrientationSays) {
+TEST_F(InstanceHeaderTest, RowsAndColumnsRunWhereTheTwoValuesOfPatientOrientationSay) {
   const auto oriented = [&](const char* value) {
-    return read([&](DcmDataset& d) { must(d.putAndInsertString(DCM_PatientOrientation, value)); }).row_direction;
+    return read([&](DcmDataset& d) { must(d.putAndInsertString(DCM_PatientOrientation, value)); }).orientation;
   };
-  EXPECT_EQ(oriented("L\\F"), "L");
-  EXPECT_EQ(oriented("lp\\f"), "LP");
+  EXPECT_EQ(oriented("L\\F"), "L\\F");
+  EXPECT_EQ(oriented("lp\\f"), "LP\\F");
   EXPECT_EQ(oriented("\\F"), "");
+  EXPECT_EQ(oriented("L\\"), "");
+  EXPECT_EQ(oriented("L\\F\\F"), "");
   EXPECT_EQ(oriented("L"), "");
   EXPECT_EQ(oriented(""), "");
 }

@@ -368,7 +368,7 @@ TEST_F(RouterTest, AFilmOfBothSidesIsSplitWhereTheHeaderAllowsIt) {
   InstanceHeader header = radiograph_of("KNEE");
   header.laterality = "b";
   header.view_position = "AP";
-  header.row_direction = "L";
+  header.orientation = "L\\F";
   header.columns = 6;
   header.rows = 5;
   header.age_years = 60;
@@ -388,8 +388,12 @@ TEST_F(RouterTest, AFilmOfBothSidesIsSplitWhereTheHeaderAllowsIt) {
   EXPECT_EQ(whole([](auto& h) { h.view_position = "LL"; }), outside + "view is LL, not AP or PA");
   EXPECT_EQ(whole([](auto& h) { h.view_position = ""; }), outside + "view is unknown, not AP or PA");
   EXPECT_EQ(whole([](auto& h) { h.rows = h.columns = 4; }), outside + "the film is not wider than high by a fifth");
-  EXPECT_EQ(whole([](auto& h) { h.row_direction = ""; }), outside + "Patient Orientation is unknown, not L");
-  EXPECT_EQ(whole([](auto& h) { h.row_direction = "R"; }), outside + "Patient Orientation begins with R, not L");
+  EXPECT_EQ(whole([](auto& h) { h.orientation = ""; }), outside + "Patient Orientation is unknown, not L\\F");
+  // Mirrored, upside down, both, and oblique in either direction.
+  for (const char* orientation : {"R\\F", "L\\H", "R\\H", "LP\\F", "L\\FP"}) {
+    EXPECT_EQ(whole([&](auto& h) { h.orientation = orientation; }),
+              outside + "Patient Orientation is " + orientation + ", not L\\F");
+  }
   // What would be out of scope as a film of one side is so as two halves.
   EXPECT_EQ(whole([](auto& h) { h.age_years = 9; }), "out of scope: knee-oa: age is outside its limits");
   header.laterality = "R";
