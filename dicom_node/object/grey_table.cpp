@@ -88,24 +88,6 @@ DcmItem& functional_group(DcmItem& data_set, const DcmTagKey& macro, int frame) 
   return data_set;
 }
 
-// How often each stored value occurs. Neighbours are often equal: four tables, so that one need not wait for another.
-template <typename Cell>
-std::vector<std::uint32_t> count_values(const Cell* cells, std::size_t count) {
-  constexpr std::size_t kTables = 4, kValues = std::size_t{1} << (8 * sizeof(Cell));
-  std::vector<std::uint32_t> counts(kTables * kValues);
-  std::uint32_t* const tables = counts.data();
-  std::size_t i = 0;
-  for (; i + kTables <= count; i += kTables) {
-    for (std::size_t t = 0; t < kTables; ++t) ++tables[t * kValues + cells[i + t]];
-  }
-  for (; i < count; ++i) ++tables[cells[i]];
-  for (std::size_t t = 1; t < kTables; ++t) {
-    for (std::size_t value = 0; value < kValues; ++value) tables[value] += tables[t * kValues + value];
-  }
-  counts.resize(kValues);
-  return counts;
-}
-
 enum class Function { kLinear, kLinearExact, kSigmoid };
 
 struct Window {
@@ -139,9 +121,9 @@ class TableMaker {
       : data_set_(data_set),
         modality_item_(functional_group(data_set, DCM_PixelValueTransformationSequence, frame)),
         voi_item_(functional_group(data_set, DCM_FrameVOILUTSequence, frame)),
-        pixels_(pixels) {
+        pixels_(pixels),
+        counts_(pixels.counts) {
     size_ = std::size_t{1} << pixels.bits_allocated;
-    pixels.with_cells([this](const auto* cells, std::size_t count) { counts_ = count_values(cells, count); });
     padding_.resize(size_);
   }
 
@@ -364,8 +346,8 @@ class TableMaker {
   DcmItem& modality_item_;  // Where rescale and windows of this frame stand: mostly in the data set itself.
   DcmItem& voi_item_;
   const StoredPixels& pixels_;
+  const std::vector<std::uint32_t>& counts_;  // By stored value, like all tables here.
   std::size_t size_ = 0;
-  std::vector<std::uint32_t> counts_;  // By stored value, like all tables here.
   std::vector<std::uint8_t> padding_;  // 1: it is.
   std::vector<double> modality_;
   int bits_ = 0;                  // Of the modality transform's output.

@@ -30,8 +30,8 @@ enum class Presentation {
   kAutomatic,  // FOR PROCESSING: no attribute says how to show it; 0.5 to 99.5 percent of the values.
 };
 
-// `pixels` have one sample; `frame` counts from 0. Of an image with functional groups its rescale and windows are those
-// of the frame. Errors: kUnsupported (a Photometric Interpretation that is neither grey nor palette).
+// `pixels` have one sample and their counts; `frame` counts from 0. Of an image with functional groups its rescale and
+// windows are those of the frame. Errors: kUnsupported (a Photometric Interpretation that is neither grey nor palette).
 Result<GreyTable> make_grey_table(DcmItem& data_set, const StoredPixels& pixels, Presentation presentation,
                                   int frame = 0);
 

@@ -4,18 +4,17 @@
 // Source:    PS3.5 A.4.4; ISO/IEC 15444-1 and -15.
 #pragma once
 
-#include <cstdint>
 #include <string_view>
-#include <vector>
 
 #include "config/base/status.h"
+#include "dicom_node/object/bytes.h"
 
 namespace node::object {
 
 struct Jpeg2000Image {
   bool is_signed = false;
   bool colour_transformed = false;  // Its components were YBR and are RGB now.
-  std::vector<std::uint8_t> bytes;  // Samples, interleaved, `sample_bytes` each, in the machine's byte order.
+  Bytes bytes;                      // Samples, interleaved, `sample_bytes` each, in the machine's byte order.
 };
 
 // `sample_bytes`: 1 or 2; what does not fit is cut off at the top.

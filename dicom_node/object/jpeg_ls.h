@@ -5,17 +5,16 @@
 // Source:    PS3.5 A.4.3; ISO/IEC 14495-1 C.2.
 #pragma once
 
-#include <cstdint>
 #include <string>
-#include <vector>
 
 #include "config/base/status.h"
+#include "dicom_node/object/bytes.h"
 
 namespace node::object {
 
 struct JpegLsImage {
-  bool planar = false;              // One component after the other (interleave mode none); else samples interleaved.
-  std::vector<std::uint8_t> bytes;  // `sample_bytes` each, in the machine's byte order.
+  bool planar = false;  // One component after the other (interleave mode none); else samples interleaved.
+  Bytes bytes;          // `sample_bytes` each, in the machine's byte order.
 };
 
 // `sample_bytes`: 1 or 2; a stream of fewer bits is widened.

@@ -3,37 +3,58 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <vector>
 
 namespace node::object {
 namespace {
 
-// PS3.5 G.3.2. False if the segment ends before `size` bytes have come of it.
-bool unpack(std::string_view segment, std::uint8_t* out, std::size_t size) {
-  const auto* in = reinterpret_cast<const std::uint8_t*>(segment.data());
-  const std::uint8_t* const end = in + segment.size();
-  while (size > 0) {
-    if (in == end) return false;
-    const std::size_t code = *in++;
-    if (code == 128) continue;
-    const std::size_t length = std::min(size, code < 128 ? code + 1 : 257 - code);
-    const std::size_t taken = code < 128 ? length : 1;
-    if (static_cast<std::size_t>(end - in) < taken) return false;
-    if (code < 128) {
-      std::memcpy(out, in, length);
-    } else {
-      std::memset(out, *in, length);
+// A segment, unpacked piece by piece (PS3.5 G.3.2): pieces stay in the cache until they are put together.
+class Unpacker {
+ public:
+  explicit Unpacker(std::string_view segment)
+      : in_(reinterpret_cast<const std::uint8_t*>(segment.data())), end_(in_ + segment.size()) {}
+
+  // The next `size` bytes. False if the segment ends before them.
+  bool next(std::uint8_t* out, std::size_t size) {
+    std::uint8_t* const out_end = out + size;
+    while (out < out_end) {
+      if (left_ == 0) {
+        if (in_ == end_) return false;
+        const std::size_t code = *in_++;
+        if (code == 128) continue;
+        is_run_ = code > 128;
+        left_ = is_run_ ? 257 - code : code + 1;
+        if (static_cast<std::size_t>(end_ - in_) < (is_run_ ? 1 : left_)) {
+          if (in_ == end_) return false;
+          left_ = static_cast<std::size_t>(end_ - in_);  // What there is of it; the next code is missed then.
+        }
+      }
+      const std::size_t length = std::min(left_, static_cast<std::size_t>(out_end - out));
+      const bool roomy = out_end - out >= kWide && end_ - in_ >= kWide;  // Most are short: copies of a constant size.
+      if (is_run_) {
+        roomy&& length <= kWide ? std::memset(out, *in_, kWide) : std::memset(out, *in_, length);
+      } else {
+        roomy&& length <= kWide ? std::memcpy(out, in_, kWide) : std::memcpy(out, in_, length);
+        in_ += length;
+      }
+      out += length;
+      left_ -= length;
+      if (is_run_ && left_ == 0) ++in_;
     }
-    in += taken;
-    out += length;
-    size -= length;
+    return true;
   }
-  return true;
-}
+
+ private:
+  static constexpr std::ptrdiff_t kWide = 32;
+  const std::uint8_t* in_;
+  const std::uint8_t* const end_;
+  std::size_t left_ = 0;  // Of the code that was read last.
+  bool is_run_ = false;
+};
 
 }  // namespace
 
-Result<std::vector<std::uint8_t>> decode_rle(std::string_view stream, std::size_t pixels, std::size_t samples,
-                                             std::size_t sample_bytes) {
+Result<Bytes> decode_rle(std::string_view stream, std::size_t pixels, std::size_t samples, std::size_t sample_bytes) {
   std::array<std::uint32_t, 16> header;  // The number of segments, then where each begins.
   if (stream.size() < sizeof header) return invalid_argument("the RLE stream is shorter than its header");
   std::memcpy(header.data(), stream.data(), sizeof header);
@@ -41,28 +62,34 @@ Result<std::vector<std::uint8_t>> decode_rle(std::string_view stream, std::size_
   if (header[0] != segments)
     return invalid_argument("the RLE stream has another number of segments than the header says");
 
-  std::vector<std::uint8_t> planes(pixels * segments);
+  std::vector<Unpacker> planes;
   for (std::size_t s = 0; s < segments; ++s) {
     const std::size_t first = header[s + 1], end = s + 1 < segments ? header[s + 2] : stream.size();
     if (first < sizeof header || first > end || end > stream.size())
       return invalid_argument("the RLE stream is damaged: a segment outside it");
-    if (!unpack(stream.substr(first, end - first), planes.data() + s * pixels, pixels))
-      return invalid_argument("the RLE stream is damaged: a segment ends too early");
+    planes.emplace_back(stream.substr(first, end - first));
   }
-  if (segments == 1) return planes;
-
-  std::vector<std::uint8_t> bytes(planes.size());
-  if (segments == 2 && samples == 1) {  // Most radiographs: worth a loop that a compiler can widen.
-    const std::uint8_t *high = planes.data(), *low = high + pixels;
-    auto* const cells = reinterpret_cast<std::uint16_t*>(bytes.data());
-    for (std::size_t i = 0; i < pixels; ++i) cells[i] = static_cast<std::uint16_t>(high[i] << 8 | low[i]);
-    return bytes;
-  }
-  for (std::size_t s = 0; s < segments; ++s) {
-    // The most significant byte of a sample comes first.
-    const std::size_t sample = s / sample_bytes, byte = sample_bytes - 1 - s % sample_bytes;
-    std::uint8_t* const out = bytes.data() + sample * sample_bytes + byte;
-    for (std::size_t i = 0; i < pixels; ++i) out[i * segments] = planes[s * pixels + i];
+  constexpr std::size_t kPiece = 16 * 1024;
+  std::vector<std::uint8_t> pieces(segments * kPiece);
+  Bytes bytes(pixels * segments);
+  for (std::size_t at = 0; at < pixels; at += kPiece) {
+    const std::size_t size = std::min(kPiece, pixels - at);
+    std::uint8_t* const out = bytes.data() + at * segments;
+    for (std::size_t s = 0; s < segments; ++s) {
+      if (!planes[s].next(segments == 1 ? out : pieces.data() + s * kPiece, size))
+        return invalid_argument("the RLE stream is damaged: a segment ends too early");
+    }
+    if (segments == 2 && samples == 1) {  // Most radiographs: worth a loop that a compiler can widen.
+      const std::uint8_t *high = pieces.data(), *low = high + kPiece;
+      auto* const cells = reinterpret_cast<std::uint16_t*>(out);
+      for (std::size_t i = 0; i < size; ++i) cells[i] = static_cast<std::uint16_t>(high[i] << 8 | low[i]);
+    } else if (segments > 1) {
+      for (std::size_t s = 0; s < segments; ++s) {
+        // The most significant byte of a sample comes first.
+        const std::size_t byte = s / sample_bytes * sample_bytes + sample_bytes - 1 - s % sample_bytes;
+        for (std::size_t i = 0; i < size; ++i) out[i * segments + byte] = pieces[s * kPiece + i];
+      }
+    }
   }
   return bytes;
 }

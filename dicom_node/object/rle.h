@@ -7,17 +7,16 @@
 // Source:    PS3.5 annex G.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <string_view>
-#include <vector>
 
 #include "config/base/status.h"
+#include "dicom_node/object/bytes.h"
 
 namespace node::object {
 
 // Samples interleaved, `sample_bytes` each, in the machine's byte order. What a segment holds behind its last pixel is
 // padding. Errors: kInvalidArgument (damaged, short).
-Result<std::vector<std::uint8_t>> decode_rle(std::string_view stream, std::size_t pixels, std::size_t samples,
-                                             std::size_t sample_bytes);
+Result<Bytes> decode_rle(std::string_view stream, std::size_t pixels, std::size_t samples, std::size_t sample_bytes);
 
 }  // namespace node::object

@@ -4,8 +4,6 @@
 #include <dcmtk/dcmdata/dcdeftag.h>
 #include <dcmtk/dcmdata/dcfilefo.h>
 #include <dcmtk/dcmdata/dcpixel.h>
-#include <dcmtk/dcmdata/dcpixseq.h>
-#include <dcmtk/dcmdata/dcpxitem.h>
 #include <dcmtk/dcmdata/dcrledrg.h>
 #include <dcmtk/dcmdata/dcrleerg.h>
 #include <dcmtk/dcmjpeg/djdecode.h>
@@ -19,12 +17,15 @@
 #include <fstream>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <string_view>
 
 #include "dicom_node/object/dataset_text.h"
+#include "dicom_node/object/fragments.h"
 #include "dicom_node/object/image_loader.h"
 #include "dicom_node/object/jpeg2000.h"
 #include "dicom_node/object/jpeg_ls.h"
+#include "dicom_node/object/jpeg_stream.h"
 #include "dicom_node/object/part10.h"
 #include "dicom_node/object/rle.h"
 #include "dicom_node/object/structure.h"
@@ -34,6 +35,12 @@ namespace node::object {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "stored values are read as bytes of a little endian machine");
+
+using namespace std::string_view_literals;
+
+// What a frame's codestream begins with.
+constexpr std::string_view kJpegStart = "\xFF\xD8"sv, kJpeg2000Start = "\xFF\x4F\xFF\x51"sv,
+                           kJp2Start = "\0\0\0\x0CjP  "sv;
 
 enum class Coding { kNative, kRle, kJpeg, kJpegLs, kJpeg2000, kUnknown };
 
@@ -51,59 +58,6 @@ Coding coding_of(std::string_view uid) {
     if (rest == jpeg2000) return Coding::kJpeg2000;
   }
   return Coding::kUnknown;
-}
-
-// Of a JPEG stream's Huffman tables (DHT, ITU-T T.81 B.2.4.2) for DC coefficients or lossless differences.
-int greatest_dc_symbol(std::string_view segment) {
-  constexpr std::size_t kHead = 17;  // Class and destination, and how many codes there are of each length.
-  int greatest = 0;
-  while (segment.size() >= kHead) {
-    std::size_t count = 0;
-    for (const char codes : segment.substr(1, kHead - 1)) count += static_cast<unsigned char>(codes);
-    if ((segment[0] & 0x10) == 0) {
-      for (const char symbol : segment.substr(kHead, count))
-        greatest = std::max(greatest, int{static_cast<unsigned char>(symbol)});
-    }
-    segment.remove_prefix(std::min(segment.size(), kHead + count));
-  }
-  return greatest;
-}
-
-// A JPEG stream before a decoder sees it: the size in its frame header, which decides what is allocated, and
-// the sizes in its Huffman tables, which DCMTK's decoders take for places in an array of 16.
-Status check_jpeg_stream(std::string_view stream, int rows, int columns) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(stream[i]); };
-  if (stream.size() < 4 || byte(0) != 0xFF || byte(1) != 0xD8) return invalid_argument("no JPEG stream");
-  bool has_frame = false, lossless = false;
-  int greatest = 0;
-  for (std::size_t at = 2; at + 4 <= stream.size();) {
-    if (byte(at) != 0xFF && !has_frame) return invalid_argument("the JPEG stream is damaged");
-    const unsigned char marker = byte(at + 1);
-    if (byte(at) != 0xFF || marker == 0xFF) {  // Of a scan, or a fill byte.
-      ++at;
-      continue;
-    }
-    if (has_frame && (marker < 0xC0 || (marker >= 0xD0 && marker <= 0xD7))) {  // Stuffed, or a restart.
-      at += 2;
-      continue;
-    }
-    if (marker == 0xD9) break;
-    const std::string_view segment =
-        stream.substr(at + 4, std::max<std::size_t>(byte(at + 2) << 8 | byte(at + 3), 2) - 2);
-    if (marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC) {
-      if (segment.size() < 5) break;
-      const int height = byte(at + 5) << 8 | byte(at + 6), width = byte(at + 7) << 8 | byte(at + 8);
-      if (height != rows || width != columns)
-        return invalid_argument("the JPEG stream has another size than the header says");
-      has_frame = true;
-      lossless = marker == 0xC3;
-    }
-    if (marker == 0xC4) greatest = std::max(greatest, greatest_dc_symbol(segment));
-    at += 4 + segment.size();
-  }
-  if (!has_frame) return invalid_argument("the JPEG stream has no frame header");
-  if (greatest > (lossless ? 16 : 15)) return invalid_argument("the JPEG stream has an impossible Huffman table");
-  return ok_status();
 }
 
 struct Cells {  // How the stored values lie in their allocated bits.
@@ -147,26 +101,45 @@ Judgement judge(const Cell* cells, std::size_t count, const Cells& how) {
   return judgement;
 }
 
-// Whether no value uses a bit beyond Bits Stored, but for its sign: mostly so, and then nothing is to be done.
+// How often each value occurs. Neighbours are often equal: two tables, so that one need not wait for the other; and
+// several values are loaded at once.
 template <typename Cell>
-bool fits(const Cell* cells, std::size_t count, const Cells& how) {
-  const auto used = static_cast<Cell>((1u << how.bits_stored) - 1);
-  const auto sign = static_cast<Cell>(1u << (how.bits_stored - 1));
-  Cell beyond = 0;
-  if (how.is_signed) {
-    // (x ^ sign) - sign extends the sign of what Bits Stored hold.
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto extended = static_cast<Cell>(((cells[i] & used) ^ sign) - sign);
-      beyond = static_cast<Cell>(beyond | (extended ^ cells[i]));
-    }
-  } else {
-    for (std::size_t i = 0; i < count; ++i) beyond = static_cast<Cell>(beyond | (cells[i] & static_cast<Cell>(~used)));
+std::vector<std::uint32_t> count_values(const Cell* cells, std::size_t count) {
+  constexpr std::size_t kValues = std::size_t{1} << (8 * sizeof(Cell)), kAtOnce = sizeof(std::uint64_t) / sizeof(Cell);
+  std::vector<std::uint32_t> counts(2 * kValues);
+  std::uint32_t* const tables = counts.data();
+  std::size_t i = 0;
+  for (; i + kAtOnce <= count; i += kAtOnce) {
+    std::uint64_t word;
+    std::memcpy(&word, cells + i, sizeof word);
+    for (std::size_t k = 0; k < kAtOnce; ++k, word >>= 8 * sizeof(Cell))
+      ++tables[k % 2 * kValues + static_cast<Cell>(word)];
   }
-  return beyond == 0;
+  for (; i < count; ++i) ++tables[cells[i]];
+  for (std::size_t value = 0; value < kValues; ++value) tables[value] += tables[kValues + value];
+  counts.resize(kValues);
+  return counts;
+}
+
+std::vector<std::uint32_t> counts_of(const StoredPixels& pixels) {
+  std::vector<std::uint32_t> counts;
+  pixels.with_cells([&](const auto* cells, std::size_t count) { counts = count_values(cells, count); });
+  return counts;
+}
+
+// Whether no value that occurs uses a bit beyond Bits Stored, but for its sign: mostly so, and then nothing is to be
+// done.
+bool fits(const std::vector<std::uint32_t>& counts, const Cells& how) {
+  for (std::uint32_t value = 0; value < counts.size(); ++value) {
+    if (counts[value] > 0 && (static_cast<std::uint32_t>(extended(value, how.bits_stored, how.is_signed)) &
+                              static_cast<std::uint32_t>(counts.size() - 1)) != value)
+      return false;
+  }
+  return true;
 }
 
 template <typename Cell>
-void clean(std::vector<std::uint8_t>& bytes, const Cells& how) {
+void clean(Bytes& bytes, const Cells& how) {
   auto* cells = reinterpret_cast<Cell*>(bytes.data());
   const std::size_t count = bytes.size() / sizeof(Cell);
   if (how.shift == 0 && how.bits_stored == how.bits_allocated) return;
@@ -184,8 +157,8 @@ bool has_overlay_in_pixels(DcmItem& data_set) {
   return false;
 }
 
-void interleave(std::vector<std::uint8_t>& bytes, std::size_t samples, std::size_t cell) {
-  std::vector<std::uint8_t> planes(bytes.size());
+void interleave(Bytes& bytes, std::size_t samples, std::size_t cell) {
+  Bytes planes(bytes.size());
   planes.swap(bytes);
   const std::size_t pixels = bytes.size() / samples / cell;
   for (std::size_t s = 0; s < samples; ++s) {
@@ -219,8 +192,9 @@ bool is_lossy_transfer_syntax(const std::string& uid) {
 struct PixelReader::Impl {
   InstanceHeader header;
   DcmFileFormat file;
-  std::ifstream native;         // Of pixel data that stand in the file as they are wanted; else not open.
-  std::uint64_t native_at = 0;  // Where they begin.
+  std::ifstream native;                // Of pixel data that stand in the file as they are wanted; else not open.
+  std::uint64_t native_at = 0;         // Where they begin.
+  std::optional<Fragments> fragments;  // Of encapsulated pixel data.
   Coding coding = Coding::kUnknown;
   Uint32 next_fragment = 0;
 
@@ -234,75 +208,12 @@ struct PixelReader::Impl {
     return pixels;
   }
 
-  Result<DcmPixelSequence*> fragments() {
-    NODE_ASSIGN_OR_RETURN(DcmPixelData* const pixels, pixel_data());
-    DcmPixelSequence* sequence = nullptr;
-    const E_TransferSyntax xfer = data_set().getOriginalXfer();
-    if (pixels->getEncapsulatedRepresentation(xfer, nullptr, sequence).bad() || sequence == nullptr)
-      return invalid_argument("no fragments of pixel data");
-    return sequence;
-  }
-
-  static Result<std::string_view> fragment(DcmPixelSequence& sequence, unsigned long index) {
-    DcmPixelItem* item = nullptr;
-    Uint8* bytes = nullptr;
-    if (sequence.getItem(item, index).bad() || item == nullptr) return invalid_argument("a fragment is missing");
-    if (item->getLength() == 0) return std::string_view();
-    if (item->getUint8Array(bytes).bad() || bytes == nullptr) return data_loss("a fragment cannot be read");
-    return std::string_view(reinterpret_cast<const char*>(bytes), item->getLength());
-  }
-
-  struct Range {
-    unsigned long first, end;
-  };
-
-  // The fragments of one frame (PS3.5 A.4): all of them, or one, or as the Basic Offset Table says, or, where that is
-  // empty, from one that begins a codestream to the next.
-  Result<Range> fragments_of(DcmPixelSequence& sequence, int frame) {
-    const unsigned long end = sequence.card();  // Item 0 is the Basic Offset Table.
-    const auto number = static_cast<unsigned long>(frame), frames = static_cast<unsigned long>(header.number_of_frames);
-    if (frames == 1) return Range{1, end};
-    if (end == frames + 1) return Range{number + 1, number + 2};
-    std::vector<unsigned long> first;
-    NODE_ASSIGN_OR_RETURN(const std::string_view table, fragment(sequence, 0));
-    std::uint32_t offset = 0;
-    for (unsigned long i = 1; i < end; ++i) {
-      NODE_ASSIGN_OR_RETURN(const std::string_view part, fragment(sequence, i));
-      const auto listed = [&] {
-        std::uint32_t entry = 0;
-        const std::size_t at = first.size() * sizeof entry;
-        if (at + sizeof entry > table.size()) return false;
-        std::memcpy(&entry, table.data() + at, sizeof entry);
-        return entry == offset;
-      };
-      const bool begins = part.starts_with(coding == Coding::kJpeg2000 ? "\xFF\x4F\xFF\x51" : "\xFF\xD8") ||
-                          (coding == Coding::kJpeg2000 && part.substr(0, 8).ends_with("jP  "));
-      if (table.empty() ? begins : listed()) first.push_back(i);
-      offset += static_cast<std::uint32_t>(part.size()) + 8;
-    }
-    if (first.size() != frames) return invalid_argument("fragments that cannot be told apart by frame");
-    return Range{first[number], number + 1 < frames ? first[number + 1] : end};
-  }
-
-  // The compressed bytes of one frame.
-  Result<std::string> codestream(int frame) {
-    NODE_ASSIGN_OR_RETURN(DcmPixelSequence* const sequence, fragments());
-    NODE_ASSIGN_OR_RETURN(const Range range, fragments_of(*sequence, frame));
-    std::string joined;
-    for (unsigned long i = range.first; i < range.end; ++i) {
-      NODE_ASSIGN_OR_RETURN(const std::string_view part, fragment(*sequence, i));
-      joined += part;
-    }
-    return joined;
-  }
-
   // Each fragment that begins a frame, with those that go on with it.
   Status check_jpeg() {
-    NODE_ASSIGN_OR_RETURN(DcmPixelSequence* const sequence, fragments());
     std::string stream;
-    for (unsigned long i = 1; i < sequence->card(); ++i) {
-      NODE_ASSIGN_OR_RETURN(const std::string_view part, fragment(*sequence, i));
-      if (part.starts_with("\xFF\xD8") && !stream.empty()) {
+    for (std::size_t i = 1; i < fragments->count(); ++i) {
+      NODE_ASSIGN_OR_RETURN(const std::string part, fragments->read(i));
+      if (part.starts_with(kJpegStart) && !stream.empty()) {
         NODE_RETURN_IF_ERROR(check_jpeg_stream(stream, header.rows, header.columns));
         stream.clear();
       }
@@ -312,7 +223,7 @@ struct PixelReader::Impl {
   }
 
   Status decode_jpeg2000_frame(int frame, StoredPixels& pixels) {
-    NODE_ASSIGN_OR_RETURN(const std::string stream, codestream(frame));
+    NODE_ASSIGN_OR_RETURN(const std::string stream, fragments->codestream(frame));
     NODE_ASSIGN_OR_RETURN(Jpeg2000Image image, decode_jpeg2000(stream, pixels.rows, pixels.columns, pixels.samples,
                                                                pixels.bits_allocated / 8));
     pixels.bytes = std::move(image.bytes);
@@ -322,7 +233,7 @@ struct PixelReader::Impl {
   }
 
   Status decode_jpeg_ls_frame(int frame, StoredPixels& pixels) {
-    NODE_ASSIGN_OR_RETURN(std::string stream, codestream(frame));
+    NODE_ASSIGN_OR_RETURN(std::string stream, fragments->codestream(frame));
     NODE_ASSIGN_OR_RETURN(JpegLsImage image, decode_jpeg_ls(std::move(stream), pixels.rows, pixels.columns,
                                                             pixels.samples, pixels.bits_allocated / 8));
     pixels.bytes = std::move(image.bytes);
@@ -333,7 +244,7 @@ struct PixelReader::Impl {
   }
 
   Status decode_rle_frame(int frame, StoredPixels& pixels) {
-    NODE_ASSIGN_OR_RETURN(const std::string stream, codestream(frame));
+    NODE_ASSIGN_OR_RETURN(const std::string stream, fragments->codestream(frame));
     NODE_ASSIGN_OR_RETURN(
         pixels.bytes,
         decode_rle(stream, static_cast<std::size_t>(pixels.rows) * static_cast<std::size_t>(pixels.columns),
@@ -368,8 +279,7 @@ struct PixelReader::Impl {
       return ok_status();
     }
     if (header.number_of_frames > 1) {  // DCMTK finds the frame behind the last one, but no other without a table.
-      NODE_ASSIGN_OR_RETURN(DcmPixelSequence* const sequence, fragments());
-      NODE_ASSIGN_OR_RETURN(const Range range, fragments_of(*sequence, frame));
+      NODE_ASSIGN_OR_RETURN(const Fragments::Range range, fragments->range_of(frame));
       next_fragment = static_cast<Uint32>(range.first);
     }
     Uint32 size = 0;
@@ -415,15 +325,24 @@ Result<std::unique_ptr<PixelReader>> PixelReader::open(const std::filesystem::pa
   }
   if ((impl->coding != Coding::kNative) != header.pixel_data_encapsulated)
     return invalid_argument("pixel data encoded otherwise than the transfer syntax says");
-  // DCMTK copies native pixel data twice: read from where the walk has found them, they are copied once.
+  // DCMTK copies pixel data once or twice: read from where the walk has found them, they come as they are. It needs
+  // them where it has to decode them, or to turn their bytes round.
   const bool plain =
       header.transfer_syntax_uid == "1.2.840.10008.1.2" || header.transfer_syntax_uid == "1.2.840.10008.1.2.1";
-  NODE_ASSIGN_OR_RETURN(const Structure structure,
-                        walk_and_load(file, impl->file, plain ? Extent::kUpToPixelData : Extent::kWithPixelData, {}));
+  const bool by_dcmtk = impl->coding == Coding::kJpeg || (impl->coding == Coding::kNative && !plain);
+  NODE_ASSIGN_OR_RETURN(
+      Structure structure,
+      walk_and_load(file, impl->file, by_dcmtk ? Extent::kWithPixelData : Extent::kUpToPixelData, {}));
   if (plain) {
     impl->native.open(file, std::ios::binary);
     if (!impl->native) return internal_error("open pixel data");
     impl->native_at = structure.pixel_data_offset;
+  }
+  if (header.pixel_data_encapsulated) {
+    std::vector<std::string_view> begin = {kJpegStart};
+    if (impl->coding == Coding::kJpeg2000) begin = {kJpeg2000Start, kJp2Start};
+    NODE_ASSIGN_OR_RETURN(impl->fragments, Fragments::open(file, std::move(structure.fragments),
+                                                           header.number_of_frames, std::move(begin)));
   }
   if (impl->coding == Coding::kJpeg) NODE_RETURN_IF_ERROR(impl->check_jpeg());
   return std::unique_ptr<PixelReader>(new PixelReader(std::move(impl)));
@@ -465,9 +384,8 @@ Result<StoredPixels> PixelReader::read_frame(int frame, UnusedBits unused_bits) 
     how.shift = high_bit + 1 - how.bits_stored;
     pixels.remarks.push_back("high bit=" + std::to_string(high_bit));
   }
-  bool clean_already = false;
-  pixels.with_cells([&](const auto* cells, std::size_t count) { clean_already = fits(cells, count, how); });
-  if (how.shift == 0 && clean_already) return pixels;
+  pixels.counts = counts_of(pixels);
+  if (how.shift == 0 && fits(pixels.counts, how)) return pixels;
   if (unused_bits == UnusedBits::kJudge && how.bits_stored + how.shift < how.bits_allocated &&
       !has_overlay_in_pixels(data_set)) {
     const auto bits_needed = [&]<typename Cell>(const Cell* cells) {
@@ -488,6 +406,7 @@ Result<StoredPixels> PixelReader::read_frame(int frame, UnusedBits unused_bits) 
     }
   }
   cell == 1 ? clean<std::uint8_t>(pixels.bytes, how) : clean<std::uint16_t>(pixels.bytes, how);
+  pixels.counts = counts_of(pixels);
   return pixels;
 } catch (const std::bad_alloc&) {
   return resource_exhausted("decode pixel data: no memory");

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "config/base/status.h"
+#include "dicom_node/object/bytes.h"
 #include "dicom_node/object/instance_header.h"
 
 class DcmItem;
@@ -26,8 +27,10 @@ struct StoredPixels {
   int bits_stored = 16;     // Those that hold the values, which the header may have wrong.
   bool is_signed = false;
   std::string photometric_interpretation;  // Of the decompressed values.
-  std::vector<std::uint8_t> bytes;
-  std::vector<std::string> remarks;  // What was put right: "bits stored=14, header says 12".
+  Bytes bytes;
+  std::vector<std::uint32_t> counts;  // How often each value occurs, by the value taken as unsigned; of one sample,
+                                      // and not with kKeep.
+  std::vector<std::string> remarks;   // What was put right: "bits stored=14, header says 12".
 
   std::size_t count() const { return bytes.size() / static_cast<std::size_t>(bits_allocated / 8); }
   std::uint16_t at(std::size_t i) const {

@@ -341,13 +341,14 @@ class Walk {
     if (!own) {
       bool cut = false;
       std::uint64_t bytes = 0;
-      NODE_RETURN_IF_ERROR(fragments(cut, bytes));
+      std::vector<Structure::Fragment> found;
+      NODE_RETURN_IF_ERROR(fragments(cut, bytes, found));
       return cut ? failure("ends inside the pixel data of an item", at) : ok_status();
     }
     structure_.has_pixel_data = true;
     structure_.encapsulated = length == kUndefinedLength;
     if (structure_.encapsulated) {
-      NODE_RETURN_IF_ERROR(fragments(structure_.cut, structure_.pixel_data_bytes));
+      NODE_RETURN_IF_ERROR(fragments(structure_.cut, structure_.pixel_data_bytes, structure_.fragments));
     } else {
       structure_.pixel_data_offset = source_->position();
       structure_.pixel_data_bytes = source_->skip(length);
@@ -359,7 +360,7 @@ class Walk {
   }
 
   // The first item is the Basic Offset Table. Only running out of elements is an error: a cut is a fact.
-  Status fragments(bool& cut, std::uint64_t& bytes) {
+  Status fragments(bool& cut, std::uint64_t& bytes, std::vector<Structure::Fragment>& found) {
     const bool big_endian = levels_.back().encoding.big_endian;
     for (bool table = true;; table = false) {
       unsigned char header[8];
@@ -376,6 +377,7 @@ class Walk {
         return ok_status();
       }
       if (tag != kItem) return ok_status();
+      found.push_back({source_->position(), length});
       const std::uint64_t got = source_->skip(length);
       if (!table) bytes += got;
       if (got != length) return ok_status();

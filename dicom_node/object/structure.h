@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "config/base/status.h"
 #include "dicom_node/object/instance_header.h"
@@ -26,6 +27,10 @@ struct Structure {
   bool cut = false;                     // The file ends inside the pixel data.
   std::uint64_t pixel_data_offset = 0;  // Of native ones: where in the file they begin; 0: nowhere, it is deflated.
   std::uint64_t pixel_data_bytes = 0;   // As far as the file holds them; of fragments, without the offset table.
+  struct Fragment {
+    std::uint64_t offset = 0, size = 0;  // In the file.
+  };
+  std::vector<Fragment> fragments;  // Of encapsulated pixel data that are not cut; the first is the Basic Offset Table.
 };
 
 // Errors: kInvalidArgument (what, and at which byte of the (inflated) data set), kNotFound, kInternal.

@@ -24,7 +24,7 @@ bool reads_better_than_dcmtk(const DcmXfer& syntax) {
 
 Status replace_pixels(const std::filesystem::path& file, DcmDataset& data_set) {
   NODE_ASSIGN_OR_RETURN(const std::unique_ptr<PixelReader> reader, PixelReader::open(file, LoadOptions().pixels_max));
-  std::vector<std::uint8_t> bytes;
+  Bytes bytes;
   StoredPixels first;
   for (int frame = 0; frame < reader->header().number_of_frames; ++frame) {
     NODE_ASSIGN_OR_RETURN(StoredPixels pixels, reader->read_frame(frame, UnusedBits::kKeep));

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,35 @@ TEST(Rle, ColourOfSixteenBitsIsInterleaved) {
   std::vector<std::string> segments;
   for (int i = 1; i <= 6; ++i) segments.push_back(codes({0, i}));
   EXPECT_THAT(decode_rle(rle_stream(segments), 1, 3, 2).value(), ElementsAre(2, 1, 4, 3, 6, 5));
+}
+
+// Longer than what is unpacked at a time, so that codes of every kind and length go over its edges.
+TEST(Rle, CodesGoOnWhereverAnUnpackersPieceEnds) {
+  constexpr std::size_t kPixels = 100'003;
+  std::mt19937 random(7);
+  std::vector<std::string> segments, planes;
+  for (int s = 0; s < 2; ++s) {
+    std::string segment, plane;
+    while (plane.size() < kPixels) {
+      const int code = static_cast<int>(random() % 256);
+      segment += static_cast<char>(code);
+      if (code == 128) continue;
+      const std::size_t length = static_cast<std::size_t>(code < 128 ? code + 1 : 257 - code);
+      std::string values(code < 128 ? length : 1, '\0');
+      for (char& value : values) value = static_cast<char>(random());
+      segment += values;
+      plane += code < 128 ? values : std::string(length, values[0]);
+    }
+    segments.push_back(segment);
+    planes.push_back(plane);
+  }
+  const auto bytes = decode_rle(rle_stream(segments), kPixels, 1, 2);
+  ASSERT_TRUE(bytes.ok()) << bytes.status().message();
+  for (std::size_t i = 0; i < kPixels; ++i) {
+    ASSERT_EQ((*bytes)[2 * i + 1], static_cast<std::uint8_t>(planes[0][i])) << i;
+    ASSERT_EQ((*bytes)[2 * i], static_cast<std::uint8_t>(planes[1][i])) << i;
+  }
+  EXPECT_FALSE(decode_rle(rle_stream(segments), kPixels + 200, 1, 2).ok());
 }
 
 TEST(Rle, WhatStandsBehindTheLastPixelIsPadding) {

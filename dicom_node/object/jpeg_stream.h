@@ -1,0 +1,16 @@
+// check_jpeg_stream: a JPEG stream before a decoder sees it: the size in its frame header, which decides what is
+// allocated, and the sizes in its Huffman tables, which DCMTK's decoders take for places in an array of 16.
+//
+// Source:    ITU-T T.81 B.2.
+#pragma once
+
+#include <string_view>
+
+#include "config/base/status.h"
+
+namespace node::object {
+
+// Errors: kInvalidArgument (damaged, another size, an impossible table).
+Status check_jpeg_stream(std::string_view stream, int rows, int columns);
+
+}  // namespace node::object
