@@ -106,6 +106,10 @@ int main(int argc, char** argv) {
   CLI::App* release = deliveries->add_subcommand("release", "Sends a parked delivery again");
   release->add_option("ID", delivery, "The number that the list begins with")->required();
   release->fallthrough();
+  CLI::App* give_up =
+      deliveries->add_subcommand("give-up", "Sends a parked delivery never; retention may have its object");
+  give_up->add_option("ID", delivery, "The number that the list begins with")->required();
+  give_up->fallthrough();
 
   try {
     app.parse(argc, argv);
@@ -154,6 +158,7 @@ int main(int argc, char** argv) {
     if (*retry) return node::operate::retry_study(*config, study, json);
     if (*studies) return node::operate::list_studies(*config, state, json);
     if (*release) return node::operate::release_delivery(*config, delivery, json);
+    if (*give_up) return node::operate::give_up_delivery(*config, delivery, json);
     return node::operate::list_deliveries(*config, parked, json);
   };
   try {

@@ -12,7 +12,7 @@ namespace {
 // Numbers of states are those of the enums in study_store.h. Each partial index holds only what one kind of claim looks
 // for, in the order in which it is handed out, so that claiming costs the same with a thousand rows and with a million.
 // `waits`, `blocked` and `delayed` say what would otherwise be a search: each is kept by one function of the store.
-constexpr std::array<const char*, 9> kMigrations = {R"sql(
+constexpr std::array<const char*, 10> kMigrations = {R"sql(
 CREATE TABLE study(
   id INTEGER PRIMARY KEY,
   uid TEXT NOT NULL UNIQUE,
@@ -120,15 +120,15 @@ CREATE INDEX delivery_by_study ON delivery(study_id, destination, state);
 CREATE INDEX delivery_due ON delivery(destination, priority DESC, id) WHERE state = 0 AND blocked = 0 AND delayed = 0;
 CREATE INDEX delivery_delayed ON delivery(destination, due_at) WHERE state = 0 AND delayed = 1;
 )sql",
-                                                    R"sql(
+                                                     R"sql(
 ALTER TABLE delivery ADD COLUMN released_at INTEGER;  -- By a person; NULL: never.
 DROP INDEX delivery_due;
 CREATE INDEX delivery_due ON delivery(destination, attempts > 0, priority DESC, id)
   WHERE state = 0 AND blocked = 0 AND delayed = 0;
 )sql",
-                                                    // When a study closes and when it may be purged; urgency by
-                                                    // waiting: 600000 ms make up for one step of priority.
-                                                    R"sql(
+                                                     // When a study closes and when it may be purged; urgency by
+                                                     // waiting: 600000 ms make up for one step of priority.
+                                                     R"sql(
 ALTER TABLE study ADD COLUMN open_since INTEGER NOT NULL DEFAULT 0;    -- Of this revision.
 ALTER TABLE study ADD COLUMN quiet_due_at INTEGER NOT NULL DEFAULT 0;  -- close_due_at, if nothing holds it open.
 ALTER TABLE study ADD COLUMN holds INTEGER NOT NULL DEFAULT 0;         -- Associations of this process that carry it.
@@ -152,17 +152,17 @@ DROP INDEX instance_suspect;
 CREATE INDEX instance_suspect ON instance(attempts, received_at - priority * 600000, id)
   WHERE state = 0 AND attempts > 0;
 )sql",
-                                                    R"sql(
+                                                     R"sql(
 ALTER TABLE result ADD COLUMN series_instance_uid TEXT NOT NULL DEFAULT '';  -- Before version 4 only in its file.
 )sql",
-                                                    R"sql(
+                                                     R"sql(
 ALTER TABLE instance ADD COLUMN pending_route TEXT NOT NULL DEFAULT '';  -- What the pixels decide; '': nothing.
 )sql",
-                                                    R"sql(
+                                                     R"sql(
 ALTER TABLE study ADD COLUMN urgent TEXT NOT NULL DEFAULT '';  -- Which finding made it so; '': none.
 )sql",
-                                                    // Storage commitment.
-                                                    R"sql(
+                                                     // Storage commitment.
+                                                     R"sql(
 ALTER TABLE delivery ADD COLUMN commitment INTEGER NOT NULL DEFAULT 0;  -- 0: not wanted; 1: due; 2: asked; 3: given.
 ALTER TABLE delivery ADD COLUMN commitment_uid TEXT;                    -- Transaction UID of the last request.
 ALTER TABLE delivery ADD COLUMN commitment_due INTEGER NOT NULL DEFAULT 0;  -- 1: to be asked; 2: to be asked again.
@@ -182,14 +182,18 @@ CREATE TABLE commitment_request(
   UNIQUE(peer, transaction_uid));
 CREATE INDEX commitment_request_due ON commitment_request(due_at, id) WHERE ended = 0;
 )sql",
-                                                    R"sql(
+                                                     R"sql(
 CREATE INDEX study_by_accession_number ON study(accession_number);
 )sql",
-                                                    R"sql(
+                                                     R"sql(
 ALTER TABLE delivery ADD COLUMN after TEXT NOT NULL DEFAULT '';  -- Destination that has the results first; '': none.
 DROP INDEX delivery_due;  -- What is urgent does not go behind the rest because it failed once.
 CREATE INDEX delivery_due ON delivery(destination, attempts > 0 AND priority < 2000, priority DESC, id)
   WHERE state = 0 AND blocked = 0 AND delayed = 0;
+)sql",
+                                                     // With it came state 3 of a delivery, GIVEN_UP.
+                                                     R"sql(
+ALTER TABLE delivery ADD COLUMN given_up_at INTEGER;
 )sql"};
 
 constexpr std::int64_t kKnownVersion = kMigrations.size();

@@ -32,6 +32,7 @@ std::string_view to_string(DeliveryState state) {
     case DeliveryState::kPending: return "pending";
     case DeliveryState::kDelivered: return "delivered";
     case DeliveryState::kParked: return "parked";
+    case DeliveryState::kGivenUp: return "given_up";
   }
   return "unknown";
 }
@@ -47,7 +48,7 @@ static_assert(static_cast<int>(StudyState::kOpen) == 0 && static_cast<int>(Study
               static_cast<int>(StudyState::kFinished) == 2 && static_cast<int>(StudyState::kNotRouted) == 3 &&
               static_cast<int>(StudyState::kFailed) == 4);
 static_assert(static_cast<int>(DeliveryState::kPending) == 0 && static_cast<int>(DeliveryState::kDelivered) == 1 &&
-              static_cast<int>(DeliveryState::kParked) == 2);
+              static_cast<int>(DeliveryState::kParked) == 2 && static_cast<int>(DeliveryState::kGivenUp) == 3);
 
 std::optional<WallTime> optional_time(const std::optional<std::int64_t>& ms) {
   return ms ? std::optional(from_ms(*ms)) : std::nullopt;
@@ -180,14 +181,16 @@ Result<StudySummary> read_study(Database& database, Query& row) {
   if (!reasons.next()) return reasons.status();
   study.not_analysed = reasons.text();
 
-  Query deliveries(database,
-                   "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1), "
-                   "count(*) FILTER (WHERE state = 2) FROM delivery WHERE study_id = ?",
-                   id);
+  Query deliveries(
+      database,
+      "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1), "
+      "count(*) FILTER (WHERE state = 2), count(*) FILTER (WHERE state = 3) FROM delivery WHERE study_id = ?",
+      id);
   if (!deliveries.next()) return deliveries.status();
   study.deliveries_pending = deliveries.small();
   study.deliveries_done = deliveries.small();
   study.deliveries_parked = deliveries.small();
+  study.deliveries_given_up = deliveries.small();
   return study;
 }
 
@@ -339,7 +342,8 @@ Result<std::vector<DeliveryRecord>> list_deliveries(Database& database, const De
   if (filter.study) where += " AND d.study_id = (SELECT id FROM study WHERE uid = ?1)";
   Query rows(database,
              "SELECT d.id, d.destination, coalesce(r.uid, i.sop_instance_uid), s.uid, coalesce(r.kind, 'original'), "
-             "d.state, d.attempts, d.created_at, d.due_at, d.delivered_at, d.peer_status, d.text, d.commitment FROM delivery d "
+             "d.state, d.attempts, d.created_at, d.due_at, d.delivered_at, d.peer_status, d.text, d.commitment, "
+             "d.given_up_at FROM delivery d "
              "JOIN study s ON s.id = d.study_id LEFT JOIN instance i ON i.id = d.instance_id "
              "LEFT JOIN result r ON r.id = d.result_id " +
                  where + (filter.study ? " ORDER BY +d.id DESC LIMIT ?2" : " ORDER BY d.id DESC LIMIT ?2"),
@@ -361,6 +365,7 @@ Result<std::vector<DeliveryRecord>> list_deliveries(Database& database, const De
     record.text = rows.text();
     static constexpr const char* kCommitments[] = {"", "due", "asked", "committed"};
     record.commitment = kCommitments[rows.integer() & 3];
+    record.given_up_at = optional_time(rows.integer_or_null());
     records.push_back(std::move(record));
   }
   NODE_RETURN_IF_ERROR(rows.status());
@@ -385,6 +390,7 @@ StoreStats stats(Database& database) {
   stats.studies_open = count(database, "SELECT count(*) FROM study WHERE state = 0");
   stats.deliveries_pending = count(database, "SELECT count(*) FROM delivery WHERE state = 0");
   stats.deliveries_parked = count(database, "SELECT count(*) FROM delivery WHERE state = 2");
+  stats.deliveries_given_up = count(database, "SELECT count(*) FROM delivery WHERE state = 3");
   stats.conflicts = count(database, "SELECT count(*) FROM instance INDEXED BY instance_conflict WHERE state = 4");
   return stats;
 }

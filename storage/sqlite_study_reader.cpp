@@ -107,8 +107,8 @@ class ReadOnlyStudyStore : public SqliteStudyReader {
                                            std::chrono::milliseconds) override {
     return refused();
   }
-  Result<int> release_commitment(const std::string&, std::chrono::milliseconds, std::optional<std::chrono::milliseconds>,
-                                 const std::string&) override {
+  Result<int> release_commitment(const std::string&, std::chrono::milliseconds,
+                                 std::optional<std::chrono::milliseconds>, const std::string&) override {
     return refused();
   }
   Result<bool> end_commitment(const std::string&, const std::string&, const std::vector<SopReference>&,
@@ -129,6 +129,7 @@ class ReadOnlyStudyStore : public SqliteStudyReader {
     return refused();
   }
   Status release_delivery(std::int64_t) override { return refused(); }
+  Status give_up_delivery(std::int64_t) override { return refused(); }
   Status retry_study(const Uid&) override { return refused(); }
   Result<PurgedFiles> purge(const PurgeLimits&, int) override { return refused(); }
   Status health() override { return refused(); }

@@ -116,14 +116,17 @@ Result<Safekeeping> SqliteStudyStore::safety_of(const SopReference& reference, b
     file.size_bytes = static_cast<std::uint64_t>(held.integer());
     file.sha256_hex = held.text();
     Query deliveries(transaction.database,
-                     "SELECT count(*), count(*) FILTER (WHERE state = 1 AND commitment IN (0, 3)) FROM delivery "
-                     "WHERE instance_id = ?",
+                     "SELECT count(*), count(*) FILTER (WHERE state = 1 AND commitment IN (0, 3)), "
+                     "count(*) FILTER (WHERE state = 3) FROM delivery WHERE instance_id = ?",
                      row);
     if (!deliveries.next()) return deliveries.status();
-    const int all = deliveries.small(), done = deliveries.small();
+    const int all = deliveries.small(), done = deliveries.small(), given_up = deliveries.small();
     const bool delivered = all > 0 && all == done;
     if (after_delivery) {
-      kept.safety = delivered ? Safety::kSafe : all > 0 ? Safety::kWaits : Safety::kUnknown;
+      kept.safety = delivered      ? Safety::kSafe
+                    : given_up > 0 ? Safety::kGivenUp
+                    : all > 0      ? Safety::kWaits
+                                   : Safety::kUnknown;
     } else if (!purged || delivered) {  // What was deleted here is safe where it went.
       kept.safety = Safety::kSafe;
       if (!purged) kept.file = std::move(file);

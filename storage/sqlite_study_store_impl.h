@@ -80,6 +80,7 @@ class SqliteStudyStore : public SqliteStudyReader {
   Result<std::map<std::string, int>> set_commitment_peers(const std::vector<std::string>& committing,
                                                           const std::vector<std::string>& callable) override;
   Status release_delivery(std::int64_t id) override;
+  Status give_up_delivery(std::int64_t id) override;
   Status retry_study(const Uid& study_instance_uid) override;
   Result<PurgedFiles> purge(const PurgeLimits& limits, int files_max) override;
   StoreStats stats() override;

@@ -380,7 +380,8 @@ Status SqliteStudyStore::release_delivery(std::int64_t id) {
               "LEFT JOIN instance i ON i.id = d.instance_id LEFT JOIN result r ON r.id = d.result_id WHERE d.id = ?",
               id);
     if (!row.next()) return row.status().ok() ? not_found(name + ": no such delivery") : row.status();
-    if (static_cast<DeliveryState>(row.integer()) != DeliveryState::kParked) {
+    const auto state = static_cast<DeliveryState>(row.integer());
+    if (state != DeliveryState::kParked && state != DeliveryState::kGivenUp) {
       return invalid_argument(name + ": it is not parked");
     }
     const std::int64_t study = row.integer();
@@ -388,12 +389,29 @@ Status SqliteStudyStore::release_delivery(std::int64_t id) {
     if (row.integer_or_null()) return invalid_argument(name + ": its object was deleted, there is nothing to send");
     NODE_RETURN_IF_ERROR(Query(transaction.database,
                                "UPDATE delivery SET state = 0, attempts = 0, delayed = 0, delay_ms = 0, due_at = ?2, "
-                               "released_at = ?2, commitment_refusals = 0 WHERE id = ?1",
+                               "released_at = ?2, given_up_at = NULL, commitment_refusals = 0 WHERE id = ?1",
                                id, due_now())
                              .run());
     destination_not_before_.erase(destination);  // A person asks for it now; without a commit it costs an attempt only.
     signal_on_commit(transaction, deliveries_at(destination));
+    NODE_RETURN_IF_ERROR(refresh_rest(transaction, study));  // One that was given up had let it come to rest.
     return refresh_blocked(transaction, study, destination);
+  });
+}
+
+// Nothing waited for it: PARKED blocks no more than GIVEN_UP.
+Status SqliteStudyStore::give_up_delivery(std::int64_t id) {
+  return writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
+    const std::string name = "give up delivery " + std::to_string(id);
+    Query row(transaction.database, "SELECT state, study_id FROM delivery WHERE id = ?", id);
+    if (!row.next()) return row.status().ok() ? not_found(name + ": no such delivery") : row.status();
+    const auto state = static_cast<DeliveryState>(row.integer());
+    const std::int64_t study = row.integer();
+    if (state == DeliveryState::kGivenUp) return ok_status();
+    if (state != DeliveryState::kParked) return invalid_argument(name + ": it is not parked");
+    NODE_RETURN_IF_ERROR(
+        Query(transaction.database, "UPDATE delivery SET state = 3, given_up_at = ?2 WHERE id = ?1", id, now()).run());
+    return refresh_rest(transaction, study);
   });
 }
 

@@ -53,7 +53,8 @@ enum class DeliveryStage {
 
 // Of what belongs to a study that a finding has made urgent, at every stage; above all that a route may name.
 inline constexpr int kUrgentPriority = 2000;
-enum class DeliveryState { kPending, kDelivered, kParked };
+// PARKED waits for a person; GIVEN_UP is what a person has decided not to send, and holds nothing up.
+enum class DeliveryState { kPending, kDelivered, kParked, kGivenUp };
 std::string_view to_string(DeliveryState state);
 
 // How an arriving object relates to what is held under its SOP Instance UID (architecture, section 5).
@@ -194,7 +195,8 @@ struct BegunCommitment {  // We ask a destination; no references: nothing to ask
   int given_up = 0;  // Deliveries that were PARKED, see begin_commitment().
 };
 
-enum class Safety { kUnknown, kOtherClass, kWaits, kSafe };
+// GIVEN_UP: a destination of it will not get it.
+enum class Safety { kUnknown, kOtherClass, kWaits, kGivenUp, kSafe };
 
 struct Safekeeping {
   Safety safety = Safety::kUnknown;
@@ -215,7 +217,7 @@ struct DeliveryRecord {
   DeliveryState state = DeliveryState::kPending;
   int attempts = 0;
   WallTime created_at{}, due_at{};
-  std::optional<WallTime> delivered_at{};
+  std::optional<WallTime> delivered_at{}, given_up_at{};
   std::optional<std::uint16_t> peer_status{};
   std::string text{};
   std::string commitment{};  // Empty: not asked for; else "due", "asked" or "committed".
@@ -230,7 +232,7 @@ struct StudySummary {
   std::string not_analysed{};  // Why images of it were skipped or failed: up to five reasons, "; " between.
   int revision = 0;
   int instances = 0, analysed = 0, skipped = 0, failed = 0, conflicts = 0, waiting = 0;
-  int deliveries_pending = 0, deliveries_parked = 0, deliveries_done = 0;
+  int deliveries_pending = 0, deliveries_parked = 0, deliveries_done = 0, deliveries_given_up = 0;
   WallTime opened_at{}, last_instance_at{};
   std::optional<WallTime> closed_at{}, finished_at{};
 };
@@ -257,7 +259,7 @@ struct DeliveryFilter {
 
 struct StoreStats {
   std::int64_t instances_received = 0, instances_waiting = 0, studies_open = 0, deliveries_pending = 0,
-               deliveries_parked = 0, conflicts = 0;
+               deliveries_parked = 0, deliveries_given_up = 0, conflicts = 0;
   std::int64_t writes = 0, commits = 0;  // Calls marked [synced] since the start, and the transactions they shared.
   // Seconds from a study's last image, or the retry that asked for it again, to each result that a peer took.
   HistogramSnapshot delivered_after{};
@@ -377,9 +379,12 @@ class StudyStore {
   // Returns how many deliveries were freed, by destination. [synced]
   virtual Result<std::map<std::string, int>> set_commitment_peers(const std::vector<std::string>& committing,
                                                                   const std::vector<std::string>& callable) = 0;
-  // PARKED to PENDING, due now, its attempts and its time counted anew. Errors: kNotFound (no such id),
-  // kInvalidArgument (not parked, or its object is deleted). [synced]
+  // PARKED or GIVEN_UP to PENDING, due now, its attempts and its time counted anew. Errors: kNotFound (no such id),
+  // kInvalidArgument (neither, or its object is deleted). [synced]
   virtual Status release_delivery(std::int64_t id) = 0;
+  // PARKED to GIVEN_UP: it is not sent, and no longer keeps its study from retention. One that was given up already is
+  // no error. Errors: kNotFound (no such id), kInvalidArgument (not parked). [synced]
+  virtual Status give_up_delivery(std::int64_t id) = 0;
 
   // --- operate ------------------------------------------------------------------------------------------------
   virtual Result<std::vector<StudySummary>> list_studies(const StudyFilter& filter) = 0;

@@ -45,6 +45,7 @@ Result<CommitmentVerdict> judge_commitment(const CommitmentData& request, storag
     switch (safety.value_or(Safety::kUnknown)) {
       case Safety::kSafe: verdict.report.referenced.push_back(reference); break;
       case Safety::kOtherClass: verdict.report.failed.push_back({reference, kClassInstanceConflict}); break;
+      case Safety::kGivenUp: verdict.report.failed.push_back({reference, kNotSafeYet}); break;
       case Safety::kUnknown: verdict.report.failed.push_back({reference, kNoSuchInstance}); break;
       case Safety::kWaits:
         verdict.waits = true;

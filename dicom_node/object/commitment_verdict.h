@@ -21,8 +21,8 @@ struct CommitmentVerdict {
 };
 
 // Failure Reasons: kNoSuchInstance: not held, or lost; kClassInstanceConflict: held under another SOP class;
-// kNotSafeYet: it is held and waits for its delivery. `after_delivery`: as StudyStore::safety_of(). Errors: those of
-// the store; kUnavailable once `stopping()` says so.
+// kNotSafeYet: it is held and waits for its delivery, or that was given up. `after_delivery`: as
+// StudyStore::safety_of(). Errors: those of the store; kUnavailable once `stopping()` says so.
 Result<CommitmentVerdict> judge_commitment(const CommitmentData& request, storage::StudyStore& store,
                                            const storage::Spool& spool, bool after_delivery,
                                            const std::function<bool()>& stopping);

@@ -22,6 +22,12 @@ Result<std::string> release_delivery(storage::StudyStore& store, std::int64_t id
   return fmt::format(R"({{"id":{},"state":"{}"}})", id, storage::to_string(storage::DeliveryState::kPending));
 }
 
+Result<std::string> give_up_delivery(storage::StudyStore& store, std::int64_t id) {
+  NODE_RETURN_IF_ERROR(store.give_up_delivery(id));
+  spdlog::info("event=delivery_given_up id={}", id);
+  return fmt::format(R"({{"id":{},"state":"{}"}})", id, storage::to_string(storage::DeliveryState::kGivenUp));
+}
+
 Result<std::int64_t> parse_delivery_id(std::string_view text) {
   std::int64_t id = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), id);

@@ -13,9 +13,13 @@ namespace node::operate {
 // Analyses and reports a study again as a new revision. Errors: kNotFound; those of the store.
 Result<std::string> retry_study(storage::StudyStore& store, const storage::Uid& study_instance_uid);
 
-// Sends a parked delivery again. Errors: kNotFound; kInvalidArgument (not parked, its object is deleted); those of the
-// store.
+// Sends a delivery again that is parked or was given up. Errors: kNotFound; kInvalidArgument (neither, its object is
+// deleted); those of the store.
 Result<std::string> release_delivery(storage::StudyStore& store, std::int64_t id);
+
+// Sends it never, and lets retention have its object. Errors: kNotFound; kInvalidArgument (not parked); those of the
+// store.
+Result<std::string> give_up_delivery(storage::StudyStore& store, std::int64_t id);
 
 // Of a delivery: digits alone. Errors: kInvalidArgument.
 Result<std::int64_t> parse_delivery_id(std::string_view text);

@@ -44,6 +44,13 @@ HttpAnswer wrong_method(std::string allow) {
   return answer;
 }
 
+// POST /api/studies/{uid}/retry, /api/deliveries/{id}/release, /api/deliveries/{id}/give-up.
+bool is_change(const std::vector<std::string_view>& parts) {
+  if (parts.size() != 4 || parts[0] != "api") return false;
+  return (parts[1] == "studies" && parts[3] == "retry") ||
+         (parts[1] == "deliveries" && (parts[3] == "release" || parts[3] == "give-up"));
+}
+
 // {"studies": [...], "next": "/api/studies?before=4711&limit=100"}
 HttpAnswer page_json(std::string_view name, const std::vector<std::string>& entries, const std::string& next) {
   const std::string rest = next.empty() ? "" : ",\"next\":" + text_json(next);
@@ -76,10 +83,8 @@ HttpAnswer HttpApi::answer(const HttpRequest& request) const {
   if (path == "/healthz") return reads ? plain(200, "ok\n") : wrong_method("GET, HEAD");
   if (token_for_all_ && !authorised(request)) return refusal(401, "needs the bearer token of http.token_file");
   const std::vector<std::string_view> parts = split(path.substr(path.starts_with('/') ? 1 : 0), '/');
-  const bool four = parts.size() == 4 && parts[0] == "api";
-  const bool retries = four && parts[1] == "studies" && parts[3] == "retry";
-  if (retries || (four && parts[1] == "deliveries" && parts[3] == "release")) {
-    HttpAnswer answer = change(request, retries, parts[2]);
+  if (is_change(parts)) {
+    HttpAnswer answer = change(request, parts[3], parts[2]);
     if (answer.status == 202) audit::changed({"http", std::string(request.host)}, std::string(path));
     return answer;
   }
@@ -103,11 +108,11 @@ void HttpApi::record_look(const HttpRequest& request, const std::vector<std::str
   }
 }
 
-HttpAnswer HttpApi::change(const HttpRequest& request, bool retries, std::string_view of) const {
+HttpAnswer HttpApi::change(const HttpRequest& request, std::string_view what, std::string_view of) const {
   if (request.method != "POST") return wrong_method("POST");
   if (bearer_.empty()) return refusal(403, "http.token_file is not set, so nothing can be changed over HTTP");
   if (!authorised(request)) return refusal(401, "needs the bearer token of http.token_file");
-  return retries ? retry_study(of) : release_delivery(of);
+  return what == "retry" ? retry_study(of) : change_delivery(of, what == "release");
 }
 
 HttpAnswer HttpApi::read(std::string_view path, std::string_view query) const {
@@ -268,10 +273,10 @@ HttpAnswer HttpApi::retry_study(std::string_view uid_text) const {
   return done.ok() ? HttpAnswer{202, *done + "\n"} : refusal(done.status());
 }
 
-HttpAnswer HttpApi::release_delivery(std::string_view id_text) const {
+HttpAnswer HttpApi::change_delivery(std::string_view id_text, bool releases) const {
   const auto id = parse_delivery_id(id_text);
   if (!id.ok()) return refusal(id.status());
-  const auto done = operate::release_delivery(*view_.store, *id);
+  const auto done = releases ? release_delivery(*view_.store, *id) : give_up_delivery(*view_.store, *id);
   if (done.status().code() == StatusCode::kInvalidArgument) return refusal(409, done.status().message());
   return done.ok() ? HttpAnswer{202, *done + "\n"} : refusal(done.status());
 }

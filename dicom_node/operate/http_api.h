@@ -81,7 +81,7 @@ class HttpApi {
   bool authorised(const HttpRequest& request) const;
   void record_look(const HttpRequest& request, const std::vector<std::string_view>& parts) const;
   HttpAnswer read(std::string_view path, std::string_view query) const;
-  HttpAnswer change(const HttpRequest& request, bool retries, std::string_view of) const;
+  HttpAnswer change(const HttpRequest& request, std::string_view what, std::string_view of) const;
   HttpAnswer readiness() const;
   HttpAnswer routes() const;
   HttpAnswer try_image(const HttpRequest& request, std::string_view query) const;
@@ -91,7 +91,7 @@ class HttpApi {
   HttpAnswer explain(std::string_view study_uid) const;
   HttpAnswer picture(std::string_view uid, bool overlay, std::string_view query) const;
   HttpAnswer retry_study(std::string_view uid) const;
-  HttpAnswer release_delivery(std::string_view id) const;
+  HttpAnswer change_delivery(std::string_view id, bool releases) const;
 };
 
 }  // namespace node::operate

@@ -100,7 +100,7 @@ Result<storage::DeliveryFilter> parse_delivery_query(std::string_view query) {
     if (parameter.key == "state") {
       filter.state = parse_delivery_state(parameter.value);
       if (parameter.value.empty() || filter.state) continue;
-      return invalid_argument("state is one of pending, delivered, parked");
+      return invalid_argument("state is one of pending, delivered, parked, given_up");
     }
     if (parameter.key == "study") {
       NODE_ASSIGN_OR_RETURN(filter.study, storage::Uid::parse(std::string(parameter.value)));

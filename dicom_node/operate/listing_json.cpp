@@ -37,6 +37,7 @@ std::string study_json(const storage::StudySummary& study) {
                {"deliveries_pending", study.deliveries_pending},
                {"deliveries_parked", study.deliveries_parked},
                {"deliveries_done", study.deliveries_done},
+               {"deliveries_given_up", study.deliveries_given_up},
                {"opened_at", utc(study.opened_at)},
                {"last_instance_at", utc(study.last_instance_at)},
                {"closed_at", utc(study.closed_at)},
@@ -54,6 +55,7 @@ std::string delivery_json(const storage::DeliveryRecord& delivery) {
                {"created_at", utc(delivery.created_at)},
                {"due_at", utc(delivery.due_at)},
                {"delivered_at", utc(delivery.delivered_at)},
+               {"given_up_at", utc(delivery.given_up_at)},
                {"peer_status", delivery.peer_status ? fmt::format("{:04X}", *delivery.peer_status) : ""},
                {"text", delivery.text},
                {"commitment", delivery.commitment}});
@@ -97,8 +99,8 @@ bool set_study_state(storage::StudyFilter& filter, std::string_view text) {
 }
 
 std::optional<storage::DeliveryState> parse_delivery_state(std::string_view text) {
-  for (storage::DeliveryState state :
-       {storage::DeliveryState::kPending, storage::DeliveryState::kDelivered, storage::DeliveryState::kParked}) {
+  for (storage::DeliveryState state : {storage::DeliveryState::kPending, storage::DeliveryState::kDelivered,
+                                       storage::DeliveryState::kParked, storage::DeliveryState::kGivenUp}) {
     if (text == storage::to_string(state)) return state;
   }
   return std::nullopt;

@@ -96,6 +96,7 @@ void put_store(const storage::StoreStats& stats, Families& out) {
   out.gauge("skelex_deliveries_pending", "Deliveries that are due or wait for their time")
       .add(stats.deliveries_pending);
   out.gauge("skelex_deliveries_parked", "Deliveries that wait for a person").add(stats.deliveries_parked);
+  out.gauge("skelex_deliveries_given_up", "Deliveries that a person has given up").add(stats.deliveries_given_up);
   out.counter("skelex_store_writes_total", "Durable writes of the store").add(stats.writes);
   out.counter("skelex_store_commits_total", "Transactions that those writes shared").add(stats.commits);
   out.histogram("skelex_delivered_result_seconds",

@@ -124,6 +124,47 @@ def test_each_answer_decides_and_a_person_releases_what_was_parked(tmp_path, set
             node.stop()
 
 
+def test_what_a_person_gives_up_is_sent_never_and_retention_may_have_it(tmp_path, settings):
+    kept, gone = images(1) + images(1)
+    wanted = {**settings, "storage.retention.free_bytes_low": "1000 TiB"}
+    answers = {str(kept.SOPInstanceUID): 0xC000, str(gone.SOPInstanceUID): 0xC000}
+    with Pacs(answer=lambda dataset: answers[str(dataset.SOPInstanceUID)]) as pacs:
+        node = Node(tmp_path / "node", wanted, pacs_port=pacs.port).start()
+        try:
+            assert send(node, [kept, gone]) == [0, 0]
+            wait_until(lambda: [d["state"] for d in node.deliveries()] == ["parked"] * 2, "both are parked")
+            numbers = {uid: str(d["id"]) for uid, d in by_object(node).items()}
+            objects = tmp_path / "node/store/objects"
+            held = lambda image: any(objects.glob(f"*/{image.SOPInstanceUID}.*"))
+            assert held(kept) and held(gone)
+
+            assert post(node, f"/api/deliveries/{numbers[str(gone.SOPInstanceUID)]}/give-up", token="")[0] == 401
+            said = json.loads(command(node, "deliveries", "give-up", numbers[str(gone.SOPInstanceUID)], "--json").stdout)
+            assert said == {"id": int(numbers[str(gone.SOPInstanceUID)]), "state": "given_up"}
+            assert "skelex_deliveries_given_up 1" in node.get("/metrics")[1]
+            wait_until(lambda: not held(gone), "retention has what was given up", 60)
+            assert held(kept), "what waits for a person stays"
+            answers[str(gone.SOPInstanceUID)] = 0x0000
+            assert send(node, [gone]) == [0], "a resend of the same bytes is known"
+            again = command(node, "deliveries", "release", numbers[str(gone.SOPInstanceUID)], check=False)
+            assert again.returncode == 1 and "nothing to send" in again.stderr
+
+            # While it is stopped, directly; a start changes nothing.
+            assert node.stop() == 0
+            done = command(node, "deliveries", "give-up", numbers[str(kept.SOPInstanceUID)])
+            assert "given up" in done.stdout
+            node.start()
+            wait_until(lambda: not held(kept), "retention has that, too", 60)
+            wrong = command(node, "deliveries", "give-up", "4711", check=False)
+            assert wrong.returncode == 1 and "no such delivery" in wrong.stderr
+            assert command(node, "deliveries", "give-up", "soon", check=False).returncode == 2
+            assert {d["state"] for d in node.deliveries()} == {"given_up"}
+            assert "2 given up" not in command(node, "studies").stdout and command(node, "studies").stdout.count("1 given up") == 2
+            assert len(pacs.log) == 2, "each was offered once"
+        finally:
+            node.stop()
+
+
 class Hostile(Pacs):
     """Breaks the first `times` objects it is sent, as `how` says; keeps what it acknowledged."""
 

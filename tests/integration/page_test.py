@@ -161,6 +161,35 @@ def test_a_study_arrives_is_shown_and_its_parked_overlay_is_released(browser, ho
     assert browser.execute_script("return window.notReloaded === true"), "all that without a reload"
 
 
+def test_what_is_parked_is_given_up_once_confirmed_and_may_be_released_after_all(browser, hospital):
+    node = hospital
+    node.refusing["on"] = True
+    image = radiograph("01_1_hand", AccessionNumber="GIVE-UP", StudyInstanceUID=fresh_uid(), SOPInstanceUID=fresh_uid())
+    send(node, [image])
+    page(browser, node)
+    browser.execute_script("sessionStorage.setItem('skelex-token', arguments[0])", TOKEN)
+    has(browser, "#parked-card", "1")
+    page(browser, node, "#/deliveries?state=parked")
+    for accepted in (False, True):
+        click(browser, ".give-up")
+        question = wait_until(lambda: browser.switch_to.alert, "it is asked", 20)
+        assert "will not get it" in question.text
+        question.accept() if accepted else question.dismiss()
+        has(browser, "#parked-card", "0" if accepted else "1")
+    has(browser, ".empty", "Nothing waits for a person")
+    page(browser, node, "#/deliveries?state=given_up")
+    has(browser, ".deliveries tbody", "given up")
+    assert "A900" in text(browser, ".deliveries tbody") and not all_of(browser, ".give-up")
+    shoot(browser, "given-up-dark", theme="dark")
+    page(browser, node)
+    has(browser, f'.list tr[data-uid="{image.StudyInstanceUID}"]', "1 given up")
+    page(browser, node, "#/deliveries?state=given_up")
+    node.refusing["on"] = False
+    click(browser, ".release")
+    wait_until(lambda: "given up" not in text(browser, ".deliveries tbody"), "it is due again", 20)
+    wait_until(lambda: node.at_rest() and not [d for d in node.deliveries() if d["state"] != "delivered"], "it has left", 60)
+
+
 def test_one_study_is_found_by_its_numbers(browser, hospital):
     node = hospital
     send(node, [radiograph("01_1_hand", AccessionNumber="HAND-7")])

@@ -48,6 +48,13 @@ TEST_F(SqliteStudyStoreTest, WhatAPeerIsToldIsSyncedFirst) {
   EXPECT_TRUE(synced()) << "finish_delivery";
   ASSERT_TRUE(store_->release_delivery(deliveries[0].id).ok());
   EXPECT_TRUE(synced()) << "release_delivery";
+  const auto again = claim_deliveries();
+  ASSERT_TRUE(store_->finish_delivery(again[0].token, {DeliveryState::kParked, kNoWait, {}, ""}).ok());
+  EXPECT_TRUE(synced()) << "finish_delivery";
+  ASSERT_TRUE(store_->give_up_delivery(again[0].id).ok());
+  EXPECT_TRUE(synced()) << "give_up_delivery";
+  ASSERT_TRUE(store_->release_delivery(again[0].id).ok());
+  EXPECT_TRUE(synced()) << "release_delivery";
   ASSERT_TRUE(store_->set_destinations({}).ok());
   EXPECT_TRUE(synced()) << "set_destinations";
   ASSERT_TRUE(store_->set_destinations({"pacs"}).ok());
@@ -166,6 +173,7 @@ TEST_F(SqliteStudyStoreTest, AReaderBesideARunningNodeSeesWhatIsCommittedAndWrit
   EXPECT_EQ((*reader)->claim_due_deliveries("pacs", 1, kNoWait).status().code(), StatusCode::kUnavailable);
   EXPECT_EQ((*reader)->retry_study(uid("1.2.1")).code(), StatusCode::kUnavailable);
   EXPECT_EQ((*reader)->release_delivery(1).code(), StatusCode::kUnavailable);
+  EXPECT_EQ((*reader)->give_up_delivery(1).code(), StatusCode::kUnavailable);
   EXPECT_EQ(summary(1).state, StudyState::kFinished);
   EXPECT_THAT(claim_instances(), SizeIs(1)) << "the reader takes no lock";
 }

@@ -171,6 +171,26 @@ TEST_P(StudyStoreCommitment, WhatTheDestinationSaysItHasNotStaysParkedThough) {
   EXPECT_FALSE(purgeable());
 }
 
+TEST_P(StudyStoreCommitment, WhatWasGivenUpIsAskedForNoMoreIsNotSafeAndFreesItsStudy) {
+  deliver_one();
+  const std::string asked = begin().transaction_uid;
+  ASSERT_EQ(store_->release_commitment(asked, seconds(30), milliseconds(0), "refused").value(), 1);
+  EXPECT_FALSE(purgeable());
+  ASSERT_TRUE(store_->give_up_delivery(delivery().id).ok());
+  const SopReference reference{"1.2.840.10008.5.1.4.1.1.1", "1.2.1.1"};
+  EXPECT_EQ(store_->safety_of(reference, true).value().safety, Safety::kGivenUp);
+  EXPECT_EQ(store_->safety_of(reference, false).value().safety, Safety::kSafe) << "it lies here still";
+  clock_.advance(kDay);
+  EXPECT_THAT(begin().references, IsEmpty());
+  EXPECT_TRUE(end(asked)) << "a report that comes late";
+  EXPECT_THAT(store_->set_commitment_peers({}, {}).value(), IsEmpty());
+  restart();
+  EXPECT_EQ(delivery().state, DeliveryState::kGivenUp);
+  EXPECT_TRUE(purgeable());
+  EXPECT_EQ(store_->safety_of(reference, true).value().safety, Safety::kGivenUp);
+  EXPECT_EQ(store_->safety_of(reference, false).value().safety, Safety::kUnknown) << "nor here any more";
+}
+
 TEST_P(StudyStoreCommitment, AClockThatWasSetBackDelaysNothingAfterARestart) {
   deliver_one();
   ASSERT_TRUE(store_->add_commitment_request("xray1", "1.2.99", {{"1.2.3", "1.2.1.1"}}).ok());

@@ -35,6 +35,64 @@ TEST_P(StudyStoreContract, NothingIsPurgedBeforeItsStudyIsAtRestForSoLong) {
   EXPECT_THAT(*store_->known_files(), IsEmpty());
 }
 
+TEST_P(StudyStoreContract, WhatAPersonGaveUpKeepsNothingFromRetentionAndComesDueAgainOnlyWhenReleased) {
+  NewInstance given = image(1, 1);
+  given.route.forward_to = {"gone"};
+  add(given);
+  ASSERT_TRUE(store_->set_destinations({"pacs"}).ok());
+  analyse_all();
+  report(*close_and_claim());
+  deliver_all();
+  const auto id = store_->list_deliveries({.state = DeliveryState::kParked}).value().at(0).id;
+  EXPECT_THAT(purged({kNoWait, kNoWait}), IsEmpty()) << "one waits for a person";
+
+  ASSERT_TRUE(store_->give_up_delivery(id).ok());
+  EXPECT_TRUE(store_->give_up_delivery(id).ok()) << "twice: nothing changes";
+  const auto given_up = *store_->list_deliveries({.state = DeliveryState::kGivenUp});
+  ASSERT_THAT(given_up, SizeIs(1));
+  EXPECT_EQ(given_up[0].text, kNoSuchDestination) << "why it was parked stays";
+  EXPECT_EQ(given_up[0].given_up_at, clock_.now());
+  EXPECT_EQ(store_->stats().deliveries_given_up, 1);
+  EXPECT_EQ(store_->stats().deliveries_parked, 0);
+  EXPECT_EQ(summary(1).deliveries_given_up, 1);
+  restart();
+  EXPECT_THAT(*store_->set_destinations({"pacs", "gone"}), SizeIs(0));
+  EXPECT_FALSE(add(given)) << "a resend";
+  EXPECT_THAT(claim_deliveries("gone"), IsEmpty()) << "its destination is back, and it stays given up";
+
+  ASSERT_TRUE(store_->release_delivery(id).ok());
+  EXPECT_THAT(purged({kNoWait, kNoWait}), IsEmpty()) << "it is due again";
+  const auto again = claim_deliveries("gone");
+  ASSERT_THAT(uids(again), ElementsAre("1.2.1.1"));
+  EXPECT_EQ(again[0].attempts, 0);
+  EXPECT_EQ(store_->give_up_delivery(id).code(), StatusCode::kInvalidArgument) << "it is not parked";
+  ASSERT_TRUE(store_->finish_delivery(again[0].token, {DeliveryState::kParked, kNoWait, 0xA900, "no"}).ok());
+  ASSERT_TRUE(store_->give_up_delivery(id).ok());
+  restart();
+  EXPECT_THAT(purged({kNoWait, kNoWait}), SizeIs(3));
+  EXPECT_EQ(store_->release_delivery(id).code(), StatusCode::kInvalidArgument) << "there is nothing to send";
+  EXPECT_EQ(store_->stats().deliveries_given_up, 1);
+}
+
+TEST_P(StudyStoreContract, OnlyWhatIsParkedIsGivenUpAndTheStudyGoesOnWithoutIt) {
+  finish_one(1);
+  EXPECT_EQ(store_->give_up_delivery(4711).code(), StatusCode::kNotFound);
+  const auto overlay = claim_deliveries();
+  EXPECT_EQ(store_->give_up_delivery(overlay[0].id).code(), StatusCode::kInvalidArgument) << "it is on its way";
+  ASSERT_TRUE(store_->finish_delivery(overlay[0].token, {DeliveryState::kParked, kNoWait, 0xA900, "no"}).ok());
+  ASSERT_TRUE(store_->give_up_delivery(overlay[0].id).ok());
+  const auto sent = claim_deliveries();
+  ASSERT_THAT(uids(sent), ElementsAre("1.2.8.1.1")) << "the report does not wait for it";
+  EXPECT_THAT(purged({kNoWait, kNoWait}), IsEmpty()) << "but the study is not at rest before it has left";
+  ASSERT_TRUE(store_->finish_delivery(sent[0].token, {}).ok());
+  EXPECT_EQ(store_->give_up_delivery(sent[0].id).code(), StatusCode::kInvalidArgument) << "it has left";
+  ASSERT_TRUE(store_->retry_study(uid("1.2.1")).ok());
+  analyse_all();
+  report(*claim_study());
+  EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.9.1.2")) << "what is made anew is sent";
+  EXPECT_EQ(summary(1).deliveries_given_up, 1);
+}
+
 TEST_P(StudyStoreContract, WhatIsAtRestLongestIsPurgedFirstAndNoMoreThanAskedFor) {
   for (int study = 1; study <= 2; ++study) {
     finish_one(study);

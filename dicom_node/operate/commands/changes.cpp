@@ -1,4 +1,5 @@
-// `studies retry` and `deliveries release`: through the node that holds the directory, else directly on the store.
+// `studies retry`, `deliveries release` and `deliveries give-up`: through the node that holds the directory, else
+// directly on the store.
 #include "dicom_node/operate/changes.h"
 
 #include <fmt/format.h>
@@ -68,6 +69,17 @@ int release_delivery(const config::NodeConfig& config, const std::string& id_tex
   return say(change(config, fmt::format("/api/deliveries/{}/release", *id),
                     [&](storage::StudyStore& store) { return release_delivery(store, *id); }),
              json, [&](const nlohmann::json&) { return fmt::format("delivery {}: will be sent again", *id); });
+}
+
+int give_up_delivery(const config::NodeConfig& config, const std::string& id_text, bool json) {
+  const auto id = parse_delivery_id(id_text);
+  if (!id.ok()) return wrong_call(id.status());
+  return say(change(config, fmt::format("/api/deliveries/{}/give-up", *id),
+                    [&](storage::StudyStore& store) { return give_up_delivery(store, *id); }),
+             json, [&](const nlohmann::json&) {
+               return fmt::format("delivery {}: given up, it will not be sent; `deliveries release` sends it after all",
+                                  *id);
+             });
 }
 
 }  // namespace node::operate

@@ -38,6 +38,7 @@ int list_deliveries(const config::NodeConfig& config, bool parked_only, bool jso
 // Through the HTTP API of the node that holds the directory, else directly on the store.
 int retry_study(const config::NodeConfig& config, const std::string& study_instance_uid, bool json);
 int release_delivery(const config::NodeConfig& config, const std::string& id, bool json);
+int give_up_delivery(const config::NodeConfig& config, const std::string& id, bool json);
 
 // Of a failure to load what the configuration names: 2 where the configuration is wrong, else 1.
 inline int exit_status(const Status& status) {

@@ -35,10 +35,12 @@ int list_studies(const config::NodeConfig& config, const std::string& state, boo
       } else {
         fmt::print(
             "{}  {}  revision {}  {} images: {} analysed, {} skipped, {} failed, {} conflicts, {} waiting; "
-            "deliveries: {} done, {} due, {} parked{}\n",
+            "deliveries: {} done, {} due, {} parked{}{}\n",
             study.study_instance_uid, storage::to_string(study.state), study.revision, study.instances, study.analysed,
             study.skipped, study.failed, study.conflicts, study.waiting, study.deliveries_done,
-            study.deliveries_pending, study.deliveries_parked, study.reason.empty() ? "" : "; " + study.reason);
+            study.deliveries_pending, study.deliveries_parked,
+            study.deliveries_given_up > 0 ? fmt::format(", {} given up", study.deliveries_given_up) : "",
+            study.reason.empty() ? "" : "; " + study.reason);
       }
     }
     if (page->size() < kPage) return 0;

@@ -1,9 +1,10 @@
-// What is due, sent and parked, with the peer's own words; what is parked can be released.
+// What is due, sent and parked, with the peer's own words; what is parked can be released or given up.
 import { get, post } from "./api.js";
 import { empty, h, pill, shortUid, toast, when } from "./dom.js";
 
-const kKinds = { pending: "info", delivered: "good", parked: "bad" };
-const kStates = [["", "All"], ["parked", "Parked"], ["pending", "Due"], ["delivered", "Delivered"]];
+const kKinds = { pending: "info", delivered: "good", parked: "bad", given_up: "quiet" };
+const kNames = { pending: "due", given_up: "given up" };
+const kStates = [["", "All"], ["parked", "Parked"], ["pending", "Due"], ["delivered", "Delivered"], ["given_up", "Given up"]];
 const kForms = { original: "Original", sc: "Overlay", sr: "Report" };
 
 function words(one) {
@@ -12,28 +13,34 @@ function words(one) {
 }
 
 function line(one, { unlock, done, inStudy }) {
-  const release = h("button", { type: "button", class: "release", onclick: async () => {
-    if (!(await unlock())) return;
-    release.disabled = true;
-    try {
-      await post(`/api/deliveries/${one.id}/release`);
-      toast(`Delivery ${one.id} to ${one.destination} is sent again`);
-      done();
-    } catch (error) {
-      release.disabled = false;
-      toast(error.message, true);
-      if (error.status === 401) unlock(error);
-    }
-  } }, "Release");
-  const time = one.state === "delivered" ? one.delivered_at : one.state === "pending" && one.attempts ? one.due_at : one.created_at;
+  const change = (word, call, question, told) => {
+    const button = h("button", { type: "button", class: call, onclick: async () => {
+      if (!(await unlock()) || (question && !confirm(question))) return;
+      button.disabled = true;
+      try {
+        await post(`/api/deliveries/${one.id}/${call}`);
+        toast(`Delivery ${one.id} to ${one.destination} ${told}`);
+        done();
+      } catch (error) {
+        button.disabled = false;
+        toast(error.message, true);
+        if (error.status === 401) unlock(error);
+      }
+    } }, word);
+    return button;
+  };
+  const release = ["parked", "given_up"].includes(one.state) && change("Release", "release", "", "is sent again");
+  const giveUp = one.state === "parked" && change("Give up", "give-up",
+    `Give up delivery ${one.id}? ${one.destination} will not get it, and once the study is old enough its files are deleted here.`, "is given up");
+  const time = one.state === "given_up" ? one.given_up_at : one.state === "delivered" ? one.delivered_at : one.state === "pending" && one.attempts ? one.due_at : one.created_at;
   const tries = one.attempts ? `, ${one.attempts} ${one.attempts === 1 ? "attempt" : "attempts"}` : "";
   return h("tr", { "data-id": String(one.id) },
-    h("td", {}, pill(one.state === "pending" ? "due" : one.state, kKinds[one.state])),
+    h("td", {}, pill(kNames[one.state] ?? one.state, kKinds[one.state])),
     h("td", {}, h("strong", {}, kForms[one.kind] ?? one.kind.toUpperCase()), " to ", one.destination,
       inStudy ? null : h("a", { class: "sub", href: `#/studies/${one.study_instance_uid}` }, shortUid(one.study_instance_uid))),
     h("td", { class: "words" }, words(one)),
     h("td", { class: "time" }, when(time, true), h("span", { class: "sub" }, `no. ${one.id}${tries}`)),
-    h("td", { class: "action" }, one.state === "parked" ? release : null));
+    h("td", { class: "action" }, release, giveUp));
 }
 
 export function deliveryList(deliveries, options) {

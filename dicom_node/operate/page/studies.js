@@ -24,8 +24,9 @@ function images(study) {
 function deliveries(study) {
   if (study.deliveries_parked) return pill(`${study.deliveries_parked} parked`, "bad");
   if (study.deliveries_pending) return pill(`${study.deliveries_pending} due`, "info");
-  if (study.deliveries_done) return h("span", { class: "figure" }, `${study.deliveries_done} sent`);
-  return h("span", { class: "sub" }, "none");
+  const givenUp = study.deliveries_given_up ? h("span", { class: "sub" }, `${study.deliveries_given_up} given up`) : null;
+  if (study.deliveries_done) return [h("span", { class: "figure" }, `${study.deliveries_done} sent`), givenUp];
+  return givenUp ?? h("span", { class: "sub" }, "none");
 }
 
 function row(study, chosen, address) {

@@ -10,7 +10,8 @@ const latest = (times) => times.filter(Boolean).sort().at(-1) ?? "";
 
 function way(study, instances, deliveries) {
   const analysed = study.waiting ? "" : latest(instances.map((one) => one.predicted_at));
-  const sent = deliveries.length && deliveries.every((one) => one.state === "delivered") ? latest(deliveries.map((one) => one.delivered_at)) : "";
+  const wanted = deliveries.filter((one) => one.state !== "given_up");
+  const sent = wanted.length && wanted.every((one) => one.state === "delivered") ? latest(wanted.map((one) => one.delivered_at)) : "";
   const steps = [["First image", study.opened_at], ["Last image", study.last_instance_at], ["Analysed", analysed],
     ["Closed", study.closed_at], [study.state === "failed" ? "Failed" : "Reported", study.finished_at]];
   if (deliveries.length) steps.push(["Delivered", sent]);

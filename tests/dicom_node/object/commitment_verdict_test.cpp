@@ -75,6 +75,16 @@ TEST_F(CommitmentVerdictTest, WhatWaitsForItsDestinationIsHeldAndNotSafeYet) {
   EXPECT_TRUE(verdict.waits);
 }
 
+TEST_F(CommitmentVerdictTest, WhatWasGivenUpIsNotSafeAndIsNotWaitedFor) {
+  const auto claims = stored_.store().claim_due_deliveries("pacs", 1, std::chrono::milliseconds(0));
+  ASSERT_TRUE(stored_.store().finish_delivery(claims->at(0).token, {storage::DeliveryState::kParked}).ok());
+  EXPECT_TRUE(judge(/*after_delivery=*/true).waits) << "a person may release it";
+  ASSERT_TRUE(stored_.store().give_up_delivery(claims->at(0).id).ok());
+  const CommitmentVerdict verdict = judge(/*after_delivery=*/true);
+  EXPECT_EQ(reason(verdict), 0x0110);
+  EXPECT_FALSE(verdict.waits);
+}
+
 TEST_F(CommitmentVerdictTest, WhatIsNotHeldOrOfAnotherClassFails) {
   EXPECT_EQ(reason(judge(false, "1.2.4")), 0x0112);
   EXPECT_EQ(reason(judge(false, "1.2.3", "1.2.840.10008.5.1.4.1.1.7")), 0x0119);

@@ -217,6 +217,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadRequest{"ReleaseOfNoNumber", request_of("POST", "/api/deliveries/1x/release", kBearer), 400},
         BadRequest{"ReleaseOfAHugeNumber", request_of("POST", "/api/deliveries/99999999999999999999/release", kBearer),
                    400},
+        BadRequest{"GivingUpAnUnknown", request_of("POST", "/api/deliveries/4711/give-up", kBearer), 404},
+        BadRequest{"GettingAGivingUp", request_of("GET", "/api/deliveries/1/give-up", kBearer), 405},
         BadRequest{"ReleaseOfAnUnknown", request_of("POST", "/api/deliveries/4711/release", kBearer), 404},
         BadRequest{"LongAddress", request_of("GET", "/" + std::string(3000, 'a')), 414},
         BadRequest{"EndlessAddress", request_of("GET", "/" + std::string(100'000, 'a')), 414},
@@ -295,6 +297,24 @@ TEST_F(HttpServerTest, AStudyIsRetriedAndAParkedDeliveryReleasedWithTheToken) {
   const std::string retried = post(server->port(), "/api/studies/1.2.3/retry", kBearer);
   EXPECT_NE(retried.find("HTTP/1.1 202"), std::string::npos) << retried;
   EXPECT_EQ(here.store().list_instances(storage::Uid::parse("1.2.3").value())->at(0).version, 2);
+}
+
+TEST_F(HttpServerTest, AParkedDeliveryIsGivenUpWithTheToken) {
+  here.add("bytes", "1.2.3.1", "1.2.3", {"fracture"}, {}, {"pacs"});
+  const auto claim = here.store().claim_due_deliveries("pacs", 1, std::chrono::milliseconds(0))->at(0);
+  auto server = open(with_token());
+  const std::string give_up = "/api/deliveries/" + std::to_string(claim.id) + "/give-up";
+  EXPECT_NE(post(server->port(), give_up, kBearer).find("HTTP/1.1 409"), std::string::npos) << "it is not parked";
+  ASSERT_TRUE(here.store().finish_delivery(claim.token, {.state = storage::DeliveryState::kParked}).ok());
+  EXPECT_NE(post(server->port(), give_up).find("HTTP/1.1 401"), std::string::npos);
+  EXPECT_EQ(here.store().stats().deliveries_given_up, 0);
+  const std::string given_up = post(server->port(), give_up, kBearer);
+  EXPECT_NE(given_up.find("HTTP/1.1 202"), std::string::npos) << given_up;
+  EXPECT_EQ(json_of(given_up)["state"], "given_up");
+  EXPECT_EQ(here.store().stats().deliveries_given_up, 1);
+  const auto listed = json_of(ask(server->port(), request_of("GET", "/api/deliveries?state=given_up")));
+  ASSERT_EQ(listed["deliveries"].size(), 1u);
+  EXPECT_NE(listed["deliveries"][0]["given_up_at"], "");
 }
 
 TEST_F(HttpServerTest, WithoutATokenFileNothingCanBeChanged) {

@@ -86,21 +86,24 @@ class ScriptedStore : public storage::StudyStore {
     return none();
   }
   Result<storage::BegunCommitment> begin_commitment(const std::string&, int, std::chrono::milliseconds,
-                                           std::chrono::milliseconds) override {
+                                                    std::chrono::milliseconds) override {
     return none();
   }
-  Result<int> release_commitment(const std::string&, std::chrono::milliseconds, std::optional<std::chrono::milliseconds>,
-                                 const std::string&) override {
+  Result<int> release_commitment(const std::string&, std::chrono::milliseconds,
+                                 std::optional<std::chrono::milliseconds>, const std::string&) override {
     return none();
   }
   Result<bool> end_commitment(const std::string&, const std::string&, const std::vector<storage::SopReference>&,
                               const std::vector<storage::CommitmentFailure>&) override {
     return none();
   }
-  Status add_commitment_request(const std::string&, const std::string&, const std::vector<storage::SopReference>&) override {
+  Status add_commitment_request(const std::string&, const std::string&,
+                                const std::vector<storage::SopReference>&) override {
     return none();
   }
-  Result<std::vector<storage::CommitmentRequest>> due_commitment_requests(const std::string&, int) override { return none(); }
+  Result<std::vector<storage::CommitmentRequest>> due_commitment_requests(const std::string&, int) override {
+    return none();
+  }
   Status end_commitment_request(std::int64_t, std::optional<std::chrono::milliseconds>, const std::string&) override {
     return none();
   }
@@ -111,6 +114,7 @@ class ScriptedStore : public storage::StudyStore {
     return none();
   }
   Status release_delivery(std::int64_t) override { return none(); }
+  Status give_up_delivery(std::int64_t) override { return none(); }
   Result<std::vector<storage::StudySummary>> list_studies(const storage::StudyFilter&) override { return none(); }
   Result<storage::StudySummary> find_study(const storage::Uid&) override { return none(); }
   Result<std::vector<storage::InstanceRecord>> list_instances(const storage::Uid&) override { return none(); }
@@ -250,10 +254,9 @@ TEST_F(ReportStudy, AReportRefersToThePicturesThatItsReaderGetsAndToNoOther) {
     for (const auto& [kind, uid] : uids)
       if (uid == delivery.sop_instance_uid.str() && kind.starts_with("sr"))
         reports[delivery.destination] += (reports[delivery.destination].empty() ? "" : " ") + kind;
-  EXPECT_EQ(reports, (std::map<std::string, std::string>{{"pacs", "sr"},
-                                                         {"small", "sr-sc-rle"},
-                                                         {"texts", "sr-plain sr-text-plain"},
-                                                         {"archive", "sr-plain"}}));
+  EXPECT_EQ(reports,
+            (std::map<std::string, std::string>{
+                {"pacs", "sr"}, {"small", "sr-sc-rle"}, {"texts", "sr-plain sr-text-plain"}, {"archive", "sr-plain"}}));
   EXPECT_NE(bytes["sr-plain"].find("anomaly HAND L"), std::string::npos);
 }
 
@@ -266,8 +269,8 @@ TEST_F(ReportStudy, EveryFormThatSomebodyTakesIsMadeOnce) {
   const auto done = report(ready({a, b}), config);
   ASSERT_TRUE(done.ok()) << done.status().message();
   EXPECT_THAT(kinds(), testing::ElementsAre("sc", "sr-3d", "sr-per-image", "sr-per-image"));
-  EXPECT_THAT(sent(), UnorderedElementsAre("sc -> pacs", "sc -> air", "sr-3d -> pacs", "sr-3d -> air", "sr-per-image -> air",
-                                           "sr-per-image -> air"));
+  EXPECT_THAT(sent(), UnorderedElementsAre("sc -> pacs", "sc -> air", "sr-3d -> pacs", "sr-3d -> air",
+                                           "sr-per-image -> air", "sr-per-image -> air"));
   EXPECT_EQ(done->overlays, 1);
   EXPECT_EQ(done->reports, 3);
 }
