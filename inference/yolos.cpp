@@ -117,9 +117,13 @@ std::vector<std::vector<DetectedBox>> Yolos::detect(std::span<const FittedImage*
   const std::int64_t labels = probabilities.size(2) - 1;  // The last is none.
   const float* p = probabilities.const_data_ptr<float>();
   const float* share = shares.const_data_ptr<float>();
-  const bool numbers = probabilities.isfinite().all().item<bool>() && shares.isfinite().all().item<bool>();
+  // [N]: what one image overflows is no concern of the others. The states too: a ReLU may make 0 of NaN.
+  const auto finite_in = [](const at::Tensor& values) { return values.isfinite().flatten(1).all(1).to(at::kCPU); };
+  const at::Tensor finite =
+      finite_in(states).logical_and(finite_in(probabilities)).logical_and(finite_in(shares)).contiguous();
+  const bool* const numbers = finite.const_data_ptr<bool>();
   for (std::size_t i = 0; i < images.size(); ++i) {
-    if (!numbers) found[i].push_back({0, 0, 0, 0, std::numeric_limits<float>::quiet_NaN(), 0});
+    if (!numbers[i]) found[i].push_back({0, 0, 0, 0, std::numeric_limits<float>::quiet_NaN(), 0});
     const auto width = static_cast<float>(images[i]->source_columns),
                height = static_cast<float>(images[i]->source_rows);
     for (std::int64_t d = 0; d < detections_; ++d, p += labels + 1, share += 4) {

@@ -233,6 +233,36 @@ def test_a_yolos_that_answers_no_numbers_leaves_the_whole_image(tmp_path):
     check(answer, classify(model, tmp_path / "head", grey, whole), whole)
 
 
+def test_one_image_without_numbers_leaves_the_others_of_its_pass_their_boxes(tmp_path):
+    head(tmp_path / "head")
+    finder = detector(tmp_path / "d", "square", {"height": 64, "width": 64})
+    with torch.no_grad():  # Of two pixels of a patch the difference, which overflows where one is black and one white.
+        weight = finder.vit.embeddings.patch_embeddings.projection.weight
+        weight[0] = 0
+        weight[0, 0, 0, 0], weight[0, 0, 4, 4] = 2.0**127, -2.0**127  # Powers of two cancel exactly.
+    finder.save_pretrained(tmp_path / "d")
+    requests = []
+    for number in range(6):
+        image = numpy.random.default_rng([SEED, number]).integers(0, 256, (64, 64)).astype(numpy.float32)
+        image[0::8, 0::8], image[4::8, 4::8] = (255, 0) if number % 3 == 1 else (128, 128)
+        image[1, 1:3] = 0, 255
+        image.tofile(tmp_path / f"{number}.raw")
+        requests.append({"image": str(tmp_path / f"{number}.raw"), "rows": 64, "columns": 64, "tasks": ["t"]})
+
+    def ask(requests):
+        output = answers([{"name": "m", "path": str(tmp_path / "head")}, {"name": "d", "path": str(tmp_path / "d")}],
+                         [{"name": "t", "model": "m", "output": "regions", "detector": "d", "score_min": 0.0}], requests)
+        return [answer for [answer] in output["answers"]]
+    together = ask(requests)
+    for number, answer in enumerate(together):
+        boxes = [region["box"] for region in answer["regions"]]
+        if number % 3 == 1:
+            assert answer["note"] == "the detector's boxes are not numbers, whole image only" and len(boxes) == 1
+        else:
+            [alone] = ask(requests[number:number + 1])
+            assert boxes == [region["box"] for region in alone["regions"]] and len(boxes) > 1
+
+
 def test_a_detector_is_no_head_and_a_head_no_detector(tmp_path):
     head(tmp_path / "head")
     detector(tmp_path / "d", "mid", {"shortest_edge": 96, "longest_edge": 160})

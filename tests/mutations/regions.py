@@ -17,6 +17,12 @@ GROUPS = "dicom_node/report/region_groups.cpp"
 MEASURED = "dicom_node/report/measurement_groups.cpp"
 SUMMARY = "dicom_node/report/finding_summary.cpp"
 PICTURE = "dicom_node/report/region_picture.cpp"
+NOTES = "dicom_node/report/finding_notes.cpp"
+HL7 = "dicom_node/report/hl7_oru.cpp"
+MARKS = "dicom_node/report/presentation_state.cpp"
+TEXT = "dicom_node/report/text_report.cpp"
+MESSAGES = "dicom_node/report/messages.cpp"
+OVERLAY = "dicom_node/report/overlay_picture.cpp"
 
 PARITY = "inference/region_parity_test.py engine_tool"
 DETECTORS = "inference/torchscript_detector_test.py engine_tool"
@@ -25,7 +31,8 @@ NEAREST = {REGIONS: ("regions_test", PARITY), HEAD: ("regions_test", PARITY), PR
            YOLOS: (PARITY,), SCRIPT: (DETECTORS,), INPUT: (DETECTORS, PARITY), REQUEST: (PARITY,),
            ROUTER: ("router_test",), TASKS: ("node_config_test",), HALVES: ("node_config_test",),
            GROUPS: ("report_objects_test", STUDY), MEASURED: ("report_objects_test",), SUMMARY: ("report_objects_test",),
-           PICTURE: ("report_picture_test",)}
+           PICTURE: ("report_picture_test",), OVERLAY: ("report_picture_test",),
+           **dict.fromkeys((NOTES, HL7, MARKS, TEXT, MESSAGES), ("report_objects_test",))}
 
 
 def mutations():
@@ -48,7 +55,8 @@ def mutations():
         Mutation("the left half is the right one", PREDICTOR, 'which == config::Half::kRight ? "R" : "L"', 'which == config::Half::kRight ? "L" : "R"'),
         Mutation("both halves are the left of the image", REGIONS, "Box{columns / 2, 0, columns, rows}", "Box{0, 0, columns / 2, rows}"),
         Mutation("YOLOS takes none for a class", YOLOS, "probabilities.size(2) - 1;  // The last is none.", "probabilities.size(2);"),
-        Mutation("NaN of a YOLOS is passed on as boxes", YOLOS, "if (!numbers) found[i]", "if (!numbers && false) found[i]"),
+        Mutation("NaN of a YOLOS is passed on as boxes", YOLOS, "if (!numbers[i]) found[i]", "if (!numbers[i] && false) found[i]"),
+        Mutation("NaN of one image is that of all", YOLOS, "if (!numbers[i]) found[i]", "if (!finite.all().item<bool>()) found[i]"),
         Mutation("YOLOS without its mid positions", YOLOS, "if (network.mid_positions &&", "if (false &&"),
         Mutation("positions aligned at the corners", YOLOS, "/*align_corners=*/false", "/*align_corners=*/true"),
         Mutation("objectness is ignored", SCRIPT, "row[4] * row[5 + label]", "row[5 + label]"),
@@ -74,7 +82,16 @@ def mutations():
         Mutation("a half has the side of the film", MEASURED,
                  "source.side() : prediction.part.side;", "source.side() : source.side();"),
         Mutation("an outline has its corners crossed", GROUPS, "{right, top}, {right, bottom}", "{right, bottom}, {right, top}"),
-        Mutation("a region has no site", GROUPS, "if (const auto site = site_of(region, context.config.tasks))", "if (const auto site = site_of(region, {}); site && false)"),
+        Mutation("a region has no site", GROUPS, "site_of(region, context.config.tasks))\n", "std::optional<Code>())\n"),
+        Mutation("every score is the whole image's", MEASURED, "prediction, score.region, record, finding.frame", "prediction, 0, record, finding.frame"),
+        Mutation("the whole image has no group of its own", GROUPS, "for (std::size_t r = 0; r <", "for (std::size_t r = 1; r <"),
+        Mutation("the notes of regions are kept back", NOTES, "for (const std::string& note : region_notes(finding.prediction)) add(where + note);", ""),
+        Mutation("what was out of scope is kept back", NOTES, "add(image.record.route.reason);", ""),
+        Mutation("HL7 says no notes", HL7, 'obx.add("TX", kQualityNote, group, escaped(note));', "static_cast<void>(note);"),
+        Mutation("a presentation state says no notes", MARKS, "lines.push_back(note);", "static_cast<void>(note);"),
+        Mutation("the text report says no notes", TEXT, "lines.push_back(note);", "static_cast<void>(note);"),
+        Mutation("a webhook says no notes", MESSAGES, '{"notes", image_notes(image, context.config)}', '{"notes", Json::array()}'),
+        Mutation("a map's picture says no notes", OVERLAY, "if (!text.notes.empty()) canvas.text(", "if (false) canvas.text("),
         Mutation("detector and header may disagree unsaid", SUMMARY, "!head.contradict(term->second, route.body_part))\n        continue;", "true)\n        continue;"),
         Mutation("a region is not highlighted", PICTURE, "deciding ? kDecidingColour : kRegionColour);\n    }", "kRegionColour);\n    }"),
     ]
