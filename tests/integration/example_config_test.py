@@ -59,6 +59,10 @@ IMAGES = {
         "toe, lateral": (dict(BodyPartExamined="TOE", ViewPosition="LL"), "foot", {"pes-planus"}),
         "shoulder": (dict(BodyPartExamined="SHOULDER"), "arm", set()),
         "hip": (dict(BodyPartExamined="HIP"), "leg", set()),
+        "arm": (dict(BodyPartExamined="UPPERLIMB"), "arm", set()),
+        "leg": (dict(BodyPartExamined="LOWER EXTREMITY"), "leg", set()),
+        "some limb": (dict(BodyPartExamined="EXTREMITY"), "limb", set()),
+        "some joint": (dict(BodyPartExamined="JOINT"), "limb", set()),
     },
 }
 
@@ -241,6 +245,17 @@ def test_every_task_of_the_route_is_in_line_and_report_or_said_to_be_out_of_scop
     for task in outside:
         assert f"{task}: " in line["reason"]
         assert any(note.startswith("out of scope: ") and f"{task}: " in note for note in notes)
+
+
+@pytest.mark.parametrize("example", ["skelex.example.yaml"], indirect=True)
+def test_every_part_of_a_limb_has_a_route(example):
+    """Whatever the table knows that shows nothing but limbs and what joins them; JOINT may be of the spine."""
+    limbs = {"hand", "forearm", "upper arm", "shoulder", "pelvis", "hip", "thigh", "knee", "leg", "foot"}
+    table = yaml.safe_load((SOURCE / "config/body_parts.yaml").read_text())
+    terms = {term for term, part in table.items() if set(part.get("groups", [])) <= limbs} | {"JOINT", "SCJOINT"}
+    routed = [route["match"]["body_part"] for route in example.config["routes"]]
+    routed = [term for parts in routed for term in ([parts] if isinstance(parts, str) else parts)]
+    assert set(routed) == terms and len(routed) == len(set(routed))
 
 
 def test_a_task_that_is_not_asked_says_why_in_line_and_report(example, models, tmp_path):
