@@ -100,6 +100,15 @@ void put_pixels(inference::Radiograph& radiograph, const StoredPixels& pixels, c
   look_up(grey, radiograph.grey);
 }
 
+// How many pixels to take the mean of, in rows and in columns, so that each weighs the same: where sides can be divided
+// so and the picture stays beyond two thirds of what it may be. Else 0.
+int whole_factor(int rows, int columns, int long_side_max) {
+  const int longest = std::max(rows, columns);
+  for (int factor = (longest + long_side_max - 1) / long_side_max; 3 * longest >= 2 * long_side_max * factor; ++factor)
+    if (rows % factor == 0 && columns % factor == 0) return factor;
+  return 0;
+}
+
 struct Frames {  // Of one file, opened.
   std::unique_ptr<PixelReader> reader;
   const LoadOptions& options;
@@ -221,6 +230,12 @@ GrayImage make_preview(const LoadedImage& image, int long_side_max) {
   GrayImage preview;
   preview.rows = std::max(1, static_cast<int>(std::lround(rows * scale)));
   preview.columns = std::max(1, static_cast<int>(std::lround(columns * scale)));
+  if (image.pixel_aspect == 1) {
+    if (const int factor = whole_factor(whole.rows, whole.columns, long_side_max); factor > 0) {
+      preview.rows = whole.rows / factor;
+      preview.columns = whole.columns / factor;
+    }
+  }
   if (preview.rows == whole.rows && preview.columns == whole.columns) return whole;
   preview.pixels.resize(static_cast<std::size_t>(preview.rows) * static_cast<std::size_t>(preview.columns));
   const cv::Mat from(whole.rows, whole.columns, CV_8UC1, whole.pixels.data());

@@ -67,7 +67,8 @@ struct PixelDigest {
 Result<PixelDigest> digest_pixels(const std::filesystem::path& file);
 
 // What drawing needs: 8 bit, min-max over the whole image as the model sees it, aspect ratio made square, reduced
-// (never enlarged) to `long_side_max`.
+// (never enlarged) to `long_side_max` or, by a whole number of pixels, to down to two thirds of it: then each pixel
+// weighs the same and the grain is even.
 struct GrayImage {
   int rows = 0, columns = 0;
   std::vector<std::uint8_t> pixels;

@@ -26,7 +26,7 @@ double milliseconds_since(Clock::time_point start) {
 node::Status decode(const std::string& file) {
   NODE_ASSIGN_OR_RETURN(const auto reader,
                         node::object::PixelReader::open(file, node::object::LoadOptions().pixels_max));
-  return reader->read_frame(0, node::object::UnusedBits::kDrop).status();
+  return reader->read_frame(0, node::object::UnusedBits::kKeep).status();
 }
 
 node::Status to_input(const std::string& file, const node::inference::Preprocessor& preprocessor,

@@ -1,6 +1,7 @@
 #include "dicom_node/object/image_loader.h"
 
 #include <cmath>
+#include <tuple>
 
 #include "tests/dicom_node/object/image_loader_fixture.h"
 
@@ -129,6 +130,33 @@ TEST(Preview, IsReducedByAveragingAndNeverEnlarged) {
   EXPECT_THAT(preview.pixels, ElementsAre(50, 255));
   const GrayImage same = make_preview(loaded(2, 4, {0, 100, 255, 255, 100, 0, 255, 255}), 1000);
   EXPECT_EQ(same.columns, 4);
+}
+
+TEST(Preview, TakesTheMeanOfWholePixelsWhereItsSidesCanBeDividedSo) {
+  const std::vector<float> greys = {0, 100, 255, 255, 100, 0, 255, 255, 9, 9, 9, 9, 9, 9, 9, 9, 4, 8, 0, 0, 4, 8, 0, 0};
+  const GrayImage preview = make_preview(loaded(6, 4, greys), 4);  // 4 rows would be allowed: 1.5 pixels each.
+  EXPECT_EQ(preview.rows, 3);
+  EXPECT_EQ(preview.columns, 2);
+  EXPECT_THAT(preview.pixels, ElementsAre(50, 255, 9, 9, 6, 0));
+  EXPECT_EQ(make_preview(loaded(5, 4, std::vector<float>(20)), 4).rows, 4) << "cannot be divided";
+  EXPECT_EQ(make_preview(loaded(10, 2, std::vector<float>(20)), 8).rows, 8) << "half of it is too small";
+}
+
+// At least 1024 pixels on the long side where the source has them, as much as 1536 where its sides cannot be divided.
+TEST(Preview, OfADetectorsImageIsLargeEnoughToRead) {
+  for (const auto& [rows, columns, long_side] : {std::tuple(3000, 2500, 1500),
+                                                 {4280, 3520, 1070},
+                                                 {2022, 2022, 1536},
+                                                 {1537, 1000, 1536},
+                                                 {1024, 800, 1024},
+                                                 {4267, 4267, 1536}}) {
+    LoadedImage image;
+    image.radiograph = {rows, columns, {}, std::vector<std::uint8_t>(static_cast<std::size_t>(rows * columns), 7)};
+    const GrayImage preview = make_preview(image, 1536);
+    EXPECT_EQ(preview.rows, long_side) << rows;
+    EXPECT_NEAR(preview.columns, static_cast<double>(long_side) * columns / rows, 0.5);
+    EXPECT_EQ(preview.pixels.size(), static_cast<std::size_t>(preview.rows * preview.columns));
+  }
 }
 
 TEST(Preview, HasSquarePixels) {

@@ -208,7 +208,10 @@ def make_overlay(source, values, errors, lines, details, long_side_max=1536, sca
     """The secondary capture of one image from its stored values, which are decoded already."""
     radiograph = Image.fromarray(shown(source, values))
     scale = min(1.0, long_side_max / max(radiograph.size))
-    if scale < 1:
+    whole = [k for k in range(1, 16) if 2 / 3 <= max(radiograph.size) / k / long_side_max <= 1 and not any(side % k for side in radiograph.size)]
+    if whole:
+        radiograph = radiograph.reduce(whole[0])
+    elif scale < 1:
         radiograph = radiograph.resize((round(radiograph.width * scale), round(radiograph.height * scale)), Image.Resampling.BOX)
     share = np.asarray(Image.fromarray(np.clip(errors / scale_max, 0, 1).astype(np.float32)).resize(radiograph.size, Image.Resampling.BILINEAR))
     opacity = (0.55 * np.minimum(1, share / 0.4) ** 2)[..., None]

@@ -139,7 +139,7 @@ Status measure(const ReportedStudy& study, const WantedForms& wanted, const Resu
     double start = milliseconds();
     NODE_ASSIGN_OR_RETURN(const auto reader,
                           object::PixelReader::open(study.images.front().file, object::LoadOptions().pixels_max));
-    NODE_RETURN_IF_ERROR(reader->read_frame(0, object::UnusedBits::kDrop).status());
+    NODE_RETURN_IF_ERROR(reader->read_frame(0, object::UnusedBits::kKeep).status());
     times["decode"].push_back(milliseconds() - start);
     start = milliseconds();
     NODE_RETURN_IF_ERROR(build_study_objects(study, wanted, {}, context,
