@@ -103,7 +103,7 @@ def main():
                                                if path.name != "run.py"))
     parser.add_argument("--work", help="the scratch copy; kept, and quick the second time")
     parser.add_argument("words", nargs="*", help="only mutations whose name has one of them")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # The file that is changed is put back.
     area = importlib.import_module(arguments.area)
     chosen = [m for m in area.mutations() if not arguments.words or any(word in m.name for word in arguments.words)]
