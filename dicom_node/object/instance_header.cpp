@@ -5,7 +5,6 @@
 #include <dcmtk/dcmdata/dcitem.h>
 #include <dcmtk/dcmdata/dcmetinf.h>
 #include <dcmtk/dcmdata/dcsequen.h>
-#include <dcmtk/dcmdata/dcspchrs.h>
 
 #include <algorithm>
 #include <cctype>
@@ -15,6 +14,7 @@
 #include <string_view>
 #include <utility>
 
+#include "dicom_node/object/character_sets.h"
 #include "dicom_node/object/dataset_text.h"
 #include "dicom_node/object/sha256.h"
 #include "dicom_node/object/structure.h"
@@ -157,12 +157,9 @@ std::string orientation_of(DcmItem& data_set) {
 }
 
 // In UTF-8; as written where it is not in the character set that the data set declares.
-std::string utf8_text_of(DcmItem& data_set, DcmSpecificCharacterSet& to_utf8, const DcmTagKey& tag) {
-  std::string text = text_of(data_set, tag);
-  OFString converted;
-  const bool ascii = std::all_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x80 && c != 0x1B; });
-  if (ascii || to_utf8.convertString(text.c_str(), text.size(), converted, "\\").bad()) return text;
-  return {converted.c_str(), converted.size()};
+std::string utf8_text_of(DcmItem& data_set, const DcmTagKey& tag) {
+  const std::string text = text_of(data_set, tag);
+  return to_utf8(text, character_set_of(data_set)).value_or(text);
 }
 
 int digits(std::string_view text) {
@@ -260,15 +257,12 @@ Result<InstanceHeader> read_instance_header(const std::filesystem::path& file, c
        {DCM_ProcedureCodeSequence, DCM_RequestedProcedureCodeSequence, DCM_PerformedProtocolCodeSequence}) {
     for (config::Code& code : codes_of(data_set, tag)) header.procedure_codes.push_back(std::move(code));
   }
-  DcmSpecificCharacterSet to_utf8;
-  // Undeclared is unchanged: what is not ASCII is then kept as written.
-  static_cast<void>(to_utf8.selectCharacterSet(text_of(data_set, DCM_SpecificCharacterSet).c_str(), "ISO_IR 192"));
-  header.protocol_name = utf8_text_of(data_set, to_utf8, DCM_ProtocolName);
-  header.series_description = utf8_text_of(data_set, to_utf8, DCM_SeriesDescription);
-  header.study_description = utf8_text_of(data_set, to_utf8, DCM_StudyDescription);
-  header.requested_procedure_description = utf8_text_of(data_set, to_utf8, DCM_RequestedProcedureDescription);
-  header.station_name = utf8_text_of(data_set, to_utf8, DCM_StationName);
-  header.institution_name = utf8_text_of(data_set, to_utf8, DCM_InstitutionName);
+  header.protocol_name = utf8_text_of(data_set, DCM_ProtocolName);
+  header.series_description = utf8_text_of(data_set, DCM_SeriesDescription);
+  header.study_description = utf8_text_of(data_set, DCM_StudyDescription);
+  header.requested_procedure_description = utf8_text_of(data_set, DCM_RequestedProcedureDescription);
+  header.station_name = utf8_text_of(data_set, DCM_StationName);
+  header.institution_name = utf8_text_of(data_set, DCM_InstitutionName);
   header.source_ae_title = text_of(*format.getMetaInfo(), DCM_SourceApplicationEntityTitle);
   header.patient_sex = text_of(data_set, DCM_PatientSex);
   header.laterality = laterality_of(data_set);

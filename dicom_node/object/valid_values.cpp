@@ -1,16 +1,17 @@
 #include "dicom_node/object/valid_values.h"
 
 #include <dcmtk/config/osconfig.h>
-#include <dcmtk/dcmdata/dcspchrs.h>
 #include <dcmtk/dcmdata/dctk.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 
+#include "dicom_node/object/character_sets.h"
 #include "dicom_node/object/characters.h"
 #include "dicom_node/object/dataset_text.h"
 
@@ -18,21 +19,6 @@ namespace node::object {
 namespace {
 
 constexpr std::size_t kCodeMeaningMax = 64;  // VR LO
-
-bool is_utf8(std::string_view bytes) {
-  std::size_t follow = 0;
-  for (const char c : bytes) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (follow > 0) {
-      if ((byte & 0xC0) != 0x80) return false;
-      --follow;
-    } else if (byte >= 0x80) {
-      if (byte < 0xC2 || byte > 0xF4) return false;
-      follow = byte >= 0xF0 ? 3 : byte >= 0xE0 ? 2 : 1;
-    }
-  }
-  return follow == 0;
-}
 
 // Bytes of every text of the header, run together.
 void collect_text(DcmItem& item, std::string& bytes) {
@@ -47,7 +33,7 @@ void collect_text(DcmItem& item, std::string& bytes) {
 }
 
 // Whether the bytes can be what the header says they are, as far as that can be known.
-bool set_is_true(const std::vector<std::string>& sets, const std::string& bytes) {
+bool set_is_true(DcmItem& header, const std::vector<std::string>& sets, const std::string& bytes) {
   static const std::set<std::string> known{"ISO_IR 100",
                                            "ISO_IR 101",
                                            "ISO_IR 109",
@@ -83,14 +69,15 @@ bool set_is_true(const std::vector<std::string>& sets, const std::string& bytes)
                                            "ISO_IR 6",
                                            ""};
   if (std::any_of(sets.begin(), sets.end(), [](const std::string& set) { return !known.contains(set); })) return false;
-  if (is_ascii(bytes)) return true;
+  if (is_plain(bytes)) return true;
   if (sets.empty()) return false;
-  if (sets.size() == 1 && sets[0] == "ISO_IR 192") return is_utf8(bytes);
-  if (sets.size() == 1) return !sets[0].empty() && sets[0] != "ISO_IR 6" && sets[0] != "ISO 2022 IR 6";
-  // The 94 x 94 sets of Japan, and the first one by default, are of seven bits.
-  return std::any_of(sets.begin(), sets.end(), [](const std::string& set) {
-    return !set.empty() && set != "ISO 2022 IR 6" && set != "ISO 2022 IR 87" && set != "ISO 2022 IR 159";
+  // The first set by default, and the 94 x 94 ones of Japan, are of seven bits.
+  const bool seven_bits = std::all_of(sets.begin(), sets.end(), [](const std::string& set) {
+    return set.empty() || set == "ISO_IR 6" || set == "ISO 2022 IR 6" || set == "ISO 2022 IR 87" ||
+           set == "ISO 2022 IR 159";
   });
+  if (seven_bits && !is_ascii(bytes)) return false;
+  return is_written_in(header, character_set_of(header));
 }
 
 void declare_characters(DcmItem& header) {
@@ -98,7 +85,8 @@ void declare_characters(DcmItem& header) {
   if (std::all_of(sets.begin(), sets.end(), [](const std::string& set) { return set.empty(); })) sets.clear();
   std::string bytes;
   collect_text(header, bytes);
-  if (set_is_true(sets, bytes)) return;
+  if (set_is_true(header, sets, bytes)) return;
+  if (sets.size() == 1 && sets[0] == "ISO_IR 13" && !is_utf8(bytes) && make_unicode(header, kShiftJis)) return;
   header.findAndDeleteElement(DCM_SpecificCharacterSet);
   if (!is_ascii(bytes))
     header.putAndInsertString(DCM_SpecificCharacterSet, is_utf8(bytes) ? "ISO_IR 192" : "ISO_IR 100");
@@ -106,16 +94,9 @@ void declare_characters(DcmItem& header) {
 
 // One letter for each character beyond ASCII: what counts them and looks for control characters need know no set.
 std::string plain_letters(const std::string& text, const std::string& set, bool& known) {
-  known = true;
-  std::string utf8 = text;
-  if (!is_ascii(text) || text.find('\x1B') != std::string::npos) {
-    DcmSpecificCharacterSet converter;
-    OFString converted;
-    known = set == "ISO_IR 192" || (converter.selectCharacterSet(set.c_str()).good() &&
-                                    converter.convertString(text.c_str(), converted).good());
-    if (set != "ISO_IR 192") utf8 = converted.c_str();
-  }
-  return ascii_only(utf8, 'x');
+  const std::optional<std::string> utf8 = to_utf8(text, set);
+  known = utf8.has_value();
+  return ascii_only(utf8.value_or(text), 'x');
 }
 
 bool is_day(const std::string& text) {

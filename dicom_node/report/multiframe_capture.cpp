@@ -119,7 +119,8 @@ Result<ResultObject> make_multiframe_capture(const ReportedStudy& study, const R
     pictures.push_back(std::move(drawn->picture.image));
   }
 
-  NODE_ASSIGN_OR_RETURN(const std::vector<Source> sources, open_sources(study));
+  NODE_ASSIGN_OR_RETURN(const std::vector<Source> sources,
+                        open_sources(study, own_words(context.config, study.images)));
   NODE_ASSIGN_OR_RETURN(const Source* identity, identity_source(sources));
   DcmDataset& source = identity->dataset();
   std::vector<const ReportedImage*> images;
@@ -129,7 +130,7 @@ Result<ResultObject> make_multiframe_capture(const ReportedStudy& study, const R
   DcmFileFormat file;
   DcmDataset& result = *file.getDataset();
   NODE_RETURN_IF_ERROR(object::copy_identity(source, result, /*is_sr=*/false));
-  const OwnText text(result, needs_unicode(context.config, study.images));
+  const OwnText text(result);
   put_common(result, source, context, context.time, models_of(study), text);
   put_series(shown, result, reference, kSeries);
   result.putAndInsertString(DCM_PatientOrientation, "");

@@ -202,7 +202,7 @@ Result<ResultObject> make_presentation_state(const ReportedStudy& whole, const R
   const ReportedStudy study = one_image(whole, reference.source_uid);
   if (study.images.empty()) return not_found(what + ": no such image");
   const ReportedImage& image = study.images.front();
-  Result<std::vector<Source>> sources = open_sources(study);
+  Result<std::vector<Source>> sources = open_sources(study, own_words(context.config, study.images));
   if (!sources.ok()) return sources.status().within(what);
   DcmDataset& source = sources->front().dataset();
   const int rows = object::word_of(source, DCM_Rows).value_or(0),
@@ -211,7 +211,7 @@ Result<ResultObject> make_presentation_state(const ReportedStudy& whole, const R
   DcmFileFormat file;
   DcmDataset& result = *file.getDataset();
   NODE_RETURN_IF_ERROR(object::copy_identity(source, result, /*is_sr=*/false));
-  const OwnText text(result, needs_unicode(context.config, study.images));
+  const OwnText text(result);
   const WallTime time = image_time(image, context);
   put_common(result, source, context, time, models_of(study), text);
   for (const DcmTagKey& tag : {DCM_ContentDate, DCM_ContentTime}) result.findAndDeleteElement(tag);  // Of images, SRs.

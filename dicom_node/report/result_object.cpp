@@ -1,13 +1,13 @@
 #include "dicom_node/report/result_object.h"
 
 #include <dcmtk/config/osconfig.h>
-#include <dcmtk/dcmdata/dcspchrs.h>
 #include <dcmtk/dcmdata/dctk.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <set>
 
+#include "dicom_node/object/character_sets.h"
 #include "dicom_node/object/characters.h"
 #include "dicom_node/object/result_identity.h"
 #include "dicom_node/report/codes.h"
@@ -68,37 +68,34 @@ WallTime image_time(const ReportedImage& image, const ResultContext& context) {
   return context.stamp ? context.time : image.record.predicted_at.value_or(context.time);
 }
 
-bool needs_unicode(const config::ReportConfig& config, const std::vector<ReportedImage>& images) {
-  bool ascii = object::is_ascii(config.disclaimer) && object::is_ascii(config.ae_title);
+std::string own_words(const config::ReportConfig& config, const std::vector<ReportedImage>& images) {
+  std::string words;
+  const auto add = [&](const std::string& text) {
+    if (!object::is_ascii(text)) words += text + "\n";
+  };
+  add(config.disclaimer);
+  add(config.ae_title);
   for (const config::TaskConfig& task : config.tasks) {
-    ascii = ascii && object::is_ascii(task.name) && object::is_ascii(task.code.meaning);
-    for (const config::Code& code : task.label_codes) ascii = ascii && object::is_ascii(code.meaning);
+    add(task.name);
+    add(task.code.meaning);
+    for (const config::Code& code : task.label_codes) add(code.meaning);
   }
   for (const ReportedImage& image : images) {
-    ascii = ascii && object::is_ascii(image.record.reason) && object::is_ascii(image.record.route.body_part);
+    add(image.record.reason);
+    add(image.record.route.body_part);
     for (const object::FindingRecord& finding : image.findings) {
-      ascii = ascii && object::is_ascii(finding.prediction.model_version) && object::is_ascii(finding.prediction.model);
-      for (const inference::Score& score : finding.prediction.scores) ascii = ascii && object::is_ascii(score.label);
+      add(finding.prediction.model_version);
+      add(finding.prediction.model);
+      for (const inference::Score& score : finding.prediction.scores) add(score.label);
     }
   }
-  return !ascii;
+  return words;
 }
 
-OwnText::OwnText(DcmItem& identity, bool needs_unicode) {
-  OFString set;
-  identity.findAndGetOFStringArray(DCM_SpecificCharacterSet, set);
-  character_set_ = set.c_str();
-  if (needs_unicode && !identity.containsExtendedCharacters(OFTrue)) character_set_ = "ISO_IR 192";
-}
+OwnText::OwnText(DcmItem& identity) : character_set_(object::character_set_of(identity)) {}
 
 std::string OwnText::operator()(const std::string& utf8) const {
-  if (object::is_ascii(utf8) || character_set_ == "ISO_IR 192") return utf8;
-  DcmSpecificCharacterSet converter;
-  OFString converted;
-  if (converter.selectCharacterSet("ISO_IR 192", character_set_.c_str()).good() &&
-      converter.convertString(utf8.c_str(), converted).good())
-    return converted.c_str();
-  return object::ascii_only(utf8, '?');
+  return object::from_utf8(utf8, character_set_).value_or(object::ascii_only(utf8, '?'));
 }
 
 void put_common(DcmItem& result, DcmItem& source, const ResultContext& context, WallTime time,

@@ -102,13 +102,11 @@ struct ResultObject {
 std::string image_revision(const ReportedImage& image, const ResultContext& context);
 WallTime image_time(const ReportedImage& image, const ResultContext& context);
 
-// Our own texts (UTF-8: disclaimer, labels, names of models) in the character set that a result inherits from its
-// source. A result whose copied values are all ASCII is made UTF-8 if our texts need it; where the inherited set lacks
-// a character there stands '?'.
+// Our own texts (UTF-8: disclaimer, labels, names of models) in the character set of the result, which open_header() has
+// chosen so that it holds them; where that could not be done there stands '?'.
 class OwnText {
  public:
-  // `identity`: a data set that copy_identity() has filled. `needs_unicode`: some text of ours is not ASCII.
-  OwnText(DcmItem& identity, bool needs_unicode);
+  explicit OwnText(DcmItem& identity);  // A source, or what copy_identity() has filled from it.
   std::string operator()(const std::string& utf8) const;
   const std::string& character_set() const { return character_set_; }  // Specific Character Set (0008,0005).
 
@@ -117,7 +115,8 @@ class OwnText {
 };
 // Texts of VR LO and SH end at 64 and 16 characters; cut between characters, not inside one.
 std::string shorten(const std::string& utf8, std::size_t characters_max);
-bool needs_unicode(const config::ReportConfig& config, const std::vector<ReportedImage>& images);
+// Those of our texts that are not ASCII, a line each.
+std::string own_words(const config::ReportConfig& config, const std::vector<ReportedImage>& images);
 
 // General Equipment, SOP Common, one item of Contributing Equipment per model, dates and times of creation and content.
 // `identity`: the source that gives the timezone.

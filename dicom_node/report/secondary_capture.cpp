@@ -143,11 +143,11 @@ Result<Overlay> make_overlay(const ReportedImage& whole, const ResultReference& 
   const bool has_map = map->map.size > 0;
 
   DcmFileFormat source_file, file;
-  NODE_RETURN_IF_ERROR(open_header(image, source_file));
+  NODE_RETURN_IF_ERROR(open_header(image, own_words(context.config, {image}), source_file));
   DcmDataset& source = *source_file.getDataset();
   DcmDataset& result = *file.getDataset();
   NODE_RETURN_IF_ERROR(object::copy_identity(source, result, /*is_sr=*/false));
-  const OwnText text(result, needs_unicode(context.config, {image}));
+  const OwnText text(result);
   const WallTime time = image_time(image, context);
   put_common(result, source, context, time, models, text);
 

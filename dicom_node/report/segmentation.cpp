@@ -155,7 +155,7 @@ Result<ResultObject> make_segmentation(const ReportedStudy& whole, const ResultR
     return object::finding_key(f) == reference.task && f.prediction.map.size > 0;
   });
   if (finding == image.findings.end()) return not_found(what + ": no map of task " + reference.task);
-  Result<std::vector<Source>> sources = open_sources(study);
+  Result<std::vector<Source>> sources = open_sources(study, own_words(context.config, study.images));
   if (!sources.ok()) return sources.status().within(what);
   DcmDataset& source = sources->front().dataset();
   const int rows = object::word_of(source, DCM_Rows).value_or(0),
@@ -167,7 +167,7 @@ Result<ResultObject> make_segmentation(const ReportedStudy& whole, const ResultR
   DcmFileFormat file;
   DcmDataset& result = *file.getDataset();
   NODE_RETURN_IF_ERROR(object::copy_identity(source, result, /*is_sr=*/false));
-  const OwnText text(result, needs_unicode(context.config, study.images));
+  const OwnText text(result);
   inference::Prediction model = finding->prediction;
   model.map = {};
   put_common(result, source, context, image_time(image, context), {model}, text);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <set>
 
+#include "dicom_node/object/character_sets.h"
 #include "dicom_node/object/dataset_text.h"
 #include "dicom_node/object/part10.h"
 #include "dicom_node/object/result_identity.h"
@@ -27,6 +28,25 @@ ResultReference reference_to(std::string_view form, std::string_view sop_class_u
           std::string(sop_class_uid)};
 }
 
+Status load_header(const ReportedImage& image, DcmFileFormat& into) {
+  NODE_RETURN_IF_ERROR(object::load_dataset(image.file, into, object::Extent::kUpToPixelData));
+  return object::make_valid(*into.getDataset());
+}
+
+// One character set for all that is copied into an object and said in it: that of the sources if they have one between
+// them and it holds our `words`, else UTF-8.
+void agree_on_characters(const std::vector<DcmDataset*>& sources, const std::string& words) {
+  std::set<std::string> sets;
+  for (DcmDataset* source : sources)
+    if (!object::is_plain(*source)) sets.insert(object::character_set_of(*source));
+  if (sets.empty() && words.empty()) return;
+  if (sets.size() == 1 && object::from_utf8(words, *sets.begin())) {
+    for (DcmDataset* source : sources) source->putAndInsertString(DCM_SpecificCharacterSet, sets.begin()->c_str());
+    return;
+  }
+  for (DcmDataset* source : sources) object::make_unicode(*source, object::character_set_of(*source));  // What cannot stays as it is.
+}
+
 }  // namespace
 
 DcmDataset& Source::dataset() const { return *file->getDataset(); }
@@ -40,17 +60,18 @@ std::string Source::side() const {
   return side.empty() ? object::text_of(dataset(), DCM_Laterality) : side;
 }
 
-Status open_header(const ReportedImage& image, DcmFileFormat& into) {
-  NODE_RETURN_IF_ERROR(object::load_dataset(image.file, into, object::Extent::kUpToPixelData));
-  return object::make_valid(*into.getDataset());
+Status open_header(const ReportedImage& image, const std::string& words, DcmFileFormat& into) {
+  NODE_RETURN_IF_ERROR(load_header(image, into));
+  agree_on_characters({into.getDataset()}, words);
+  return ok_status();
 }
 
-Result<std::vector<Source>> open_sources(const ReportedStudy& study) {
+Result<std::vector<Source>> open_sources(const ReportedStudy& study, const std::string& words) {
   std::vector<Source> sources;
   for (const ReportedImage& image : study.images) {
     Source source{&image, std::make_shared<DcmFileFormat>()};
     const bool purged = image.record.purged_at.has_value();
-    const Status opened = purged ? not_found("purged") : open_header(image, *source.file);
+    const Status opened = purged ? not_found("purged") : load_header(image, *source.file);
     if (!opened.ok()) {
       if (!purged && !image.findings.empty()) return opened.within("image " + image.record.sop_instance_uid.str());
       source.file = std::make_shared<DcmFileFormat>();
@@ -60,6 +81,9 @@ Result<std::vector<Source>> open_sources(const ReportedStudy& study) {
     }
     sources.push_back(std::move(source));
   }
+  std::vector<DcmDataset*> datasets;
+  for (const Source& source : sources) datasets.push_back(&source.dataset());
+  agree_on_characters(datasets, words);
   return sources;
 }
 
@@ -72,11 +96,11 @@ Result<const Source*> identity_source(const std::vector<Source>& sources) {
 }
 
 Result<OpenStudy> open_study(const ReportedStudy& study, const ResultContext& context, bool is_sr) {
-  NODE_ASSIGN_OR_RETURN(std::vector<Source> sources, open_sources(study));
+  NODE_ASSIGN_OR_RETURN(std::vector<Source> sources, open_sources(study, own_words(context.config, study.images)));
   NODE_ASSIGN_OR_RETURN(const Source* identity, identity_source(sources));
   DcmDataset copied;
   NODE_RETURN_IF_ERROR(object::copy_identity(identity->dataset(), copied, is_sr));
-  const OwnText text(copied, needs_unicode(context.config, study.images));
+  const OwnText text(copied);
   return OpenStudy{std::move(sources), identity, text};
 }
 

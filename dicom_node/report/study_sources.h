@@ -26,13 +26,14 @@ struct Source {
   std::string side() const;                   // Image Laterality, else Laterality: "R", "L", "B", "U" or empty.
 };
 
-// The image's data set, up to the pixel data, as results may copy it. Errors: as load_dataset() and make_valid().
-Status open_header(const ReportedImage& image, DcmFileFormat& into);
+// The image's data set, up to the pixel data, as results may copy it: in its own character set if that holds our
+// `words` (own_words()), else in UTF-8. Errors: as load_dataset() and make_valid().
+Status open_header(const ReportedImage& image, const std::string& words, DcmFileFormat& into);
 
-// One for each image of the study, in its order; `study` must live as long as they do. An image without findings may be
+// One for each image of the study, in its order, all in one character set; `study` must live as long as they do. An image without findings may be
 // damaged, one that was reported before may be purged: of these the data set holds only what the store knows.
 // Errors: as open_header() of an image with findings.
-Result<std::vector<Source>> open_sources(const ReportedStudy& study);
+Result<std::vector<Source>> open_sources(const ReportedStudy& study, const std::string& words);
 
 // Whose patient and study a study object bears: the first image with findings, else the first that names a study.
 // Errors: kInvalidArgument if there is none.

@@ -90,7 +90,8 @@ std::vector<ResultReference> summary_references(std::string_view form, const Rep
 
 Result<ResultObject> make_summary_page(const ReportedStudy& study, const ResultReference& reference,
                                        const ResultContext& context) {
-  NODE_ASSIGN_OR_RETURN(const std::vector<Source> sources, open_sources(study));
+  NODE_ASSIGN_OR_RETURN(const std::vector<Source> sources,
+                        open_sources(study, own_words(context.config, study.images)));
   NODE_ASSIGN_OR_RETURN(const Source* identity, identity_source(sources));
   const std::vector<const ReportedImage*> shown = shown_images(study, context.config);
   std::vector<ContactSheetEntry> entries;
@@ -108,7 +109,7 @@ Result<ResultObject> make_summary_page(const ReportedStudy& study, const ResultR
   DcmFileFormat file;
   DcmDataset& result = *file.getDataset();
   NODE_RETURN_IF_ERROR(object::copy_identity(source, result, /*is_sr=*/false));
-  const OwnText text(result, needs_unicode(context.config, study.images));
+  const OwnText text(result);
   put_common(result, source, context, context.time, models_of(study), text);
   put_series(pictured, result, reference, kSeries);
   result.putAndInsertString(DCM_PatientOrientation, "");

@@ -52,7 +52,10 @@ def dcentvfy(file, source):
                 if line.strip() and not any(word in line for word in DCENTVFY_FALSE)]
     of_source = set(complaints(source))  # Private elements, deflated data sets and HTJ2K, which it cannot read.
     old_dates = "." in str(pydicom.dcmread(source, stop_before_pixels=True).get("StudyDate", ""))
-    return [line for line in complaints(source, file) if line not in of_source and not (old_dates and ("<StudyDate>" in line or "<StudyTime>" in line))]
+    found = [line for line in complaints(source, file) if line not in of_source and not (old_dates and ("<StudyDate>" in line or "<StudyTime>" in line))]
+    # It compares bytes; identity() compares the texts that they are in each file's character set.
+    sets = {str(pydicom.dcmread(f, stop_before_pixels=True).get("SpecificCharacterSet")) for f in (file, source)}
+    return [line for line in found if len(sets) == 1 or "String attribute has different value" not in line]
 
 
 def dsrdump(file):
@@ -120,7 +123,8 @@ def is_valid(vr, text):
 
 
 def identity(file, source):
-    """Patient and study as they stand in the source, byte for byte, or empty where that is no value."""
+    """Patient and study as they stand in the source: byte for byte, in another character set the same text, or empty where
+    that is no value."""
     result, original = (pydicom.dcmread(f, stop_before_pixels=True) for f in (file, source))
 
     def value(dataset, keyword):
@@ -131,7 +135,29 @@ def identity(file, source):
     def left_out(keyword):
         vr = pydicom.datadict.dictionary_VR(keyword)
         return not value(result, keyword) and not is_valid(vr, value(original, keyword))
-    return [f"{keyword} differs" for keyword in IDENTITY if value(result, keyword) != value(original, keyword) and not left_out(keyword)]
+
+    def same(keyword):
+        old, new = value(original, keyword), value(result, keyword)
+        plain = old.isascii() and "\x1b" not in old
+        if plain or result.get("SpecificCharacterSet") == original.get("SpecificCharacterSet"):
+            return old == new
+        meant = strict_text(source, keyword)  # Of a source that does not keep to its own set only the bytes are known.
+        return old == new if meant is None else strict_text(file, keyword) == meant
+    return [f"{keyword} differs" for keyword in IDENTITY if not same(keyword) and not left_out(keyword)]
+
+
+def strict_text(file, keyword):
+    """A value decoded by its data set's own character set; None if it is not in it, or none is declared."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pydicom_config.settings.reading_validation_mode = pydicom_config.RAISE
+        try:
+            dataset = pydicom.dcmread(file, stop_before_pixels=True)
+            return str(dataset[keyword].value) if dataset.get("SpecificCharacterSet") else None
+        except Exception:  # noqa: BLE001
+            return None
+        finally:
+            pydicom_config.settings.reading_validation_mode = pydicom_config.WARN
 
 
 def evidence(file):
