@@ -135,6 +135,7 @@ std::optional<std::string> to_utf8(const std::string& text, const std::string& s
   if (set == kUnicode) return is_utf8(text) ? std::optional(text) : std::nullopt;
   if (is_japanese(set)) return japanese_to_utf8(text);
   if (set == kShiftJis) return convert(text, "SHIFT_JIS", "UTF-8");
+  if (set == kWindows1252) return convert(text, "WINDOWS-1252", "UTF-8");
   return convert_by_dcmtk(text, set, kUnicode);
 }
 

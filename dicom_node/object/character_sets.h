@@ -37,7 +37,8 @@ bool is_written_in(DcmItem& data_set, const std::string& set);
 // is changed, if one cannot be converted.
 bool make_unicode(DcmItem& data_set, const std::string& set);
 
-// No term of DICOM's; what some write who declare ISO_IR 13.
+// No terms of DICOM's: what some write who declare ISO_IR 13, and who declare ISO_IR 100 or nothing.
 inline constexpr const char* kShiftJis = "Shift JIS";
+inline constexpr const char* kWindows1252 = "Windows-1252";
 
 }  // namespace node::object

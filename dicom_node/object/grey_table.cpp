@@ -229,7 +229,6 @@ class TableMaker {
   }
 
   Brightness automatic() {
-    note("rendering=auto");
     std::vector<std::pair<double, std::uint64_t>> sorted;
     std::uint64_t all = 0;
     for (std::size_t i = 0; i < size_; ++i) {
@@ -247,6 +246,7 @@ class TableMaker {
       return sorted.back().first;
     };
     Brightness shown{modality_, percentile(0.005), percentile(0.995)};
+    note("rendering=auto " + short_text(shown.darkest) + " to " + short_text(shown.brightest));
     for (double& value : shown.values) value = std::clamp(value, shown.darkest, shown.brightest);
     return shown;
   }
@@ -285,7 +285,7 @@ class TableMaker {
       return shown;
     }
     const bool tried = !items.empty() || !centers.empty() || !widths.empty();
-    note(tried ? "voi=fallback" : "voi=value range");
+    note((tried ? "voi=fallback " : "voi=value range ") + short_text(lowest_) + " to " + short_text(highest_));
     return value_range();
   }
 

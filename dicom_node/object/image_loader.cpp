@@ -21,18 +21,6 @@
 namespace node::object {
 namespace {
 
-// Height of a pixel over its width. Spacings are (row distance, column distance), that is height first.
-double aspect_of(DcmItem& data_set) {
-  for (const DcmTagKey& tag : {DCM_PixelAspectRatio, DCM_ImagerPixelSpacing, DCM_PixelSpacing}) {
-    const auto values = decimals_of(data_set, tag);
-    if (values.size() != 2 || !values[0] || !values[1] || *values[0] <= 0 || *values[1] <= 0) continue;
-    const double aspect = *values[0] / *values[1];
-    constexpr double kReasonable = 16;
-    if (aspect > 1 / kReasonable && aspect < kReasonable) return aspect;
-  }
-  return 1;
-}
-
 // PS3.3 C.7.6.3.1.2: Y of YBR_FULL is this luma already.
 Result<std::vector<float>> luma_of(const StoredPixels& pixels) {
   const std::string& photometric = pixels.photometric_interpretation;
@@ -55,7 +43,7 @@ Result<std::vector<float>> luma_of(const StoredPixels& pixels) {
 
 // What of the geometry is known but not made good here: the model's input is square whatever the pixels are.
 void note_geometry(DcmItem& data_set, LoadedImage& image) {
-  image.pixel_aspect = aspect_of(data_set);
+  image.pixel_aspect = pixel_aspect_of(data_set);
   constexpr double kSquare = 0.005;
   if (std::abs(image.pixel_aspect - 1) > kSquare) {
     char text[32];
@@ -151,6 +139,17 @@ struct Frames {  // Of one file, opened.
 };
 
 }  // namespace
+
+double pixel_aspect_of(DcmItem& data_set) {
+  for (const DcmTagKey& tag : {DCM_PixelAspectRatio, DCM_ImagerPixelSpacing, DCM_PixelSpacing}) {
+    const auto values = decimals_of(data_set, tag);
+    if (values.size() != 2 || !values[0] || !values[1] || *values[0] <= 0 || *values[1] <= 0) continue;
+    const double aspect = *values[0] / *values[1];
+    constexpr double kReasonable = 16;
+    if (aspect > 1 / kReasonable && aspect < kReasonable) return aspect;
+  }
+  return 1;
+}
 
 Result<LoadedImage> load_image(const std::filesystem::path& file, const LoadOptions& options) {
   NODE_ASSIGN_OR_RETURN(Frames frames, Frames::open(file, options));

@@ -18,6 +18,8 @@
 #include "config/base/status.h"
 #include "inference/predictor.h"
 
+class DcmItem;
+
 namespace node::object {
 
 // DCMTK's decoders, once per process, and its own log off, because its warnings print element values. The functions
@@ -37,9 +39,9 @@ struct LoadedImage {
   int frame = 0, number_of_frames = 1;  // `frame` counts from 1; 0: there is only one.
   double pixel_aspect = 1.0;            // Height of a pixel / width of a pixel (0028,0034), (0018,1164).
   // What was done, in order: "bits stored=14, header says 12", "modality=lut", "rescale=0.25,-100", "padding=0",
-  // "voi=lut 1", "voi=window 1", "voi=window 1 sigmoid", "voi=value range" (the header has neither), "voi=fallback" (it
-  // has one that shows nothing), "rendering=auto" (FOR PROCESSING), "inverted", "presentation lut shape ignored",
-  // "colour=luma", "pixel aspect=0.5", "shutter=CIRCULAR not applied".
+  // "voi=lut 1", "voi=window 1", "voi=window 1 sigmoid", "voi=value range 0 to 4095" (the header has neither),
+  // "voi=fallback 0 to 4095" (it has one that shows nothing), "rendering=auto 12 to 3456" (FOR PROCESSING), "inverted",
+  // "presentation lut shape ignored", "colour=luma", "pixel aspect=0.5", "shutter=CIRCULAR not applied".
   std::vector<std::string> rendering;
   bool lossy = false;  // Has a lossy history (0028,2110).
 };
@@ -53,6 +55,10 @@ Result<LoadedImage> load_frame(const std::filesystem::path& file, int frame, con
 // Errors: as load_image(), and `take`'s own; kResourceExhausted for more than kFramesMax frames.
 Status load_frames(const std::filesystem::path& file, const LoadOptions& options,
                    const std::function<Status(LoadedImage)>& take);
+
+// Height of a pixel over its width, by Pixel Aspect Ratio or else the first spacing that there is, which is (row
+// distance, column distance), height first; 1 where none can be.
+double pixel_aspect_of(DcmItem& data_set);
 
 // What a reader of the results should know of `rendering`: where the image is not shown as its header says, or the
 // header says too little; a sentence each. Empty if all was in order.

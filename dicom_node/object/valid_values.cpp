@@ -4,6 +4,7 @@
 #include <dcmtk/dcmdata/dctk.h>
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <cstdio>
 #include <optional>
@@ -30,6 +31,13 @@ void collect_text(DcmItem& item, std::string& bytes) {
       bytes += raw_text(element) + '\n';
     }
   }
+}
+
+// Control characters of eight bits, which no text may hold: in Latin-1 mostly letters of Windows.
+bool has_controls(std::string_view bytes) {
+  return std::any_of(bytes.begin(), bytes.end(), [](char c) {
+    return static_cast<unsigned char>(c) >= 0x80 && static_cast<unsigned char>(c) < 0xA0;
+  });
 }
 
 // Whether the bytes can be what the header says they are, as far as that can be known.
@@ -77,6 +85,7 @@ bool set_is_true(DcmItem& header, const std::vector<std::string>& sets, const st
            set == "ISO 2022 IR 159";
   });
   if (seven_bits && !is_ascii(bytes)) return false;
+  if (sets.size() == 1 && sets[0] == "ISO_IR 100" && has_controls(bytes)) return false;
   return is_written_in(header, character_set_of(header));
 }
 
@@ -87,6 +96,7 @@ void declare_characters(DcmItem& header) {
   collect_text(header, bytes);
   if (set_is_true(header, sets, bytes)) return;
   if (sets.size() == 1 && sets[0] == "ISO_IR 13" && !is_utf8(bytes) && make_unicode(header, kShiftJis)) return;
+  if (has_controls(bytes) && !is_utf8(bytes) && make_unicode(header, kWindows1252)) return;
   header.findAndDeleteElement(DCM_SpecificCharacterSet);
   if (!is_ascii(bytes))
     header.putAndInsertString(DCM_SpecificCharacterSet, is_utf8(bytes) ? "ISO_IR 192" : "ISO_IR 100");
@@ -96,7 +106,10 @@ void declare_characters(DcmItem& header) {
 std::string plain_letters(const std::string& text, const std::string& set, bool& known) {
   const std::optional<std::string> utf8 = to_utf8(text, set);
   known = utf8.has_value();
-  return ascii_only(utf8.value_or(text), 'x');
+  std::string letters = utf8.value_or(text);
+  for (std::size_t at = 0; known && (at = letters.find('\xC2', at)) != std::string::npos; ++at)
+    if (at + 1 < letters.size() && has_controls(letters.substr(at + 1, 1))) letters[at + 1] = '\x01';  // One of ASCII.
+  return ascii_only(letters, 'x');
 }
 
 bool is_day(const std::string& text) {
@@ -148,10 +161,15 @@ std::string fault_of(DcmEVR vr, const std::string& raw, const std::string& set, 
     case EVR_TM: {
       std::string digits = text;  // "12:30:00" is how it was written before 1993.
       if (std::erase(digits, ':') != 2) digits = text;
+      if (!digits.empty() && digits.substr(0, 2) > "23") return "no time of day";
       return checked(DcmTime::checkStringValue(digits.c_str(), vm));
     }
     case EVR_AS: return checked(DcmAgeString::checkStringValue(text.c_str(), vm));
     case EVR_IS: return checked(DcmIntegerString::checkStringValue(text.c_str(), vm));
+    case EVR_CS: return checked(DcmCodeString::checkStringValue(text.c_str(), vm));
+    case EVR_DS:
+      if (is_too_long(text, '\\', 16)) return "too long";
+      return checked(DcmDecimalString::checkStringValue(text.c_str(), vm));
     case EVR_UI: return checked(DcmUniqueIdentifier::checkStringValue(text.c_str(), vm));
     default: return "";
   }
@@ -183,12 +201,23 @@ const char* multiplicity_of(const DcmTagKey& tag) {
   return single.contains(tag) ? "1" : "1-n";
 }
 
+// The directions of rows and columns (PS3.3 C.7.6.1.1.1): of a biped one to three of A, P, R, L, H, F each.
+bool is_orientation(const std::string& text) {
+  const std::size_t middle = text.find('\\');
+  if (middle == std::string::npos || text.find('\\', middle + 1) != std::string::npos) return false;
+  const auto is_direction = [](const std::string& letters) {
+    return !letters.empty() && letters.size() <= 3 && letters.find_first_not_of("APRLHF") == std::string::npos;
+  };
+  return is_direction(text.substr(0, middle)) && is_direction(text.substr(middle + 1));
+}
+
 std::string fault_of_attribute(DcmItem& item, const DcmTag& tag, const std::string& text, const std::string& set) {
   if (tag == DCM_PatientSex) return text.empty() || text == "M" || text == "F" || text == "O" ? "" : "not M, F or O";
   if (tag == DCM_PatientSize || tag == DCM_PatientWeight) {
     const auto values = decimals_of(item, tag);
     return text.empty() || (values.size() == 1 && values[0] && text.size() <= 16) ? "" : "no number";
   }
+  if (tag == DCM_PatientOrientation) return text.empty() || is_orientation(text) ? "" : "no directions";
   if (tag == DCM_TimezoneOffsetFromUTC) {
     int hours = 0, minutes = 0, end = 0;
     const bool is_offset = text.size() == 5 && (text[0] == '+' || text[0] == '-') &&
@@ -215,6 +244,40 @@ void restore_vr(DcmItem& item, const DcmTag& tag, DcmElement& element) {
   if (same->putString(text.c_str()).bad() || item.insert(same, OFTrue).bad()) delete same;
 }
 
+// Sequences that results copy, and of which an item has to hold something to say anything: codes (PS3.3 8.8), issuers
+// (10.14), other Patient IDs (C.7.1.1), references, requests.
+enum class ItemKind { kOther, kCode, kIssuer, kPatientId, kReference, kRequest };
+
+ItemKind items_of(DcmTag sequence) {
+  if (std::string_view(sequence.getTagName()).ends_with("CodeSequence") || sequence == DCM_AnatomicRegionSequence ||
+      sequence == DCM_AnatomicRegionModifierSequence)
+    return ItemKind::kCode;
+  if (sequence == DCM_IssuerOfAccessionNumberSequence || sequence == DCM_IssuerOfPatientIDQualifiersSequence)
+    return ItemKind::kIssuer;
+  if (sequence == DCM_OtherPatientIDsSequence) return ItemKind::kPatientId;
+  if (sequence == DCM_ReferencedStudySequence) return ItemKind::kReference;
+  return sequence == DCM_RequestAttributesSequence ? ItemKind::kRequest : ItemKind::kOther;
+}
+
+bool is_complete(ItemKind kind, DcmItem& item) {
+  const auto has = [&](const DcmTagKey& tag) { return !text_of(item, tag).empty(); };
+  const bool universal = has(DCM_UniversalEntityID);
+  switch (kind) {
+    case ItemKind::kCode:
+      return has(DCM_CodeMeaning) &&
+             (((has(DCM_CodeValue) || has(DCM_LongCodeValue)) && has(DCM_CodingSchemeDesignator)) ||
+              has(DCM_URNCodeValue));
+    case ItemKind::kIssuer:
+      return universal == has(DCM_UniversalEntityIDType) &&
+             (universal || has(DCM_LocalNamespaceEntityID) || has(DCM_IdentifierTypeCode));
+    case ItemKind::kPatientId: return has(DCM_PatientID) && has(DCM_TypeOfPatientID);
+    case ItemKind::kReference: return has(DCM_ReferencedSOPClassUID) && has(DCM_ReferencedSOPInstanceUID);
+    case ItemKind::kRequest: return item.card() > 0;
+    case ItemKind::kOther: return true;
+  }
+  return true;
+}
+
 bool is_text(DcmEVR vr) {
   static const std::set<DcmEVR> texts{EVR_PN, EVR_LO, EVR_SH, EVR_ST, EVR_LT, EVR_DA,
                                       EVR_TM, EVR_AS, EVR_IS, EVR_UI, EVR_CS, EVR_DS};
@@ -228,8 +291,12 @@ Status make_valid(DcmItem& item, const std::string& set, bool nested) {
     DcmElement* element = nullptr;
     if (item.findAndGetElement(key, element).bad() || key.getGroup() % 2 != 0) continue;
     if (auto* sequence = dynamic_cast<DcmSequenceOfItems*>(element)) {
-      for (unsigned long i = 0; i < sequence->card(); ++i)
+      const ItemKind kind = items_of(DcmTag(key));
+      for (unsigned long i = sequence->card(); i-- > 0;) {
         NODE_RETURN_IF_ERROR(make_valid(*sequence->getItem(i), set, /*nested=*/true));
+        if (!is_complete(kind, *sequence->getItem(i))) delete sequence->remove(i);
+      }
+      if (kind != ItemKind::kOther && sequence->card() == 0) item.findAndDeleteElement(key);  // No result needs it.
       continue;
     }
     DcmTag tag(key);  // With the dictionary's VR.
@@ -237,13 +304,31 @@ Status make_valid(DcmItem& item, const std::string& set, bool nested) {
     restore_vr(item, tag, *element);
     const std::string text = text_of(item, key), fault = fault_of_attribute(item, tag, text, set);
     if (fault.empty()) continue;
-    if (names_the_patient(key)) {
+    if (names_the_patient(key) && !nested) {
       char number[16];
       std::snprintf(number, sizeof number, "(%04x,%04x)", key.getGroup(), key.getElement());
       return invalid_argument(std::string(tag.getTagName()) + " " + number + " is " + fault +
                               ": no valid result can bear it; it is to be mended where the image comes from");
     }
-    if (key == DCM_CodeMeaning && is_ascii(text))
+    if (tag.getEVR() == EVR_DS) {  // Longer than a number may be, as programs print them.
+      std::string shorter;
+      bool numbers = true;
+      for (const std::optional<double>& value : decimals_of(item, key)) {
+        char number[24];
+        std::snprintf(number, sizeof number, "%.10g", value.value_or(0));
+        shorter += (shorter.empty() ? "" : "\\") + std::string(number);
+        numbers = numbers && value.has_value();
+      }
+      if (numbers && fault_of_attribute(item, tag, shorter, set).empty()) {
+        item.putAndInsertString(key, shorter.c_str());
+        continue;
+      }
+    }
+    std::string capitals = text;
+    for (char& c : capitals) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    if (tag.getEVR() == EVR_CS && fault_of_attribute(item, tag, capitals, set).empty())
+      item.putAndInsertString(key, capitals.c_str());
+    else if (key == DCM_CodeMeaning && is_ascii(text))
       item.putAndInsertString(key, text.substr(0, std::min(text.find('\\'), kCodeMeaningMax)).c_str());
     else if (nested)
       item.findAndDeleteElement(key);  // There it may be of type 1C.

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "dicom_node/object/dataset_text.h"
+#include "dicom_node/object/stored_pixels.h"
 
 namespace node::report {
 namespace {
@@ -91,11 +92,16 @@ void put_source_image(DcmItem& item, const ReportedImage& image, int frame, bool
   reference->putAndInsertString(DCM_SpatialLocationsPreserved, unscaled ? "YES" : "NO");
 }
 
+bool is_lossy(DcmDataset& source) {
+  return object::text_of(source, DCM_LossyImageCompression) == "01" ||
+         object::is_lossy_transfer_syntax(DcmXfer(source.getOriginalXfer()).getXferID());
+}
+
 void put_lossy_history(DcmItem& source, DcmItem& result, bool lossy) {
   result.putAndInsertString(DCM_LossyImageCompression, lossy ? "01" : "00");
   if (!lossy) return;
-  copy_element(source, result, DCM_LossyImageCompressionRatio);
-  copy_element(source, result, DCM_LossyImageCompressionMethod);
+  for (const DcmTagKey& tag : {DCM_LossyImageCompressionRatio, DCM_LossyImageCompressionMethod})
+    if (!object::text_of(source, tag).empty()) copy_element(source, result, tag);
 }
 
 DcmItem* put_image_reference(DcmItem& item, const DcmTagKey& sequence, const ReportedImage& image, int frame) {

@@ -12,6 +12,7 @@
 #include "dicom_node/report/codes.h"
 #include "dicom_node/report/result_object.h"
 
+class DcmDataset;
 class DcmItem;
 class DcmTagKey;
 
@@ -37,6 +38,8 @@ void put_series(const std::vector<DcmItem*>& sources, DcmItem& result, const Res
 void put_general_image(DcmItem& source, DcmItem& result, const char* image_type);
 // Appends to Source Image Sequence. `frame` as below; `unscaled`: pixel for pixel as in the source.
 void put_source_image(DcmItem& item, const ReportedImage& image, int frame, bool unscaled);
+// By its transfer syntax or what it says of its history.
+bool is_lossy(DcmDataset& source);
 // An image made from a lossy one is lossy for ever.
 void put_lossy_history(DcmItem& source, DcmItem& result, bool lossy);
 // Appends to `sequence` an item that refers to the image; `frame` from 1, 0: all of it.

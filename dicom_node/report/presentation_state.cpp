@@ -16,6 +16,7 @@
 #include "dicom_node/report/finding_summary.h"
 #include "dicom_node/report/image_object.h"
 #include "dicom_node/report/map_peak.h"
+#include "dicom_node/report/presented_image.h"
 #include "dicom_node/report/study_sources.h"
 
 namespace node::report {
@@ -34,77 +35,6 @@ DcmItem* new_item(DcmItem& item, const DcmTagKey& sequence) {
 
 void put_floats(DcmItem& item, const DcmTagKey& tag, const std::vector<Float32>& values) {
   item.putAndInsertFloat32Array(tag, values.data(), static_cast<unsigned long>(values.size()));
-}
-
-// Without what some writers put behind a number.
-void copy_text(DcmItem& source, DcmItem& result, const DcmTagKey& tag) {
-  result.putAndInsertString(tag, object::text_of(source, tag).c_str());
-}
-
-// The same curve with entries of 16 bits: of 9 to 15, as detectors have them, not every reader of presentation states
-// takes.
-void widen_table(DcmItem& table) {
-  DcmElement *descriptor = nullptr, *data = nullptr;
-  if (table.findAndGetElement(DCM_LUTDescriptor, descriptor).bad() || table.findAndGetElement(DCM_LUTData, data).bad())
-    return;
-  std::vector<Uint16> shape = object::raw_words(*descriptor), entries = object::raw_words(*data);
-  if (shape.size() != 3 || shape[2] <= 8 || shape[2] >= 16) return;
-  const std::uint32_t most = (1U << shape[2]) - 1;
-  for (Uint16& entry : entries)
-    entry = static_cast<Uint16>((std::min<std::uint32_t>(entry, most) * 65535U + most / 2) / most);
-  shape[2] = 16;
-  const DcmEVR vr = descriptor->ident();  // SS or US, as the pixels are.
-  table.putAndInsertUint16Array(DcmTag(DCM_LUTData, EVR_OW), entries.data(),
-                                static_cast<unsigned long>(entries.size()));
-  if (vr == EVR_SS) {
-    const std::vector<Sint16> values(shape.begin(), shape.end());
-    table.putAndInsertSint16Array(DcmTag(DCM_LUTDescriptor, EVR_SS), values.data(), 3);
-  } else {
-    table.putAndInsertUint16Array(DcmTag(DCM_LUTDescriptor, EVR_US), shape.data(), 3);
-  }
-}
-
-// Modality LUT, Softcopy VOI LUT and Presentation LUT: the presentation state's take the place of the image's.
-void put_grey_values(DcmItem& source, DcmItem& result) {
-  if (source.tagExists(DCM_ModalityLUTSequence)) {
-    copy_element(source, result, DCM_ModalityLUTSequence);
-  } else if (source.tagExists(DCM_RescaleSlope) && source.tagExists(DCM_RescaleIntercept)) {
-    for (const DcmTagKey& tag : {DCM_RescaleIntercept, DCM_RescaleSlope}) copy_text(source, result, tag);
-    const std::string type = object::text_of(source, DCM_RescaleType);
-    result.putAndInsertString(DCM_RescaleType, type.empty() ? "US" : type.c_str());  // Type 1 here.
-  }
-  const auto centers = object::decimals_of(source, DCM_WindowCenter),
-             widths = object::decimals_of(source, DCM_WindowWidth);
-  const bool window = !centers.empty() && centers.size() == widths.size() && centers[0] && widths[0] && *widths[0] >= 1;
-  if (window || source.tagExists(DCM_VOILUTSequence)) {
-    DcmItem* voi = new_item(result, DCM_SoftcopyVOILUTSequence);
-    if (voi == nullptr) return;
-    if (window) {
-      for (const DcmTagKey& tag :
-           {DCM_WindowCenter, DCM_WindowWidth, DCM_WindowCenterWidthExplanation, DCM_VOILUTFunction})
-        if (source.tagExists(tag)) copy_text(source, *voi, tag);
-    } else {
-      copy_element(source, *voi, DCM_VOILUTSequence);
-      DcmItem* table = nullptr;
-      for (long i = 0; voi->findAndGetSequenceItem(DCM_VOILUTSequence, table, i).good(); ++i) widen_table(*table);
-    }
-  }
-  const bool inverse = object::text_of(source, DCM_PhotometricInterpretation) == "MONOCHROME1";
-  result.putAndInsertString(DCM_PresentationLUTShape, inverse ? "INVERSE" : "IDENTITY");
-}
-
-void put_displayed_area(DcmItem& source, DcmItem& result, int rows, int columns) {
-  DcmItem* area = new_item(result, DCM_DisplayedAreaSelectionSequence);
-  if (area == nullptr) return;
-  const auto put_corner = [&](const DcmTagKey& tag, const std::array<Sint32, 2>& corner) {
-    auto element = std::make_unique<DcmSignedLong>(tag);
-    if (element->putSint32Array(corner.data(), 2).good() && area->insert(element.get()).good()) element.release();
-  };
-  put_corner(DCM_DisplayedAreaTopLeftHandCorner, {1, 1});
-  put_corner(DCM_DisplayedAreaBottomRightHandCorner, {columns, rows});
-  area->putAndInsertString(DCM_PresentationSizeMode, "SCALE TO FIT");
-  const std::string aspect = object::text_of(source, DCM_PixelAspectRatio);
-  area->putAndInsertString(DCM_PresentationPixelAspectRatio, aspect.empty() ? "1\\1" : aspect.c_str());
 }
 
 // As many whole lines as there is room for, in the characters of the object; where some are left out the last says so.
@@ -160,24 +90,28 @@ void put_annotation(DcmItem& result, const ReportedImage& image, int frame, int 
       lines.push_back(line.text);
     if (!peak) peak = map_peak(finding.prediction.map, rows, columns);
   }
-  if (peak) lines.push_back(fmt::format("Marked: highest patch error {:.4f}", peak->error));
+  if (peak) lines.push_back(fmt::format("Marked: highest patch error {:.4f}, no finding by itself", peak->error));
   for (const std::string& note : image_notes(image, context.config, frame)) lines.push_back(note);
   put_text(*annotation, "DISPLAY", {0.01F, 0.01F}, {0.6F, 0.3F}, fitting(lines, text));
   if (peak) put_outline(*annotation, *peak);
 }
 
-void put_presentation(DcmItem& result, const ReportedImage& image, const object::DicomDateTime& moment) {
+void put_presentation(DcmItem& source, DcmItem& result, const ReportedImage& image,
+                      const object::DicomDateTime& moment) {
   DcmItem* series = new_item(result, DCM_ReferencedSeriesSequence);
   if (series != nullptr) {
     series->putAndInsertString(DCM_SeriesInstanceUID, image.record.series_instance_uid.c_str());
     put_image_reference(*series, DCM_ReferencedImageSequence, image, 0);
   }
-  DcmItem* layer = new_item(result, DCM_GraphicLayerSequence);
-  if (layer != nullptr) {
-    layer->putAndInsertString(DCM_GraphicLayer, kLayer);
-    layer->putAndInsertString(DCM_GraphicLayerOrder, "1");
-    layer->putAndInsertString(DCM_GraphicLayerDescription, "AI findings");
-  }
+  const auto put_layer = [&](const char* name, const char* order, const char* description) {
+    DcmItem* layer = new_item(result, DCM_GraphicLayerSequence);
+    if (layer == nullptr) return;
+    layer->putAndInsertString(DCM_GraphicLayer, name);
+    layer->putAndInsertString(DCM_GraphicLayerOrder, order);
+    layer->putAndInsertString(DCM_GraphicLayerDescription, description);
+  };
+  put_layer(kLayer, "1", "AI findings");
+  if (has_overlays(source)) put_layer(kOverlayLayer, "2", "The image's own overlays");
   result.putAndInsertString(DCM_ContentLabel, kLayer);
   result.putAndInsertString(DCM_ContentDescription, "AI findings");
   result.putAndInsertString(DCM_ContentCreatorName, "");
@@ -216,9 +150,11 @@ Result<ResultObject> make_presentation_state(const ReportedStudy& whole, const R
   put_common(result, source, context, time, models_of(study), text);
   for (const DcmTagKey& tag : {DCM_ContentDate, DCM_ContentTime}) result.findAndDeleteElement(tag);  // Of images, SRs.
   put_series({&source}, result, reference, kSeries);
-  put_presentation(result, image, object::to_dicom_time(time, source));
+  put_presentation(source, result, image, object::to_dicom_time(time, source));
   put_displayed_area(source, result, rows, columns);
-  put_grey_values(source, result);
+  put_grey_values(source, result, image.findings.front().rendering);
+  put_shutter(source, result);
+  put_overlay_activation(source, result);
   std::set<int> frames;
   for (const object::FindingRecord& finding : image.findings) frames.insert(finding.frame);
   for (const int frame : frames) put_annotation(result, image, frame, rows, columns, context, text);

@@ -28,11 +28,6 @@ DcmItem& new_item(DcmItem& item, const DcmTagKey& sequence) {
   return *inner;
 }
 
-bool is_lossy(DcmDataset& source) {
-  return object::text_of(source, DCM_LossyImageCompression) == "01" ||
-         object::is_lossy_transfer_syntax(DcmXfer(source.getOriginalXfer()).getXferID());
-}
-
 std::string map_version(const inference::Prediction& map, const ResultContext& context) {
   return fmt::format("{} format={} scale={}", map.model_version, kObjectFormat,
                      find_task(context.config.tasks, map).map_scale_max);

@@ -115,7 +115,7 @@ Result<ResultObject> make_summary_page(const ReportedStudy& study, const ResultR
   result.putAndInsertString(DCM_PatientOrientation, "");
   result.putAndInsertString(DCM_ImageType, "DERIVED\\SECONDARY\\\\SUMMARY");
   bool lossy = false;
-  for (const Source& each : sources) lossy = lossy || each.text(0x00282110) == "01";
+  for (const Source& each : sources) lossy = lossy || is_lossy(each.dataset());
   put_lossy_history(source, result, lossy);
   for (const ReportedImage* image : shown)
     if (DcmItem* item = put_image_reference(result, DCM_SourceImageSequence, *image, 0))

@@ -19,7 +19,7 @@ TEST_F(ImageLoader, WithoutWindowPixelsAreTheStoredValues) {
   EXPECT_EQ(image.radiograph.rows, 2);
   EXPECT_EQ(image.radiograph.columns, 4);
   EXPECT_THAT(pixels(image), ElementsAre(0, 100, 200, 300, 400, 1000, 2000, 4095));
-  EXPECT_THAT(image.rendering, ElementsAre("voi=value range"));
+  EXPECT_THAT(image.rendering, ElementsAre(testing::StartsWith("voi=value range ")));
 }
 
 TEST_F(ImageLoader, WindowIsApplied) {
@@ -100,7 +100,7 @@ TEST_F(ImageLoader, WindowsThatShowNothingGiveWayToTheValueRange) {
   for (const auto& [center, width] :
        {std::pair("60000", "100"), {"-5000", "100"}, {"500", "0"}, {"500", "-3"}, {"1,5", "100"}, {"500", ""}}) {
     const LoadedImage image = load(ramp(), [&](DcmDataset& d) { window(d, center, width); });
-    EXPECT_THAT(image.rendering, ElementsAre("voi=fallback")) << center << " " << width;
+    EXPECT_THAT(image.rendering, ElementsAre(testing::StartsWith("voi=fallback "))) << center << " " << width;
     EXPECT_EQ(pixels(image), pixels(load(ramp()))) << center << " " << width;
   }
 }
@@ -175,7 +175,7 @@ TEST_F(ImageLoader, EachFrameHasTheWindowAndTheRescaleOfItsFunctionalGroup) {
 TEST_F(ImageLoader, RescaleThatIsNoNumberIsIgnored) {
   for (const char* slope : {"0", "1e-400", "NaN", "abc"}) {
     const auto image = load(TestImage{}, [&](DcmDataset& d) { must(d.putAndInsertString(DCM_RescaleSlope, slope)); });
-    EXPECT_THAT(image.rendering, ElementsAre("rescale=ignored", "voi=value range")) << slope;
+    EXPECT_THAT(image.rendering, ElementsAre("rescale=ignored", testing::StartsWith("voi=value range "))) << slope;
     EXPECT_EQ(pixels(image), pixels(load(TestImage{})));
   }
 }
@@ -233,7 +233,7 @@ TEST_F(ImageLoader, LutThatLiesAboutItselfIsIgnored) {
     const LoadedImage image = load(TestImage{}, [&](DcmDataset& d) {
       lut(d, DCM_VOILUTSequence, descriptor, {1, 2, 3, 4});
     });
-    EXPECT_THAT(image.rendering, ElementsAre("voi=fallback"));
+    EXPECT_THAT(image.rendering, ElementsAre(testing::StartsWith("voi=fallback ")));
     EXPECT_EQ(pixels(image), pixels(load(TestImage{})));
   }
 }
@@ -256,7 +256,7 @@ TEST_F(ImageLoader, PaddingRangeMayStandInEitherOrder) {
       must(d.putAndInsertUint16(DcmTag(DCM_PixelPaddingRangeLimit, EVR_US), static_cast<Uint16>(limit)));
     });
     EXPECT_THAT(pixels(loaded), ElementsAre(500, 500, 500, 600, 700, 800, 500, 1000));
-    EXPECT_THAT(loaded.rendering, ElementsAre("padding=4090..4095", "voi=value range"));
+    EXPECT_THAT(loaded.rendering, ElementsAre("padding=4090..4095", testing::StartsWith("voi=value range ")));
   }
 }
 

@@ -70,8 +70,11 @@ TEST(MakeValid, EmptiesWhatIsNoValueAndKeepsWhatIs) {
   EXPECT_EQ(made(DCM_StudyID, "12345678901234567"), "");
   EXPECT_EQ(made(DCM_StudyID, "1\\2"), "");
   EXPECT_EQ(made(DCM_StudyDescription, std::string(65, 'x').c_str()), "");
-  EXPECT_EQ(made(DCM_WindowCenter, "1234.56789012345678"), "1234.56789012345678") << "read leniently elsewhere";
-  EXPECT_EQ(made(DCM_BodyPartExamined, "Knee"), "Knee");
+  EXPECT_EQ(made(DCM_WindowCenter, "1234.56789012345678\\-2"), "1234.56789\\-2") << "longer than a number may be";
+  EXPECT_EQ(made(DCM_WindowCenter, "wide"), "");
+  EXPECT_EQ(made(DCM_PatientOrientation, "L\\FP"), "L\\FP");
+  EXPECT_EQ(made(DCM_PatientOrientation, "L"), "");
+  EXPECT_EQ(made(DCM_BodyPartExamined, "Knee"), "KNEE");
 }
 
 TEST(MakeValid, CountsCharactersAndNotBytes) {
@@ -113,11 +116,32 @@ TEST(MakeValid, GivesAnAttributeTheVrThatItHas) {
   }
 }
 
+TEST(MakeValid, AnItemThatLacksWhatItMustHaveIsLeftOutAndASequenceWithoutAnyToo) {
+  DcmDataset header;
+  DcmItem* item = nullptr;
+  header.findOrCreateSequenceItem(DCM_ProcedureCodeSequence, item);
+  item->putAndInsertString(DCM_CodeValue, "RPX1");
+  header.findOrCreateSequenceItem(DCM_OtherPatientIDsSequence, item, -2);
+  item->putAndInsertString(DCM_PatientID, "1");
+  header.findOrCreateSequenceItem(DCM_OtherPatientIDsSequence, item, -2);
+  item->putAndInsertString(DCM_PatientID, "2");
+  item->putAndInsertString(DCM_TypeOfPatientID, "TEXT");
+  header.findOrCreateSequenceItem(DCM_PerFrameFunctionalGroupsSequence, item);  // Counted by frame: none may go.
+  ASSERT_TRUE(make_valid(header).ok());
+  EXPECT_FALSE(header.tagExists(DCM_ProcedureCodeSequence));
+  DcmSequenceOfItems* others = nullptr;
+  ASSERT_TRUE(header.findAndGetSequence(DCM_OtherPatientIDsSequence, others).good());
+  ASSERT_EQ(others->card(), 1u);
+  EXPECT_EQ(text_of(*others->getItem(0), DCM_PatientID), "2");
+  EXPECT_TRUE(header.tagExists(DCM_PerFrameFunctionalGroupsSequence));
+}
+
 TEST(MakeValid, OfACodeTheMeaningIsShortenedAndTheRestStays) {
   DcmDataset header;
   DcmItem* item = nullptr;
   header.findOrCreateSequenceItem(DCM_ProcedureCodeSequence, item);
   item->putAndInsertString(DCM_CodeValue, "RPX1");
+  item->putAndInsertString(DCM_CodingSchemeDesignator, "99SITE");
   item->putAndInsertString(DCM_CodeMeaning, std::string(100, 'x').c_str());
   ASSERT_TRUE(make_valid(header).ok());
   EXPECT_EQ(text_of(*item, DCM_CodeMeaning), std::string(64, 'x'));

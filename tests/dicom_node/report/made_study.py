@@ -53,7 +53,7 @@ def finding(rng, task):
     return record
 
 
-def make(folder, files, rng, quiet=False, **more):
+def make(folder, files, rng, quiet=False, load=True, **more):
     """Writes each form of the study's results into `folder`: FORM.dcm of a study, FORM-N.dcm of images."""
     images = []
     for index, file in enumerate(files):
@@ -62,6 +62,7 @@ def make(folder, files, rng, quiet=False, **more):
             image["reason"] = "no rule for DX, FOOT"  # One image is not analysed.
         else:
             image["findings"] = [finding(rng, task) for task in TASKS]
+            image["load"] = load  # What was done to its pixels is what the node really does, not what the finding says.
         images.append(image)
     return make_of(folder, {"tasks": TASKS, "forms": FORMS, "images": images, **more}, quiet)
 

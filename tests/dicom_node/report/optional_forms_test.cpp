@@ -1,7 +1,13 @@
 // Key Object Selection, Basic Text SR and Presentation State, and the place of a map's peak.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <functional>
+
+#include "dicom_node/object/image_loader.h"
+#include "dicom_node/object/uncompressed.h"
 #include "dicom_node/report/key_objects.h"
 #include "dicom_node/report/map_peak.h"
 #include "dicom_node/report/presentation_state.h"
@@ -147,8 +153,18 @@ TEST(MapPeak, IsTheHighestPatchInPixelsOfTheSource) {
   EXPECT_FALSE(map_peak({}, 10, 10));
 }
 
-std::unique_ptr<DcmFileFormat> state_of(const std::string& name) {
-  const ReportedStudy study = made::study({made::image(name, {made::anomaly()})}, made::context());
+// Of a radiograph as the node renders it, changed before that by `change`.
+std::unique_ptr<DcmFileFormat> state_of(
+    const std::string& name, const std::function<void(DcmDataset&)>& change = [](DcmDataset&) {}) {
+  ReportedStudy study = made::study({made::image(name, {made::anomaly()})}, made::context());
+  ReportedImage& image = study.images.front();
+  DcmFileFormat source;
+  EXPECT_TRUE(source.loadFile(image.file.c_str()).good());
+  change(*source.getDataset());
+  const std::string changed = testing::TempDir() + "presentation_state_source_" + std::to_string(getpid()) + ".dcm";
+  EXPECT_TRUE(source.saveFile(changed.c_str()).good());
+  image.file = changed;
+  image.findings.front().rendering = object::load_image(changed)->rendering;
   const auto references = presentation_references("gsps", study, made::context());
   EXPECT_EQ(references.size(), 1u);
   return parsed(make_presentation_state(study, references.at(0), made::context()));
@@ -191,15 +207,65 @@ TEST(PresentationState, ShowsTheGreyValuesAsTheSourceDoes) {
     DcmItem* voi = nullptr;
     if (!get(image, DCM_WindowCenter).empty()) {
       ASSERT_TRUE(state.findAndGetSequenceItem(DCM_SoftcopyVOILUTSequence, voi).good());
-      EXPECT_EQ(get(*voi, DCM_WindowCenter), get(image, DCM_WindowCenter));
-      EXPECT_EQ(get(*voi, DCM_WindowWidth), get(image, DCM_WindowWidth));
-    }
-    if (image.tagExists(DCM_RescaleSlope)) {
-      EXPECT_EQ(get(state, DCM_RescaleSlope), get(image, DCM_RescaleSlope));
-      EXPECT_NE(get(state, DCM_RescaleType), "");
+      EXPECT_EQ(std::stod(get(*voi, DCM_WindowCenter)), std::stod(get(image, DCM_WindowCenter)));
+      EXPECT_EQ(std::stod(get(*voi, DCM_WindowWidth)), std::stod(get(image, DCM_WindowWidth)));
     }
     EXPECT_EQ(get(state, DCM_Modality), "PR");
   }
+}
+
+// What the state leaves out of an image's appearance is not shown (PS3.4 N.2), so it says how the models saw it.
+TEST(PresentationState, ShowsWhatWasRenderedWhereTheHeaderIsOfNoUse) {
+  const auto useless = state_of(made::kHand, [](DcmDataset& d) {
+    d.putAndInsertString(DCM_WindowCenter, "60000");
+    d.putAndInsertString(DCM_WindowWidth, "100");
+  });
+  DcmItem* voi = nullptr;
+  ASSERT_TRUE(useless->getDataset()->findAndGetSequenceItem(DCM_SoftcopyVOILUTSequence, voi).good());
+  const double center = std::stod(get(*voi, DCM_WindowCenter)), width = std::stod(get(*voi, DCM_WindowWidth));
+  DcmFileFormat source;
+  ASSERT_TRUE(object::load_uncompressed(made::radiograph(made::kHand), source).ok());
+  const Uint16* values = nullptr;
+  unsigned long count = 0;
+  ASSERT_TRUE(source.getDataset()->findAndGetUint16Array(DCM_PixelData, values, &count).good());
+  const auto [least, greatest] = std::minmax_element(values, values + count);
+  EXPECT_EQ(center - 0.5 - (width - 1) / 2, *least);
+  EXPECT_EQ(center - 0.5 + (width - 1) / 2, *greatest);
+
+  const auto second = state_of(made::kHand, [](DcmDataset& d) {
+    d.putAndInsertString(DCM_WindowCenter, "60000\\2000");
+    d.putAndInsertString(DCM_WindowWidth, "100\\3000.25");
+    d.putAndInsertString(DCM_VOILUTFunction, "SIGMOID");
+    d.putAndInsertString(DCM_RescaleSlope, "2.00000000000000000000000001");
+    d.putAndInsertString(DCM_RescaleIntercept, "-7");
+  });
+  ASSERT_TRUE(second->getDataset()->findAndGetSequenceItem(DCM_SoftcopyVOILUTSequence, voi).good());
+  EXPECT_EQ(get(*voi, DCM_WindowCenter), "2000");
+  EXPECT_EQ(get(*voi, DCM_WindowWidth), "3000.25");
+  EXPECT_EQ(get(*voi, DCM_VOILUTFunction), "SIGMOID");
+  EXPECT_EQ(get(*second->getDataset(), DCM_RescaleSlope), "2");
+  EXPECT_EQ(get(*second->getDataset(), DCM_RescaleIntercept), "-7");
+}
+
+TEST(PresentationState, KeepsOverlaysShutterAndTheShapeOfPixels) {
+  const auto file = state_of(made::kHand, [](DcmDataset& d) {
+    d.putAndInsertString(DCM_ShutterShape, "RECTANGULAR\\CIRCULAR");  // Of the circle nothing else is said.
+    for (const DcmTagKey& tag : {DCM_ShutterLeftVerticalEdge, DCM_ShutterRightVerticalEdge,
+                                 DCM_ShutterUpperHorizontalEdge, DCM_ShutterLowerHorizontalEdge})
+      d.putAndInsertString(tag, "10");
+    d.putAndInsertUint16(DcmTag(DcmTagKey(0x6002, 0x0010), EVR_US), 8);
+    const Uint8 bits[8] = {1};
+    d.putAndInsertUint8Array(DcmTag(DcmTagKey(0x6002, 0x3000), EVR_OB), bits, 8);
+    d.findAndDeleteElement(DCM_PixelAspectRatio);
+    d.putAndInsertString(DCM_ImagerPixelSpacing, "0.2\\0.1");
+  });
+  DcmDataset& state = *file->getDataset();
+  EXPECT_EQ(get(state, DCM_ShutterShape), "RECTANGULAR");
+  EXPECT_EQ(get(state, DCM_ShutterLeftVerticalEdge), "10");
+  EXPECT_EQ(get(state, DCM_ShutterPresentationValue), "0");
+  EXPECT_EQ(get(state, DcmTagKey(0x6002, 0x1001)), "OVERLAYS");
+  EXPECT_THAT(all_of(state, DCM_GraphicLayer), testing::Contains("OVERLAYS"));
+  EXPECT_THAT(all_of(state, DCM_PresentationPixelAspectRatio), ElementsAre("20000\\10000"));
 }
 
 TEST(PresentationState, IsMadeOfImagesWithFindingsAlone) {

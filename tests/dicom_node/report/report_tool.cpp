@@ -119,6 +119,11 @@ Result<ReportedImage> image_from(const json& j) {
   image.record.route.body_part_evidence = "Body Part Examined";
   image.record.predicted_at = WallTime(std::chrono::milliseconds(j.at("predicted_at_ms").get<std::int64_t>()));
   for (const json& finding : j.value("findings", json::array())) image.findings.push_back(finding_from(finding));
+  if (j.value("load", false)) {
+    const auto loaded = object::load_frame(file, 1, {.render_for_processing = true});
+    for (object::FindingRecord& finding : image.findings)
+      if (loaded.ok()) finding.rendering = loaded->rendering;
+  }
   image.record.state = image.findings.empty() ? storage::InstanceState::kSkipped : storage::InstanceState::kAnalysed;
   image.record.reason = j.value("reason", "");
   return image;

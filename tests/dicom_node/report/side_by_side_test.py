@@ -101,7 +101,7 @@ def compare(ours, theirs, differences):
 @pytest.mark.parametrize("file", ["03_1_femur_ap.dcm", "07_1_shoulder_ap.dcm", "01_1_hand_pa.dcm", "12_1_hip_ap.dcm"])
 def test_the_tree_is_that_of_highdicom_from_the_same_findings(tmp_path, file):
     source_file = DATA / "radiographs" / file
-    study = make(tmp_path, [source_file], random.Random(SEED))
+    study = make(tmp_path, [source_file], random.Random(SEED), load=False)
     source = pydicom.dcmread(source_file, stop_before_pixels=True)
     findings = study["images"][0]["findings"]
     planted = next(f["map"] for f in findings if "map" in f)
@@ -129,7 +129,7 @@ def test_the_tree_is_that_of_the_reference(tmp_path):
 
 def test_a_tree_that_differs_is_noticed(tmp_path):
     source_file = DATA / "radiographs/03_1_femur_ap.dcm"
-    make(tmp_path, [source_file], random.Random(SEED))
+    make(tmp_path, [source_file], random.Random(SEED), load=False)
     ours, other = (pydicom.dcmread(tmp_path / "sr.dcm") for _ in range(2))
     del other.ContentSequence[-1].ContentSequence[0]
     with pytest.raises(AssertionError):
