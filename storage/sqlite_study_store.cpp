@@ -152,15 +152,15 @@ Status SqliteStudyStore::insert_instance(Transaction& transaction, const NewInst
       Query(database,
             "INSERT INTO instance(study_id, sop_instance_uid, version, current, series_instance_uid, sop_class_uid, "
             "transfer_syntax_uid, modality, accession_number, peer, header_digest, file_key, file_bytes, file_sha256, "
-            "rule, body_part, body_part_evidence, tasks, route_reason, priority, results_to, shadow, forward_to, "
-            "pending_route, reportable, state, reason, received_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "rule, body_part, body_part_evidence, tasks, route_reason, priority, route_priority, results_to, shadow, "
+            "forward_to, pending_route, reportable, state, reason, received_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             study, instance.sop_instance_uid.str(), version, !conflict, instance.series_instance_uid,
             instance.sop_class_uid, instance.transfer_syntax_uid, instance.modality, instance.accession_number,
             instance.peer, instance.header_digest, instance.file.key, instance.file.size_bytes,
             instance.file.sha256_hex, route.rule, route.body_part, route.body_part_evidence, join_lines(route.tasks),
-            route.reason, priority, join_lines(route.results_to), route.shadow, join_lines(route.forward_to),
-            route.pending, instance.reportable, static_cast<int>(state), reason, now())
+            route.reason, priority, route.priority, join_lines(route.results_to), route.shadow,
+            join_lines(route.forward_to), route.pending, instance.reportable, static_cast<int>(state), reason, now())
           .run());
   if (conflict) return ok_status();
   const std::int64_t row = database.last_insert_id();
@@ -408,9 +408,10 @@ Status SqliteStudyStore::settle_route(ClaimToken token, const RouteDecision& rou
     if (!row) return no_longer_held("settle route");
     return Query(transaction.database,
                  "UPDATE instance SET rule = ?, body_part = ?, body_part_evidence = ?, tasks = ?, route_reason = ?, "
-                 "priority = ?, results_to = ?, shadow = ? WHERE id = ?",
+                 "priority = iif(priority = ?, priority, ?), route_priority = ?, results_to = ?, shadow = ? "
+                 "WHERE id = ?",
                  route.rule, route.body_part, route.body_part_evidence, join_lines(route.tasks), route.reason,
-                 route.priority, join_lines(route.results_to), route.shadow, *row)
+                 kUrgentPriority, route.priority, route.priority, join_lines(route.results_to), route.shadow, *row)
         .run()
         .within("settle route");
   });
@@ -495,13 +496,19 @@ Status SqliteStudyStore::retry_study(const Uid& study_instance_uid) {
       return invalid_argument("retry study " + study_instance_uid.str() + ": its images were deleted by retention");
     }
     Query instances(database,
-                    "UPDATE instance SET state = 0, reason = '', attempts = 0, version = version + 1 "
+                    "UPDATE instance SET state = 0, reason = '', attempts = 0, version = version + 1, "
+                    "priority = route_priority "
                     "WHERE study_id = ? AND current = 1 AND (tasks != '' OR pending_route != '') AND purged_at IS NULL "
                     "RETURNING id",
                     study);
     while (instances.next()) drop_instance_claim(transaction, instances.integer());
     NODE_RETURN_IF_ERROR(instances.status());
-    NODE_RETURN_IF_ERROR(Query(database, "UPDATE study SET urgent = '' WHERE id = ?", study).run());
+    // What was found is decided anew, and so is whether it is urgent. What the earlier revision sends stays urgent.
+    NODE_RETURN_IF_ERROR(Query(database,
+                               "UPDATE study SET urgent = '', priority = (SELECT max(route_priority) FROM instance "
+                               "WHERE study_id = study.id) WHERE id = ?",
+                               study)
+                             .run());
     NODE_RETURN_IF_ERROR(open_study(transaction, study, 0));  // Nothing more is expected: it closes at once.
     NODE_RETURN_IF_ERROR(refresh_waits(transaction, study));
     signal_on_commit(transaction, kInstances);

@@ -51,7 +51,8 @@ enum class DeliveryStage {
   kMessage = 5
 };
 
-// Of what belongs to a study that a finding has made urgent, at every stage; above all that a route may name.
+// Of what belongs to a study that a finding has made urgent, at every stage; above all that a route may name,
+// until retry_study().
 inline constexpr int kUrgentPriority = 2000;
 // PARKED waits for a person; GIVEN_UP is what a person has decided not to send, and holds nothing up.
 enum class DeliveryState { kPending, kDelivered, kParked, kGivenUp };
@@ -397,7 +398,8 @@ class StudyStore {
   // Another number than before once anything that a listing shows has changed. Costs next to nothing.
   virtual Result<std::int64_t> data_version() = 0;
   // Opens the next revision of a study's report, its instances to be analysed again, each as its next version, so that
-  // their image objects get UIDs of their own; what was purged keeps what was found. Errors: kNotFound;
+  // their image objects get UIDs of their own; what was purged keeps what was found. Urgent is what is found so again;
+  // what earlier revisions made and have yet to send keeps its place. Errors: kNotFound;
   // kInvalidArgument: all its images were purged. [synced]
   virtual Status retry_study(const Uid& study_instance_uid) = 0;
   // Marks up to `files_max` files as PURGED, of the studies that are at rest longest, first; the caller deletes them.

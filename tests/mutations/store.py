@@ -66,7 +66,10 @@ def mutations():
         Mutation("a correction leaves the older version to be analysed", STORE,
                  "state = CASE state WHEN 0 THEN 2 ELSE state END",
                  "state = state"),
-        Mutation("a retry keeps the version", STORE, "attempts = 0, version = version + 1 ", "attempts = 0 "),
+        Mutation("a retry keeps the version", STORE, "attempts = 0, version = version + 1, ", "attempts = 0, "),
+        Mutation("a retry keeps the urgency of its images", STORE, "version = version + 1, \"\n                    \"priority = route_priority \"", "version = version + 1 \""),
+        Mutation("a retry keeps the urgency of the study", STORE, "SET urgent = '', priority = (SELECT max(route_priority) FROM instance \"\n"
+                 "                               \"WHERE study_id = study.id) WHERE", "SET urgent = '' \"\n                               \"WHERE"),
         Mutation("a stale token accepted", CLAIMS,
                  "    erase(token, row);\n    transaction.on_rollback([this, token, row] { put",
                  "    tokens_.erase(row);\n    transaction.on_rollback([this, token, row] { put"),

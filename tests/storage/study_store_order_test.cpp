@@ -52,6 +52,47 @@ TEST_P(StudyStoreContract, TheFirstUrgentFindingStandsUntilTheStudyIsRunAgain) {
   EXPECT_EQ(summary(1).urgent, "");
 }
 
+TEST_P(StudyStoreContract, AStudyThatIsRunAgainIsUrgentOnlyWhereItIsFoundSoAgain) {
+  add(image(1, 1, /*priority=*/5));
+  add(image(1, 2, /*priority=*/3));
+  const auto first = claim_instances();
+  ASSERT_TRUE(store_->finish_instance(first[0].token, predictions(), "fracture 0.91").ok());
+  ASSERT_TRUE(store_->finish_instance(first[1].token, predictions()).ok());
+  add(image(1, 3, /*priority=*/4));  // Comes while it is urgent.
+  analyse_all();
+  report(*close_and_claim());
+  add(image(2, 1, /*priority=*/6));
+  ASSERT_TRUE(store_->retry_study(uid("1.2.1")).ok());
+  restart();
+  auto again = claim_instances();
+  EXPECT_THAT(uids(again), ElementsAre("1.2.2.1", "1.2.1.1", "1.2.1.3", "1.2.1.2")) << "as their routes say";
+  EXPECT_EQ(again[1].instance.route.priority, 5);
+  for (const auto& claim : again) ASSERT_TRUE(store_->finish_instance(claim.token, predictions()).ok());
+  clock_.advance(seconds(10));
+  const auto other = claim_study(), retried = claim_study();
+  EXPECT_EQ(other->study_instance_uid, uid("1.2.2"));
+  EXPECT_EQ(retried->priority, 5) << "the highest of its routes";
+  EXPECT_EQ(retried->urgent, "");
+  report(*retried);
+  report(*other);
+  EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.9.1.1", "1.2.9.2.1", "1.2.9.1.2"))
+      << "what the first revision found is still the most urgent";
+
+  ASSERT_TRUE(store_->retry_study(uid("1.2.1")).ok());
+  again = claim_instances();
+  ASSERT_TRUE(store_->finish_instance(again[0].token, predictions(), "fracture 0.92").ok());
+  EXPECT_EQ(summary(1).urgent, "fracture 0.92");
+  for (std::size_t i : {1u, 2u}) ASSERT_TRUE(store_->release_instance(again[i].token).ok());
+  add(image(3, 1, /*priority=*/1000));
+  again = claim_instances();
+  EXPECT_THAT(uids(again), ElementsAre("1.2.1.2", "1.2.1.3", "1.2.3.1"));
+  RouteDecision settled = again[1].instance.route;
+  settled.priority = 1;
+  ASSERT_TRUE(store_->settle_route(again[1].token, settled).ok());
+  for (const auto& claim : again) ASSERT_TRUE(store_->release_instance(claim.token).ok());
+  EXPECT_THAT(uids(claim_instances()), ElementsAre("1.2.1.2", "1.2.1.3", "1.2.3.1")) << "whatever its pixels decide";
+}
+
 // --- order at one destination -------------------------------------------------------------------------------------
 
 TEST_P(StudyStoreContract, AMessageMayWaitUntilAnotherDestinationHasTheResults) {
