@@ -8,9 +8,11 @@
 #include <dcmtk/dcmdata/dctk.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -63,27 +65,41 @@ struct Sent {  // An object as the PACS took it.
   std::string destination, sop_instance_uid, bytes;
 };
 
+struct Plan {  // How the node is configured.
+  std::vector<config::ForwardRule> forward = {{.match = {}, .send_to = {"archive"}}};
+  std::vector<std::string> results_to = {"pacs"};
+  std::vector<config::MessageConfig> messages{};
+};
+
 class Hospital {
  public:
-  Hospital() : vfs_(files_, directory_.path()) {
+  explicit Hospital(Plan plan = {}) : plan_(std::move(plan)), vfs_(files_, directory_.path()) {
     config_.directory = (directory_.path() / "store").string();
     config_.free_bytes_min = 0;
   }
   // As another one whose processes have all ended; what is on its disk is durable here.
-  explicit Hospital(const Hospital& other) : Hospital() {
-    std::filesystem::copy(other.config_.directory, config_.directory, std::filesystem::copy_options::recursive);
-    std::filesystem::remove(config_.directory + "/studies.sqlite-shm");
-    files_.adopt(directory_.path());
+  explicit Hospital(const Hospital& other) : Hospital(other.plan_) {
     clock_.set_wall(other.clock_.now());
     answers_ = other.answers_;
     sent_ = other.sent_;
+    remembered_ = other.remembered_;
+    if (!std::filesystem::exists(other.config_.directory)) return;
+    std::filesystem::copy(other.config_.directory, config_.directory, std::filesystem::copy_options::recursive);
+    std::filesystem::remove(config_.directory + "/studies.sqlite-shm");
+    files_.adopt(directory_.path());
   }
 
   const config::StorageConfig& config() const { return config_; }
+  const Plan& plan() const { return plan_; }
   fakes::FaultyFileSystem& files() { return files_; }
   fakes::FakeClock& clock() { return clock_; }
   std::map<std::string, std::uint16_t>& answers() { return answers_; }
   std::vector<Sent>& sent() { return sent_; }
+  bool took(const std::string& destination, const std::string& sop_instance_uid) const {
+    return std::any_of(sent_.begin(), sent_.end(), [&](const Sent& object) {
+      return object.destination == destination && object.sop_instance_uid == sop_instance_uid;
+    });
+  }
 
   // Nothing a process does after the power is gone reaches anybody.
   void answer(const Image& image, std::uint16_t status) {
@@ -94,8 +110,21 @@ class Hospital {
     sent_.push_back(std::move(object));
     return true;
   }
+  // What anybody was told, or has decided, in words of the test's own.
+  void remember(const std::string& what) {
+    if (!files_.power_is_lost()) remembered_.insert(what);
+  }
+  bool remembers(const std::string& what) const { return remembered_.contains(what); }
+  void forget(const std::string& what) { remembered_.erase(what); }
+  std::vector<std::string> all_remembered(const std::string& prefix) const {
+    std::vector<std::string> found;
+    for (const std::string& one : remembered_)
+      if (one.starts_with(prefix)) found.push_back(one.substr(prefix.size()));
+    return found;
+  }
 
  private:
+  Plan plan_;
   storage::TemporaryDirectory directory_;
   fakes::FaultyFileSystem files_;
   fakes::FaultySqliteVfs vfs_;
@@ -103,6 +132,7 @@ class Hospital {
   fakes::FakeClock clock_;
   std::map<std::string, std::uint16_t> answers_;  // By the image's name; what the room heard.
   std::vector<Sent> sent_;                        // Append-only.
+  std::set<std::string> remembered_;
 };
 
 // One run of the node, stage by stage. Each stage does all there is to do and stops at the first failure.
@@ -154,8 +184,9 @@ class Process {
     while (true) {
       NODE_ASSIGN_OR_RETURN(const auto ready, store_->claim_ready_study(std::chrono::milliseconds(0)));
       if (!ready) return ok_status();
-      const Status reported =
-          report::report_study(*ready, report::made::context().config, *spool_, *store_).status().within("report");
+      config::ReportConfig config = report::made::context().config;
+      config.messages = hospital_.plan().messages;
+      const Status reported = report::report_study(*ready, config, *spool_, *store_).status().within("report");
       if (!reported.ok()) {
         const std::chrono::milliseconds now{0};
         static_cast<void>(record([this, token = ready->token, now] { return store_->release_study(token, now); }).ok());
@@ -176,7 +207,12 @@ class Process {
     }
   }
 
-  Status deliver(const std::string& destination) {
+  // `answer`: of the destination, to each object; what it says of a delivered one is that it took it.
+  Status deliver(
+      const std::string& destination,
+      const std::function<storage::DeliveryOutcome(const storage::ClaimedDelivery&)>& answer = [](const auto&) {
+        return storage::DeliveryOutcome{};
+      }) {
     NODE_RETURN_IF_ERROR(record_again());
     while (true) {
       NODE_ASSIGN_OR_RETURN(const auto claims,
@@ -184,13 +220,14 @@ class Process {
       if (claims.empty()) return ok_status();
       const storage::ClaimedDelivery& claim = claims[0];
       NODE_RETURN_IF_ERROR(spool_->verify(claim.file));
-      if (!hospital_.send(
+      const storage::DeliveryOutcome outcome = answer(claim);
+      if (outcome.state == storage::DeliveryState::kDelivered &&
+          !hospital_.send(
               {destination, claim.sop_instance_uid.str(), fakes::read_bytes(spool_->path(claim.file.key))})) {
         return unavailable("the power is gone");
       }
-      NODE_RETURN_IF_ERROR(record([this, token = claim.token] {
-        return store_->finish_delivery(token, {storage::DeliveryState::kDelivered});
-      }));
+      NODE_RETURN_IF_ERROR(
+          record([this, token = claim.token, outcome] { return store_->finish_delivery(token, outcome); }));
     }
   }
 
@@ -208,18 +245,18 @@ class Process {
     return recorded.code() == StatusCode::kNotFound ? ok_status() : recorded;
   }
 
-  explicit Process(Hospital& hospital) : hospital_(hospital), router_(make_router()) {}
+  explicit Process(Hospital& hospital) : hospital_(hospital), router_(make_router(hospital.plan())) {}
 
-  static route::Router make_router() {
+  static route::Router make_router(const Plan& plan) {
     config::RouterConfig config;
     config::RouteRule rule;
     rule.name = "knee";
     rule.match.modality = {"DX"};
     rule.match.body_part = {"KNEE"};
     rule.tasks = {"anomaly", "fracture"};
-    rule.send_to = {"pacs"};
+    rule.send_to = plan.results_to;
     config.routes = {rule};
-    config.forward = {{.match = {}, .send_to = {"archive"}}};
+    config.forward = plan.forward;
     config.body_parts.terms = {{"KNEE", "KNEE"}};
     return route::Router::create(config, {"anomaly", "fracture"}).value();
   }
