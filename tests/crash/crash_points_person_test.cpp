@@ -48,6 +48,7 @@ Status live(Process& process, Hospital& hospital) {
     return outcome;
   };
   NODE_RETURN_IF_ERROR(process.deliver("pacs", answer));
+  if (!hospital.remembers("the PACS is in order")) NODE_RETURN_IF_ERROR(process.retain());
   hospital.remember("the PACS is in order");
   for (const DeliveryRecord& one : deliveries(process)) {
     const std::string id = std::to_string(one.id);

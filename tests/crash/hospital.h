@@ -115,7 +115,9 @@ class Hospital {
     if (!files_.power_is_lost()) remembered_.insert(what);
   }
   bool remembers(const std::string& what) const { return remembered_.contains(what); }
-  void forget(const std::string& what) { remembered_.erase(what); }
+  void forget(const std::string& what) {
+    if (!files_.power_is_lost()) remembered_.erase(what);
+  }
   std::vector<std::string> all_remembered(const std::string& prefix) const {
     std::vector<std::string> found;
     for (const std::string& one : remembered_)
