@@ -80,6 +80,24 @@ def test_check_says_which_forms_of_results_a_peer_would_not_take(tmp_path):
     assert none.returncode == 0 and "answers C-ECHO, takes sc, sr-text" in none.stdout, none.stdout
 
 
+def test_check_says_which_forms_a_peer_takes_only_decoded_and_asks_whom_skipped_studies_go_to(tmp_path):
+    capture, comprehensive_sr = "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.88.33"
+    pacs = Pacs(refused_classes=[context.abstract_syntax for context in StoragePresentationContexts])
+    pacs._ae.add_supported_context(capture, [IMPLICIT, EXPLICIT])
+    pacs._ae.add_supported_context(comprehensive_sr, [IMPLICIT])
+    forms = ("--set", "results.forms.pacs=[sc, sc-rle, sr]")
+    with pacs:
+        decoded = run("check", *Node(tmp_path, pacs_port=pacs.port).arguments(), *forms)
+        as_it_is = run("check", *Node(tmp_path, pacs_port=pacs.port).arguments(), *forms, "--set", "peers.pacs.transcode=false")
+        skipped = run("check", *Node(tmp_path, {"routes": "[]"}, pacs_port=pacs.port).arguments(), "--set", "results.forms.pacs=[kos]",
+                      "--set", "results.report_skipped=true", "--set", "results.skipped_to=[pacs]")
+    assert "note  peer pacs: takes sc-rle only uncompressed: so it is sent" in decoded.stdout, decoded.stdout
+    assert "answers C-ECHO, takes sc, sr\n" in decoded.stdout, decoded.stdout
+    assert "FAIL  peer pacs: takes sc-rle only uncompressed, and peers.pacs.transcode is false" in as_it_is.stdout, as_it_is.stdout
+    assert "FAIL  peer pacs: takes no sr" in as_it_is.stdout and "answers C-ECHO, takes sc\n" in as_it_is.stdout, as_it_is.stdout
+    assert "FAIL  peer pacs: takes no kos" in skipped.stdout, skipped.stdout
+
+
 CR, DX, PDF = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.104.1"
 IMPLICIT, EXPLICIT, JPEG_LOSSLESS = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.70"
 

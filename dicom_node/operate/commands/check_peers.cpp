@@ -45,6 +45,9 @@ std::string remedy(const config::NodeConfig& config, const config::PeerConfig& p
 }
 
 bool gets_results(const config::NodeConfig& config, const std::string& peer) {
+  const std::vector<std::string>& skipped_to = config.report.skipped_to;  // Study objects, of what was not routed.
+  if (config.report.report_skipped && std::find(skipped_to.begin(), skipped_to.end(), peer) != skipped_to.end())
+    return true;
   return std::any_of(config.router.routes.begin(), config.router.routes.end(), [&](const config::RouteRule& rule) {
     return !rule.shadow && std::find(rule.send_to.begin(), rule.send_to.end(), peer) != rule.send_to.end();
   });
@@ -74,9 +77,20 @@ void check_peer(const config::NodeConfig& config, const config::PeerConfig& peer
     return findings.bad(
         fmt::format("peer {}: {}; {}", peer.name, answered.message(), remedy(config, peer, answered.message())));
   std::vector<std::string_view> taken;
-  for (const report::Form* form : forms) {
-    if ((*scu)->takes(std::string(form->sop_class_uid))) {
+  for (std::size_t i = 0; i < forms.size(); ++i) {
+    const report::Form* form = forms[i];
+    const bool takes_class = (*scu)->takes(kinds[i].sop_class_uid);
+    const bool compressed = form->transfer_syntax_uid != "1.2.840.10008.1.2.1";
+    if ((*scu)->takes_as_stored(kinds[i]) || (takes_class && peer.transcode && !compressed)) {
       taken.push_back(form->word);
+    } else if (takes_class && peer.transcode) {
+      findings.note(
+          fmt::format("peer {}: takes {} only uncompressed: so it is sent, as large as sc", peer.name, form->word));
+    } else if (takes_class) {
+      findings.bad(
+          fmt::format("peer {}: takes {} only uncompressed, and peers.{}.transcode is false: such results would be "
+                      "parked; leave it out in results.forms.{}, or let it be decoded",
+                      peer.name, form->word, peer.name, peer.name));
     } else {
       findings.bad(fmt::format(
           "peer {}: takes no {} (SOP class {}): such results would be parked; leave it out in results.forms.{}",
