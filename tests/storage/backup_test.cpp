@@ -1,5 +1,8 @@
 #include "storage/backup.h"
 
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+
 #include <atomic>
 #include <mutex>
 #include <set>
@@ -11,6 +14,34 @@
 
 namespace node::storage {
 namespace {
+
+// The real one, which writes down what is synced and renamed.
+class Recorded : public FileSystem {
+ public:
+  using Path = std::filesystem::path;
+  Status create_directory(const Path& path) override { return posix_file_system().create_directory(path); }
+  Status create_file(const Path& path) override { return posix_file_system().create_file(path); }
+  Status append(const Path& path, const void* data, std::size_t size_bytes) override {
+    return posix_file_system().append(path, data, size_bytes);
+  }
+  Status sync_file(const Path& path) override {
+    done.push_back("sync " + path.string());
+    return posix_file_system().sync_file(path);
+  }
+  Status rename(const Path& from, const Path& to) override {
+    done.push_back("rename " + from.string());
+    return posix_file_system().rename(from, to);
+  }
+  Status sync_directory(const Path& path) override {
+    done.push_back("sync " + path.string());
+    return posix_file_system().sync_directory(path);
+  }
+  Status remove(const Path& path) override { return posix_file_system().remove(path); }
+  Result<std::vector<Path>> list(const Path& directory) override { return posix_file_system().list(directory); }
+  Result<std::uint64_t> free_bytes(const Path& path) override { return posix_file_system().free_bytes(path); }
+
+  std::vector<std::string> done;
+};
 
 class BackupTest : public testing::Test {
  protected:
@@ -132,6 +163,44 @@ TEST_F(BackupTest, HoldsOneDatabaseTheObjectsAndNothingElse) {
   std::set<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(to_)) names.insert(entry.path().filename());
   EXPECT_EQ(names, (std::set<std::string>{"objects", "studies.sqlite"}));
+}
+
+// After a power loss, too: the names of what is linked, and, on another volume, the bytes of what is copied.
+TEST_F(BackupTest, IsSyncedBeforeItIsSaidToBeWhole) {
+  const Uid uid = add(1);
+  const std::filesystem::path shard =
+      std::filesystem::path((*stored_.store().find_instance(uid))->file.key).parent_path();
+  Recorded files;
+  ASSERT_TRUE(back_up(config_, to_, files, {}).ok());
+  const std::string objects = (to_ / "objects").string(), unfinished = (to_ / "studies.sqlite.part").string();
+  EXPECT_THAT(files.done, testing::IsSupersetOf({"sync " + (to_ / "objects" / shard).string()})) << "names of objects";
+  ASSERT_GE(files.done.size(), 4u);
+  files.done.erase(files.done.begin(), files.done.end() - 4);
+  EXPECT_THAT(files.done, testing::ElementsAre("sync " + objects, "sync " + unfinished, "rename " + unfinished,
+                                               "sync " + to_.string()));
+}
+
+TEST_F(BackupTest, OnAnotherVolumeItIsACopyAndEachFileIsSynced) {
+  struct ::stat here = {}, there = {};
+  ASSERT_EQ(::stat(stored_.directory().c_str(), &here), 0);
+  const char* elsewhere = nullptr;
+  for (const char* const folder : {"/dev/shm", "/tmp", "/var/tmp"}) {
+    if (::stat(folder, &there) == 0 && there.st_dev != here.st_dev && ::access(folder, W_OK) == 0) elsewhere = folder;
+  }
+  if (elsewhere == nullptr) GTEST_SKIP() << "there is one volume only";
+  std::string pattern = std::string(elsewhere) + "/node-test-XXXXXX";
+  const std::filesystem::path folder = ::mkdtemp(pattern.data());
+  const Uid uid = add(1);
+  const std::string key = (*stored_.store().find_instance(uid))->file.key;
+  Recorded files;
+  const auto report = back_up(config_, folder / "backup", files, {});
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  EXPECT_EQ(report->copied, 1);
+  EXPECT_EQ(report->linked, 0);
+  EXPECT_THAT(files.done, testing::Contains("sync " + (folder / "backup/objects" / key).string()));
+  EXPECT_EQ(std::filesystem::file_size(folder / "backup/objects" / key),
+            std::filesystem::file_size(stored_.spool().path(key)));
+  std::filesystem::remove_all(folder);
 }
 
 TEST_F(BackupTest, AFolderThatIsNotEmptyIsLeftAlone) {

@@ -184,6 +184,7 @@ TEST_P(StudyStoreContract, AResultThatIsKnownIsLeftAsItIsAndSentToNobodyTwice) {
   EXPECT_THAT(
       keys, testing::UnorderedElementsAre("ab/1.2.1.1.dcm", "ab/1.2.1.2.dcm", "cd/1.2.9.1.1.dcm", "cd/1.2.8.1.1.dcm"));
   EXPECT_THAT(*store_->list_deliveries({.limit = 100}), SizeIs(2));
+  EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.8.1.1")) << "the overlay has left before";
 }
 
 TEST_P(StudyStoreContract, ADeliveryOfAnUnknownResultRefusesTheWholeCall) {
