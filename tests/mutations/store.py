@@ -140,7 +140,7 @@ def mutations():
                  "ORDER BY rest_since DESC, id LIMIT 1\",\n"
                  "                                            limits.originals_kept"),
     ]
-    for path in (STORE, RESULTS, RETENTION):
+    for path in (STORE, RESULTS, RETENTION, COMMITMENT):
         found += every(path, r"Durability::kPower", lambda _, within: f"{within}: commits without a sync",
                        lambda _: "Durability::kProcess")
     for path in (SPOOL, STORE, BACKUP):

@@ -76,6 +76,38 @@ TEST_F(SqliteStudyStoreTest, WhatAPeerIsToldIsSyncedFirst) {
   EXPECT_FALSE(synced()) << "end_association";
 }
 
+TEST_F(SqliteStudyStoreTest, WhatStorageCommitmentPromisesIsSyncedFirst) {
+  int before = syncs();
+  const auto synced = [&] { return syncs() > std::exchange(before, syncs()); };
+  const SopReference reference{"1.2.840.10008.5.1.4.1.1.1", "1.2.1.1"};
+  const milliseconds day{24 * 3600 * 1000};
+  NewInstance given = image(1, 1);
+  given.route.forward_to = {"archive"};
+  add(given);
+  DeliveryOutcome outcome;
+  outcome.to_be_committed = true;
+  ASSERT_TRUE(store_->finish_delivery(claim_deliveries("archive")[0].token, outcome).ok());
+  clock_.advance(seconds(2));
+  EXPECT_TRUE(synced());
+  const std::string first = store_->begin_commitment("archive", 10, day, 7 * day)->transaction_uid;
+  EXPECT_TRUE(synced()) << "begin_commitment";
+  ASSERT_TRUE(store_->release_commitment(first, kNoWait, std::nullopt, "down").ok());
+  EXPECT_TRUE(synced()) << "release_commitment";
+  const std::string second = store_->begin_commitment("archive", 10, day, 7 * day)->transaction_uid;
+  EXPECT_TRUE(synced()) << "begin_commitment";
+  ASSERT_TRUE(*store_->end_commitment("archive", second, {}, {{reference, 0x0213}}));
+  EXPECT_TRUE(synced()) << "end_commitment";
+  ASSERT_TRUE(store_->add_commitment_request("xray1", "1.2.99", {reference}).ok());
+  EXPECT_TRUE(synced()) << "add_commitment_request";
+  ASSERT_TRUE(store_->safety_of(reference, true).ok());
+  const auto due = store_->due_commitment_requests("xray1", 10);
+  EXPECT_FALSE(synced()) << "who only looks promises nothing";
+  ASSERT_TRUE(store_->end_commitment_request(due->at(0).id, std::nullopt, "").ok());
+  EXPECT_TRUE(synced()) << "end_commitment_request";
+  ASSERT_EQ(store_->set_commitment_peers({}, {})->at("archive"), 1);
+  EXPECT_TRUE(synced()) << "set_commitment_peers";
+}
+
 TEST_F(SqliteStudyStoreTest, ConcurrentCallersShareCommits) {
   constexpr int kThreads = 8, kEach = 25;
   const StoreStats before = store_->stats();
