@@ -325,10 +325,12 @@ Status run_regions(const Options& options) {
   }
   NODE_ASSIGN_OR_RETURN(const RegionBench bench, bench_regions(config, kImages, 2000, 1600, options.seconds));
   const double study = quantile(bench.study_seconds, 0.5), crops = quantile(bench.crops_seconds, 0.5);
+  const double study_cpu = quantile(bench.study_cpu, 0.5), crops_cpu = quantile(bench.crops_cpu, 0.5);
   const nlohmann::json output{
-      {"model", options.model},     {"detector", options.detector},     {"images", kImages},
-      {"regions", bench.regions},   {"batch", options.batches.front()}, {"repetitions", bench.study_seconds.size()},
-      {"study_p50_seconds", study}, {"crops_p50_seconds", crops},       {"ratio", study / crops}};
+      {"model", options.model},         {"detector", options.detector},     {"images", kImages},
+      {"regions", bench.regions},       {"batch", options.batches.front()}, {"repetitions", bench.study_seconds.size()},
+      {"study_p50_seconds", study},     {"crops_p50_seconds", crops},       {"ratio", study / crops},
+      {"study_cpu_seconds", study_cpu}, {"crops_cpu_seconds", crops_cpu},   {"cpu_ratio", study_cpu / crops_cpu}};
   std::printf("%s\n", output.dump(2).c_str());
   return ok_status();
 }

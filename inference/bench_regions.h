@@ -15,6 +15,8 @@ namespace node::inference {
 struct RegionBench {
   std::size_t regions = 0;                           // Of the study, with the whole images.
   std::vector<double> study_seconds, crops_seconds;  // Of each repetition, taken in turn.
+  std::vector<double> study_cpu, crops_cpu;  // The same of the processor, all threads together, in seconds: what
+                                             // others do on the machine counts less than by the clock.
 };
 
 // `images` images of rows x columns of noise at once through the region task "bench" of `config`; and the same regions,
