@@ -131,9 +131,12 @@ std::vector<FindingLine> finding_lines(const config::TaskConfig& task, const inf
   const std::string_view where = half_words(prediction);
   const auto add = [&](const inference::Score& score, Level level) {
     const std::string region = region_name(prediction, score.region);
+    // A softmax without labels that say "nothing" tells what an image shows, such as a body part: no finding, sure or
+    // not.
+    const bool classifies = task.output == OutputKind::kSoftmax && task.negative_labels.empty();
     lines.push_back({fmt::format("{}{} {} {}{}{}", where, score.label, probability_text(task, score.value),
                                  to_string(level), region.empty() ? "" : ", ", region),
-                     level});
+                     classifies ? std::nullopt : std::optional(level)});
   };
   switch (task.output) {
     case OutputKind::kSigmoid:

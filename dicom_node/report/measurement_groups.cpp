@@ -217,11 +217,10 @@ std::optional<Code> finding_site(const Source& source) {
 Tracking tracking_of(const Source& source, const object::FindingRecord& finding, const ResultContext& context) {
   const storage::InstanceRecord& record = source.image->record;
   const std::string& task = finding.prediction.task;
-  const std::string side = side_of(source, finding.prediction),
-                    instance_number = object::text_of(source.dataset(), DCM_InstanceNumber);
+  const std::string side = side_of(source, finding.prediction);
   std::string identifier = task;
   for (const std::string& word :
-       {record.route.body_part, side == "U" ? "" : side, instance_number.empty() ? "" : "image " + instance_number,
+       {record.route.body_part, side == "U" ? "" : side, fmt::format("image {}", source.image->number),
         finding.frame == 0 ? "" : "frame " + std::to_string(finding.frame)})
     if (!word.empty()) identifier += " " + word;
   return {identifier, object::derive_uid(context.kind("tracking"), record.sop_instance_uid.str(),

@@ -17,19 +17,13 @@ std::string_view word(const config::MessageConfig& config) {
   return config.kind == config::MessageKind::kOru ? "oru" : "webhook";
 }
 
-std::string image_name(const ReportedImage& image, std::size_t number) {
-  return fmt::format("Image {}{}", number,
-                     image.record.route.body_part.empty() ? "" : ", " + image.record.route.body_part);
-}
-
 }  // namespace
 
 MessageStudy describe(const ReportedStudy& study, const object::OrderFacts& order, const std::string& urgent,
                       const std::string& control_id, const ResultContext& context) {
   MessageStudy message{&study, &order, urgent, std::nullopt, {}, control_id};
-  std::size_t number = 0;
   for (const ReportedImage& image : study.images) {
-    const std::string name = image_name(image, ++number);
+    const std::string name = image_name(image);
     if (image.findings.empty()) {
       message.impression.push_back(fmt::format("{}: not analysed: {}", name, why_not_analysed(image)));
       continue;

@@ -22,17 +22,16 @@ constexpr SeriesText kSeries{"OT", "9006", "SKELEX overlays - NOT FOR DIAGNOSIS"
 constexpr const char* kForm = "sc";  // The frames are what single overlays would be.
 
 struct Frame {
-  std::size_t number;  // Of the image in the study, from 1.
   const ReportedImage* image;
   ResultReference overlay;
 };
 
 std::vector<Frame> all_frames(const ReportedStudy& study, const ResultContext& context) {
   std::vector<Frame> frames;
-  for (std::size_t i = 0; i < study.images.size(); ++i) {
-    if (study.images[i].record.purged_at) continue;
-    for (ResultReference& overlay : overlay_references(kForm, study.images[i], context))
-      frames.push_back({i + 1, &study.images[i], std::move(overlay)});
+  for (const ReportedImage& image : study.images) {
+    if (image.record.purged_at) continue;
+    for (ResultReference& overlay : overlay_references(kForm, image, context))
+      frames.push_back({&image, std::move(overlay)});
   }
   return frames;
 }
@@ -44,13 +43,14 @@ std::vector<Frame> shown_frames(std::vector<Frame> frames, const config::ReportC
     return outcome_of(config.tasks, frame.image->findings) == Outcome::kFound;
   });
   frames.erase(frames.begin() + kFramesMax, frames.end());
-  std::stable_sort(frames.begin(), frames.end(), [](const Frame& a, const Frame& b) { return a.number < b.number; });
+  std::stable_sort(frames.begin(), frames.end(),
+                   [](const Frame& a, const Frame& b) { return a.image->number < b.image->number; });
   return frames;
 }
 
 // VR SH.
 std::string label_of(const Frame& frame) {
-  std::string label = fmt::format("Image {}", frame.number);
+  std::string label = fmt::format("Image {}", frame.image->number);
   if (frame.overlay.frame > 0) label += fmt::format(" frame {}", frame.overlay.frame);
   return label.substr(0, 16);
 }

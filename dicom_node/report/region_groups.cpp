@@ -65,7 +65,9 @@ void add_region_groups(ContentTree& tree, const Source& source, const object::Fi
     const std::string key = fmt::format("{} region {}", object::finding_key(finding), r);
     const bool whole = region.source == inference::RegionSource::kWholeImage;
     tree.container(Relation::kContains, kMeasurementGroup, whole ? "1501" : "1410");
-    tree.text(Relation::kHasObsContext, kTrackingIdentifier, key + " " + region.label);
+    tree.text(
+        Relation::kHasObsContext, kTrackingIdentifier,
+        fmt::format("{} image {} region {} {}", object::finding_key(finding), source.image->number, r, region.label));
     tree.uid(Relation::kHasObsContext, kTrackingUniqueIdentifier,
              object::derive_uid(context.kind("tracking"), record.sop_instance_uid.str(), key, "", ""));
     tree.code(Relation::kContains, kFinding, task_code(task));

@@ -146,7 +146,7 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
     const std::vector<std::string>& destinations = record.route.results_to;
     add_recipients(recipients, config, destinations, FormOf::kImage, record.sop_instance_uid.str());
     all_destinations.insert(destinations.begin(), destinations.end());
-    study.images.push_back(std::move(image));
+    study.add(std::move(image));
   }
   const bool any_routed = std::any_of(ready.instances.begin(), ready.instances.end(), routed);
   if (config.report_skipped && !any_routed && all_destinations.empty())  // Somebody must be told.

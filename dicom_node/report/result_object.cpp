@@ -54,6 +54,16 @@ std::string shorten(const std::string& utf8, std::size_t characters_max) {
 
 storage::Uid private_scheme_uid() { return object::derive_uid("coding-scheme", kPrivateScheme, "", "", ""); }
 
+void ReportedStudy::add(ReportedImage image) {
+  image.number = images.size() + 1;
+  images.push_back(std::move(image));
+}
+
+std::string image_name(const ReportedImage& image) {
+  const std::string& body_part = image.record.route.body_part;
+  return fmt::format("Image {}{}{}", image.number, body_part.empty() ? "" : ", ", body_part);
+}
+
 const ReportedImage* find_image(const ReportedStudy& study, const std::string& sop_instance_uid) {
   for (const ReportedImage& image : study.images)
     if (image.record.sop_instance_uid.str() == sop_instance_uid) return &image;

@@ -54,6 +54,7 @@ struct ReportedImage {
   storage::InstanceRecord record;
   std::filesystem::path file;                   // The object as received: what is drawn and copied.
   std::vector<object::FindingRecord> findings;  // In the order of record.route.tasks.
+  std::size_t number = 1;                       // Among the study's, from 1: "image 2" in every form of result.
 };
 
 // An object to be made; known before, and without, making it.
@@ -81,7 +82,12 @@ struct ReportedStudy {
   std::vector<ReportedImage> images;           // In order of arrival; those without findings say why in their record.
   std::vector<ResultReference> illustrations;  // Pictures of findings that go out with the reports.
   std::vector<Predecessor> predecessors;       // The newest of each kind and source.
+
+  void add(ReportedImage image);  // With the next number.
 };
+
+// "Image 2, KNEE".
+std::string image_name(const ReportedImage& image);
 
 // The image of the study with that SOP Instance UID; null: none.
 const ReportedImage* find_image(const ReportedStudy& study, const std::string& sop_instance_uid);
@@ -102,8 +108,8 @@ struct ResultObject {
 std::string image_revision(const ReportedImage& image, const ResultContext& context);
 WallTime image_time(const ReportedImage& image, const ResultContext& context);
 
-// Our own texts (UTF-8: disclaimer, labels, names of models) in the character set of the result, which open_header() has
-// chosen so that it holds them; where that could not be done there stands '?'.
+// Our own texts (UTF-8: disclaimer, labels, names of models) in the character set of the result, which open_header()
+// has chosen so that it holds them; where that could not be done there stands '?'.
 class OwnText {
  public:
   explicit OwnText(DcmItem& identity);  // A source, or what copy_identity() has filled from it.

@@ -50,7 +50,7 @@ std::string overlay_version(const ReportedImage& image, const object::FindingRec
 
 // The image with the findings of one of its frames alone: an overlay speaks of nothing else.
 ReportedImage one_frame(const ReportedImage& image, int frame) {
-  ReportedImage one{image.record, image.file, {}};
+  ReportedImage one{image.record, image.file, {}, image.number};
   std::copy_if(image.findings.begin(), image.findings.end(), std::back_inserter(one.findings),
                [&](const object::FindingRecord& finding) { return finding.frame == frame; });
   return one;

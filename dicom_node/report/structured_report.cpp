@@ -67,14 +67,15 @@ Status fill_template(TID1500_MeasurementReport& report, const std::vector<Source
     for (const object::FindingRecord& finding : source.image->findings) {
       if (finding.prediction.not_asked.empty()) continue;
       const std::string frame = finding.frame == 0 ? "" : fmt::format(", frame {}", finding.frame);
-      const std::string not_asked = fmt::format("{}{}: {} was not asked: {}", record.sop_instance_uid.str(), frame,
-                                                finding.prediction.task, finding.prediction.not_asked);
+      const std::string not_asked =
+          fmt::format("{}{}, {}: {} was not asked: {}", image_name(*source.image), frame, record.sop_instance_uid.str(),
+                      finding.prediction.task, finding.prediction.not_asked);
       NODE_RETURN_IF_ERROR(to_status(
           report.addQualitativeEvaluation(coded(kNotAsked), OFString(text(not_asked).c_str()), OFFalse), "not asked"));
     }
     if (!source.image->findings.empty()) continue;
-    const std::string why = fmt::format("{}: {}: {}", record.sop_instance_uid.str(), to_string(record.state),
-                                        why_not_analysed(*source.image));
+    const std::string why = fmt::format("{}, {}: {}: {}", image_name(*source.image), record.sop_instance_uid.str(),
+                                        to_string(record.state), why_not_analysed(*source.image));
     NODE_RETURN_IF_ERROR(to_status(
         report.addQualitativeEvaluation(coded(kNotAnalysed), OFString(text(why).c_str()), OFFalse), "skipped image"));
   }

@@ -44,7 +44,8 @@ void agree_on_characters(const std::vector<DcmDataset*>& sources, const std::str
     for (DcmDataset* source : sources) source->putAndInsertString(DCM_SpecificCharacterSet, sets.begin()->c_str());
     return;
   }
-  for (DcmDataset* source : sources) object::make_unicode(*source, object::character_set_of(*source));  // What cannot stays as it is.
+  for (DcmDataset* source : sources)
+    object::make_unicode(*source, object::character_set_of(*source));  // What cannot stays as it is.
 }
 
 }  // namespace

@@ -30,9 +30,9 @@ struct Source {
 // `words` (own_words()), else in UTF-8. Errors: as load_dataset() and make_valid().
 Status open_header(const ReportedImage& image, const std::string& words, DcmFileFormat& into);
 
-// One for each image of the study, in its order, all in one character set; `study` must live as long as they do. An image without findings may be
-// damaged, one that was reported before may be purged: of these the data set holds only what the store knows.
-// Errors: as open_header() of an image with findings.
+// One for each image of the study, in its order, all in one character set; `study` must live as long as they do. An
+// image without findings may be damaged, one that was reported before may be purged: of these the data set holds only
+// what the store knows. Errors: as open_header() of an image with findings.
 Result<std::vector<Source>> open_sources(const ReportedStudy& study, const std::string& words);
 
 // Whose patient and study a study object bears: the first image with findings, else the first that names a study.

@@ -23,10 +23,6 @@ namespace {
 constexpr SeriesText kSeries{"OT", "9005", "SKELEX summary - NOT FOR DIAGNOSIS"};
 constexpr int kThumbnail = 560;  // Twice what the page shows: its own shrinking smooths text and map alike.
 
-std::size_t number_of(const ReportedImage& image, const ReportedStudy& study) {
-  return static_cast<std::size_t>(&image - study.images.data()) + 1;
-}
-
 // Those with findings first, then in order of arrival, cut to what fits.
 std::vector<const ReportedImage*> shown_images(const ReportedStudy& study, const config::ReportConfig& config) {
   std::vector<const ReportedImage*> images;
@@ -52,10 +48,9 @@ std::vector<std::string> lines_of(const ReportedImage& image, const config::Repo
   return lines;
 }
 
-Result<ContactSheetEntry> entry_of(const ReportedImage& image, std::size_t number, const ResultContext& context) {
+Result<ContactSheetEntry> entry_of(const ReportedImage& image, const ResultContext& context) {
   ContactSheetEntry entry;
-  entry.title = fmt::format("Image {}{}{}", number, image.record.route.body_part.empty() ? "" : ", ",
-                            image.record.route.body_part);
+  entry.title = image_name(image);
   entry.lines = lines_of(image, context.config);
   const auto with_map = std::find_if(image.findings.begin(), image.findings.end(),
                                      [](const object::FindingRecord& f) { return f.prediction.map.size > 0; });
@@ -96,7 +91,7 @@ Result<ResultObject> make_summary_page(const ReportedStudy& study, const ResultR
   const std::vector<const ReportedImage*> shown = shown_images(study, context.config);
   std::vector<ContactSheetEntry> entries;
   for (const ReportedImage* image : shown) {
-    Result<ContactSheetEntry> entry = entry_of(*image, number_of(*image, study), context);
+    Result<ContactSheetEntry> entry = entry_of(*image, context);
     if (!entry.ok()) return entry.status().within("summary: image " + image->record.sop_instance_uid.str());
     entries.push_back(std::move(entry).value());
   }

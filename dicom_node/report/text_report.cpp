@@ -16,15 +16,9 @@ namespace {
 constexpr const char* kSeriesNumber = "9001";
 constexpr const char* kSeriesDescription = "SKELEX AI findings - NOT FOR DIAGNOSIS";
 
-std::string name_of(const ReportedImage& image, std::size_t number) {
-  std::string name = fmt::format("Image {}", number);
-  if (!image.record.route.body_part.empty()) name += ", " + image.record.route.body_part;
-  return name;
-}
-
 // "Image 2, KNEE, left".
-std::string name_of(const Source& source, std::size_t number) {
-  std::string name = name_of(*source.image, number);
+std::string name_of(const Source& source) {
+  std::string name = image_name(*source.image);
   if (const std::string side = source.side(); side == "L" || side == "R") name += side == "L" ? ", left" : ", right";
   return name;
 }
@@ -60,19 +54,19 @@ std::vector<std::string> positives(const ReportedImage& image, const config::Rep
 }  // namespace
 
 std::string impression(const ReportedStudy& study, const config::ReportConfig& config) {
-  std::string text;
+  std::string text = config.disclaimer + "\r\n";  // First: this may be taken for a report.
+  bool any = false;
   std::size_t analysed = 0, negative = 0;
-  for (std::size_t i = 0; i < study.images.size(); ++i) {
-    const ReportedImage& image = study.images[i];
+  for (const ReportedImage& image : study.images) {
     analysed += image.findings.empty() ? 0 : 1;
     switch (outcome_of(config.tasks, image.findings)) {
       case Outcome::kNeither: break;
       case Outcome::kNothingFound: ++negative; break;
       case Outcome::kFound:
-        text += fmt::format("{}: {}.\r\n", name_of(image, i + 1), fmt::join(positives(image, config), "; "));
+        any = true;
+        text += fmt::format("{}: {}.\r\n", image_name(image), fmt::join(positives(image, config), "; "));
     }
   }
-  const bool any = !text.empty();
   if (negative > 0)
     text +=
         fmt::format("Nothing found in {} {}image{}.\r\n", negative, any ? "further " : "", negative == 1 ? "" : "s");
@@ -80,7 +74,8 @@ std::string impression(const ReportedStudy& study, const config::ReportConfig& c
     text += "No task that was asked decides whether something is there.\r\n";
   if (analysed < study.images.size())
     text += fmt::format("Not analysed: {} of {} images.\r\n", study.images.size() - analysed, study.images.size());
-  return text + config.disclaimer;
+  text.erase(text.find_last_not_of("\r\n") + 1);
+  return text;
 }
 
 Result<ResultObject> make_text_report(const ReportedStudy& study, const ResultReference& reference,
@@ -94,10 +89,10 @@ Result<ResultObject> make_text_report(const ReportedStudy& study, const ResultRe
   tree.root(kDiagnosticImagingReport, "2000");
   add_observer(tree, context);
   tree.container(Relation::kContains, kFindings);
-  for (std::size_t i = 0; i < sources.size(); ++i) {
-    const storage::InstanceRecord& record = sources[i].image->record;
+  for (const Source& source : sources) {
+    const storage::InstanceRecord& record = source.image->record;
     tree.text(Relation::kContains, kFinding,
-              fmt::format("{}\r\n{}", name_of(sources[i], i + 1), fmt::join(sentences(sources[i], context), "\r\n")));
+              fmt::format("{}\r\n{}", name_of(source), fmt::join(sentences(source, context), "\r\n")));
     tree.image(Relation::kContains, &kSourceOfMeasurement, record.sop_class_uid, record.sop_instance_uid);
     for (const ResultReference& picture : study.illustrations)
       if (picture.source_uid == record.sop_instance_uid.str())

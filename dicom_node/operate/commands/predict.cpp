@@ -121,7 +121,7 @@ class Run {
     });
     if (!study.front().image || !(any_routed || config_.report.report_skipped)) return ok_status();
     report::ReportedStudy reported{study.front().image->record.study_instance_uid, 1, {}, {}, {}};
-    for (const Work& work : study) reported.images.push_back(*work.image);
+    for (const Work& work : study) reported.add(*work.image);
     report::WantedForms wanted;
     for (const report::Form& form : report::forms()) {
       if (!is_written(form.word)) continue;

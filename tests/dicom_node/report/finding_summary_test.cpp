@@ -52,6 +52,16 @@ TEST(FindingSummary, OutcomeIsWhetherSomethingWasFoundByATaskThatLooked) {
   EXPECT_EQ(outcome_of(tasks, {}), Outcome::kNeither);
 }
 
+TEST(FindingSummary, WhatOnlyClassifiesIsNoFindingHoweverSure) {
+  inference::Prediction prediction;
+  prediction.task = "knee-oa";
+  prediction.scores = {{"KL 0", 0.1}, {"KL 3", 0.9}};
+  config::TaskConfig task = made::knee_task();
+  EXPECT_EQ(finding_lines(task, prediction).at(0).level, std::nullopt);
+  task.negative_labels = {"KL 0"};
+  EXPECT_EQ(finding_lines(task, prediction).at(0).level, Level::kCertain);
+}
+
 TEST(FindingSummary, WordsForAPerson) {
   EXPECT_THAT(lines(made::fracture_task(), {0.83f}), ElementsAre("Fracture 0.83 certain"));
   EXPECT_THAT(lines(made::finds_task(), {0.2, 0.6}), ElementsAre("Implant 0.20 negative", "Tumour 0.60 certain"));

@@ -140,7 +140,7 @@ def side_of(source):
 def group(task, record, source, errors, overlay):
     side = side_of(source)
     words = [task["name"], source.get("BodyPartExamined", ""), "" if side == "U" else side,
-             f"image {source.InstanceNumber}" if source.get("InstanceNumber") else ""]
+             "image 1"]
     sites = None
     if source.get("AnatomicRegionSequence"):
         region = source.AnatomicRegionSequence[0]

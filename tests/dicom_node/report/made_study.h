@@ -148,7 +148,7 @@ inline ReportedStudy study(std::vector<ReportedImage> images, const ResultContex
   for (ReportedImage& image : images) {
     for (ResultReference& overlay : overlay_references("sc", image, context))
       study.illustrations.push_back(std::move(overlay));
-    study.images.push_back(std::move(image));
+    study.add(std::move(image));
   }
   return study;
 }

@@ -133,10 +133,10 @@ TEST(SummaryPage, HasALineForEachRegionAndForWhatWasLeftOut) {
 TEST(TextReport, ItsImpressionIsWhatAReaderShouldTakeAway) {
   const config::ReportConfig config = made::context().config;
   EXPECT_EQ(impression(foot(), config),
-            "Image 2, FOOT: Fracture 0.90 certain.\r\nNothing found in 1 further image.\r\nNot analysed: 1 of 3 "
-            "images.\r\nAI result - not for clinical use");
+            "AI result - not for clinical use\r\nImage 2, FOOT: Fracture 0.90 certain.\r\nNothing found in 1 further "
+            "image.\r\nNot analysed: 1 of 3 images.");
   EXPECT_EQ(impression(foot(0.1, 0.2), config),
-            "Nothing found in 2 images.\r\nNot analysed: 1 of 3 images.\r\nAI result - not for clinical use");
+            "AI result - not for clinical use\r\nNothing found in 2 images.\r\nNot analysed: 1 of 3 images.");
   EXPECT_THAT(impression(made::study({made::image(made::kHand, {made::anomaly()})}, made::context()), config),
               HasSubstr("No task that was asked decides whether something is there."));
 }

@@ -172,7 +172,7 @@ Status run(const json& j, const std::string& folder) {
   for (const json& entry : j.at("images")) {
     NODE_ASSIGN_OR_RETURN(ReportedImage image, image_from(entry));
     if (!study) study = ReportedStudy{image.record.study_instance_uid, j.at("revision"), {}, {}, {}};
-    study->images.push_back(std::move(image));
+    study->add(std::move(image));
   }
   if (!study) return invalid_argument("no images");
   if (j.contains("predecessor")) {

@@ -189,7 +189,7 @@ TEST(ResultForms, ALateImageMakesNothingAgainOfTheOthers) {
   study.images.pop_back();
   std::set<storage::Uid> before;
   for (const ResultObject& object : make_all(study).objects) before.insert(object.sop_instance_uid);
-  study.images.push_back(late);
+  study.add(late);
   for (const ResultObject& object : make_all(study, before).objects)
     EXPECT_NE(object.source_uid, study.images[0].record.sop_instance_uid.str()) << object.kind;
 }

@@ -410,7 +410,7 @@ TEST(StructuredReport, AScoreOfRegionsSaysWhichOneDecidedAndTheWholeImageHasItsO
   EXPECT_THAT(sr.groups()[0]->values("SKX-NOTE"),
               testing::IsSupersetOf({"Implant: from the whole image", "Tumour: from region 1 distal femur"}));
   const Item& own = *sr.groups()[1];
-  EXPECT_EQ(own.one("112039").value, "finds region 0 whole image");
+  EXPECT_EQ(own.one("112039").value, "finds image 1 region 0 whole image");
   EXPECT_THAT(own.values("SKX-PROB"), ElementsAre("0.6000 1", "0.2000 1"));
   EXPECT_THAT(own.values("121112"), ElementsAre(uid));
   EXPECT_THAT(own.values("111030"), IsEmpty()) << "the image is its region";
@@ -429,9 +429,10 @@ TEST(StructuredReport, NamesImagesThatWereNotAnalysedAndWhy) {
   const ReportedImage good = made::image(made::kHand, {made::finding(made::fracture_task(), {0.1})});
   Made sr = make(made::study({good, skipped, failed}, made::context()), made::context());
   const Item& notes = sr.root.one("C0034375");
-  EXPECT_THAT(notes.values("SKX-SKIPPED"),
-              ElementsAre(skipped.record.sop_instance_uid.str() + ": skipped: no rule for DX, SHOULDER",
-                          failed.record.sop_instance_uid.str() + ": failed: pixel data shorter than Rows x Columns"));
+  EXPECT_THAT(notes.values("SKX-SKIPPED"), ElementsAre("Image 2, SHOULDER, " + skipped.record.sop_instance_uid.str() +
+                                                           ": skipped: no rule for DX, SHOULDER",
+                                                       "Image 3, KNEE, " + failed.record.sop_instance_uid.str() +
+                                                           ": failed: pixel data shorter than Rows x Columns"));
   EXPECT_THAT(notes.values("121106"), ElementsAre("AI result - not for clinical use"));
   EXPECT_EQ(sr.groups().size(), 1u);
 }
