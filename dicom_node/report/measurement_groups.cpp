@@ -20,11 +20,6 @@
 namespace node::report {
 namespace {
 
-// Of a film of both sides the half that was looked at.
-std::string side_of(const Source& source, const inference::Prediction& prediction) {
-  return prediction.part.side.empty() ? source.side() : prediction.part.side;
-}
-
 void add_finding_site(ContentTree& tree, const Source& source, const std::string& side_seen) {
   const std::optional<Code> site = finding_site(source);
   if (!site) return;
@@ -32,29 +27,6 @@ void add_finding_site(ContentTree& tree, const Source& source, const std::string
   if (const std::optional<Code> side = laterality_code(side_seen))
     tree.code(Relation::kHasConceptMod, kLaterality, *side);
   tree.close();
-}
-
-void add_algorithm(ContentTree& tree, const object::FindingRecord& finding, const config::TaskConfig& task) {
-  const inference::Prediction& prediction = finding.prediction;
-  const auto parameter = [&](const std::string& text) {
-    tree.text(Relation::kHasConceptMod, kAlgorithmParameters, text);
-  };
-  tree.text(Relation::kHasConceptMod, kAlgorithmName, prediction.model);
-  tree.text(Relation::kHasConceptMod, kAlgorithmVersion, prediction.model_version);
-  parameter("digest=" + prediction.model_digest);  // Of the checkpoint, whole; the version has its beginning.
-  if (task.output == config::OutputKind::kSigmoid || task.output == config::OutputKind::kSoftmax) {
-    parameter(fmt::format("threshold_doubtful={}", task.threshold_doubtful));
-    parameter(fmt::format("threshold_certain={}", task.threshold_certain));
-  }
-  if (prediction.map.size > 0) {
-    parameter("mode=" + prediction.map.mode);
-    parameter(fmt::format("passes={}", prediction.map.passes));
-    parameter(fmt::format("mask_ratio={:.4g}", prediction.map.mask_ratio));
-    parameter(fmt::format("seed={}", prediction.map.seed));
-    if (object::is_calibrated(prediction.map)) parameter("calibration=" + prediction.map.reference.digest);
-  }
-  for (const std::string& rendering : finding.rendering) parameter("rendering " + rendering);
-  tree.code(Relation::kHasConceptMod, kAlgorithmFamily, kArtificialIntelligence);
 }
 
 // One number per label; of several, each says which by a Finding of its own, and of a task of regions where from.
@@ -201,6 +173,34 @@ void add_measurement_group(ContentTree& tree, const Source& source, const object
 }
 
 }  // namespace
+
+// Of a film of both sides the half that was looked at.
+std::string side_of(const Source& source, const inference::Prediction& prediction) {
+  return prediction.part.side.empty() ? source.side() : prediction.part.side;
+}
+
+void add_algorithm(ContentTree& tree, const object::FindingRecord& finding, const config::TaskConfig& task) {
+  const inference::Prediction& prediction = finding.prediction;
+  const auto parameter = [&](const std::string& text) {
+    tree.text(Relation::kHasConceptMod, kAlgorithmParameters, text);
+  };
+  tree.text(Relation::kHasConceptMod, kAlgorithmName, prediction.model);
+  tree.text(Relation::kHasConceptMod, kAlgorithmVersion, prediction.model_version);
+  parameter("digest=" + prediction.model_digest);  // Of the checkpoint, whole; the version has its beginning.
+  if (task.output == config::OutputKind::kSigmoid || task.output == config::OutputKind::kSoftmax) {
+    parameter(fmt::format("threshold_doubtful={}", task.threshold_doubtful));
+    parameter(fmt::format("threshold_certain={}", task.threshold_certain));
+  }
+  if (prediction.map.size > 0) {
+    parameter("mode=" + prediction.map.mode);
+    parameter(fmt::format("passes={}", prediction.map.passes));
+    parameter(fmt::format("mask_ratio={:.4g}", prediction.map.mask_ratio));
+    parameter(fmt::format("seed={}", prediction.map.seed));
+    if (object::is_calibrated(prediction.map)) parameter("calibration=" + prediction.map.reference.digest);
+  }
+  for (const std::string& rendering : finding.rendering) parameter("rendering " + rendering);
+  tree.code(Relation::kHasConceptMod, kAlgorithmFamily, kArtificialIntelligence);
+}
 
 std::optional<Code> finding_site(const Source& source) {
   if (auto code = region_code(source.image->record.route.body_part)) return code;

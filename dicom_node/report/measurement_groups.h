@@ -10,6 +10,7 @@
 
 #include "config/base/status.h"
 #include "dicom_node/report/codes.h"
+#include "dicom_node/report/content_tree.h"
 #include "dicom_node/report/result_object.h"
 #include "dicom_node/report/study_sources.h"
 
@@ -27,6 +28,12 @@ Tracking tracking_of(const Source& source, const object::FindingRecord& finding,
 
 // The region from the term that routed the image; else the source's own code, if it has one.
 std::optional<Code> finding_site(const Source& source);
+
+// "R", "L", "B", "U" or empty: of the half that was looked at, else of the image.
+std::string side_of(const Source& source, const inference::Prediction& prediction);
+
+// The current item is a measurement group: name, version, digest, thresholds and parameters of what made it.
+void add_algorithm(ContentTree& tree, const object::FindingRecord& finding, const config::TaskConfig& task);
 
 // One group for each finding of `sources`, in a tree made from the root template TID 1500.
 // Errors: kInternal: DCMTK refuses a content item; the message says which.

@@ -8,6 +8,7 @@
 #include <array>
 #include <memory>
 #include <set>
+#include <utility>
 
 #include "dicom_node/object/dataset_text.h"
 #include "dicom_node/object/part10.h"
@@ -17,6 +18,7 @@
 #include "dicom_node/report/image_object.h"
 #include "dicom_node/report/map_peak.h"
 #include "dicom_node/report/presented_image.h"
+#include "dicom_node/report/region_picture.h"
 #include "dicom_node/report/study_sources.h"
 
 namespace node::report {
@@ -61,11 +63,13 @@ void put_text(DcmItem& annotation, const std::string& units, const std::vector<F
   text->putAndInsertString(DCM_BoundingBoxTextHorizontalJustification, "LEFT");
 }
 
-void put_outline(DcmItem& annotation, const MapPeak& peak) {
+// A closed line along the outer edges of the pixels.
+void put_box(DcmItem& annotation, double left, double top, double right, double bottom) {
   DcmItem* graphic = new_item(annotation, DCM_GraphicObjectSequence);
   if (graphic == nullptr) return;
   std::vector<Float32> points;
-  for (const auto& [x, y] : outline(peak))
+  for (const auto& [x, y] : {std::pair(left, top), std::pair(right, top), std::pair(right, bottom),
+                             std::pair(left, bottom), std::pair(left, top)})
     points.insert(points.end(), {static_cast<Float32>(x), static_cast<Float32>(y)});
   graphic->putAndInsertString(DCM_GraphicAnnotationUnits, "PIXEL");
   graphic->putAndInsertUint16(DCM_GraphicDimensions, 2);
@@ -73,6 +77,21 @@ void put_outline(DcmItem& annotation, const MapPeak& peak) {
   put_floats(*graphic, DCM_GraphicData, points);
   graphic->putAndInsertString(DCM_GraphicType, "POLYLINE");
   graphic->putAndInsertString(DCM_GraphicFilled, "N");
+}
+
+// The boxes that a region task looked at, each with its number and score; with a mark at the one that decides.
+void put_regions(DcmItem& annotation, const inference::Prediction& prediction, const OwnText& text) {
+  const int score = deciding_score(prediction);
+  const int deciding = score < 0 ? -1 : prediction.scores[static_cast<std::size_t>(score)].region;
+  for (std::size_t r = 0; r < prediction.regions.size(); ++r) {
+    const inference::Region& region = prediction.regions[r];
+    if (region.source == inference::RegionSource::kWholeImage) continue;
+    const auto left = static_cast<Float32>(region.box.left), top = static_cast<Float32>(region.box.top),
+               right = static_cast<Float32>(region.box.right), bottom = static_cast<Float32>(region.box.bottom);
+    put_box(annotation, left, top, right, bottom);
+    put_text(annotation, "PIXEL", {left, top}, {right, std::min(bottom, top + (bottom - top) / 4)},
+             text(fmt::format("{}{}", r, std::cmp_equal(r, deciding) ? " decides" : "")));
+  }
 }
 
 // The findings of one frame: the text at the top left of the display, the patch where it is.
@@ -93,7 +112,9 @@ void put_annotation(DcmItem& result, const ReportedImage& image, int frame, int 
   if (peak) lines.push_back(fmt::format("Marked: highest patch error {:.4f}, no finding by itself", peak->error));
   for (const std::string& note : image_notes(image, context.config, frame)) lines.push_back(note);
   put_text(*annotation, "DISPLAY", {0.01F, 0.01F}, {0.6F, 0.3F}, fitting(lines, text));
-  if (peak) put_outline(*annotation, *peak);
+  if (peak) put_box(*annotation, peak->left, peak->top, peak->right, peak->bottom);
+  for (const object::FindingRecord& finding : image.findings)
+    if (finding.frame == frame) put_regions(*annotation, finding.prediction, text);
 }
 
 void put_presentation(DcmItem& source, DcmItem& result, const ReportedImage& image,

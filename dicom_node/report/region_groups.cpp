@@ -71,8 +71,13 @@ void add_region_groups(ContentTree& tree, const Source& source, const object::Fi
     tree.uid(Relation::kHasObsContext, kTrackingUniqueIdentifier,
              object::derive_uid(context.kind("tracking"), record.sop_instance_uid.str(), key, "", ""));
     tree.code(Relation::kContains, kFinding, task_code(task));
-    if (const auto site = whole ? finding_site(source) : site_of(region, context.config.tasks))
-      tree.code(Relation::kHasConceptMod, kFindingSite, *site);
+    if (const auto site = whole ? finding_site(source) : site_of(region, context.config.tasks)) {
+      tree.open_code(Relation::kHasConceptMod, kFindingSite, *site);
+      if (const std::optional<Code> side = laterality_code(side_of(source, prediction)))
+        tree.code(Relation::kHasConceptMod, kLaterality, *side);
+      tree.close();
+    }
+    add_algorithm(tree, finding, task);
     if (!whole) add_image_region(tree, region.box, record, finding.frame);
     for (std::size_t i = 0; i < region.scores.size(); ++i) {
       const inference::Score& score = region.scores[i];

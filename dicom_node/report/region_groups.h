@@ -1,6 +1,7 @@
 // region_groups: what a region task found in each region of an image, as TID 1410 groups below Imaging Measurements.
 //
-// Guarantee: one group for each region, the whole image first; each with the site, every score, and the words of the
+// Guarantee: one group for each region, the whole image first; each with the site and its side, the algorithm, every
+// score, and the words of the
 //            picture's table; that of a box with its outline in pixels of the source image. The whole image's is a TID
 //            1501 group, whose source is the image.
 // Threads:   reentrant.

@@ -247,6 +247,28 @@ TEST(PresentationState, ShowsWhatWasRenderedWhereTheHeaderIsOfNoUse) {
   EXPECT_EQ(get(*second->getDataset(), DCM_RescaleIntercept), "-7");
 }
 
+TEST(PresentationState, DrawsTheRegionsWithTheirNumbers) {
+  object::FindingRecord found = made::finding(made::finds_task(), {0.6, 0.9});
+  inference::Prediction& prediction = found.prediction;
+  prediction.regions.resize(2);
+  prediction.regions[0].label = "whole image";
+  prediction.regions[1].source = inference::RegionSource::kDetector;
+  prediction.regions[1].box = {1, 2, 30, 40};
+  for (inference::Region& region : prediction.regions) region.scores = prediction.scores;
+  const ReportedStudy study = made::study({made::image(made::kHand, {found})}, made::context());
+  const auto references = presentation_references("gsps", study, made::context());
+  const auto file = parsed(make_presentation_state(study, references.at(0), made::context()));
+  DcmItem *annotation = nullptr, *graphic = nullptr, *none = nullptr;
+  ASSERT_TRUE(file->getDataset()->findAndGetSequenceItem(DCM_GraphicAnnotationSequence, annotation).good());
+  ASSERT_TRUE(annotation->findAndGetSequenceItem(DCM_GraphicObjectSequence, graphic).good());
+  EXPECT_FALSE(annotation->findAndGetSequenceItem(DCM_GraphicObjectSequence, none, 1).good()) << "no box of the whole";
+  const Float32* points = nullptr;
+  unsigned long count = 0;
+  ASSERT_TRUE(graphic->findAndGetFloat32Array(DCM_GraphicData, points, &count).good());
+  EXPECT_THAT(std::vector<float>(points, points + count), ElementsAre(1, 2, 30, 2, 30, 40, 1, 40, 1, 2));
+  EXPECT_THAT(all_of(*file->getDataset(), DCM_UnformattedTextValue), testing::Contains(testing::StartsWith("1")));
+}
+
 TEST(PresentationState, KeepsOverlaysShutterAndTheShapeOfPixels) {
   const auto file = state_of(made::kHand, [](DcmDataset& d) {
     d.putAndInsertString(DCM_ShutterShape, "RECTANGULAR\\CIRCULAR");  // Of the circle nothing else is said.

@@ -415,6 +415,8 @@ TEST(StructuredReport, AScoreOfRegionsSaysWhichOneDecidedAndTheWholeImageHasItsO
   EXPECT_THAT(own.values("121112"), ElementsAre(uid));
   EXPECT_THAT(own.values("111030"), IsEmpty()) << "the image is its region";
   EXPECT_EQ(own.one("363698007").value, "85562004");
+  EXPECT_EQ(own.values("111001"), sr.groups()[0]->values("111001")) << "the algorithm";
+  EXPECT_EQ(sr.groups()[2]->values("111003"), sr.groups()[0]->values("111003"));
   EXPECT_THAT(sr.groups()[2]->values("SKX-PROB"), ElementsAre("0.1000 1", "0.9000 1"));
 }
 

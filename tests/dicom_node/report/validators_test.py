@@ -17,7 +17,7 @@ from PIL import Image
 
 import judges
 from highdicom_results import map_of, patch_errors
-from made_study import FORMS, TASKS, TOOL, make, make_of, radiographs_by_study
+from made_study import FORMS, SOURCE, TASKS, TOOL, make, make_of, radiographs_by_study
 
 SEED = int(os.environ.get("NODE_SEED", 1))
 PRESENT, ABSENT, UNDETERMINED = "52101004", "272519000", "373068000"
@@ -81,18 +81,22 @@ def of_regions(boxes, **more):
             "scores": scores, "regions": regions, **more}
 
 
-@pytest.fixture(scope="module")
-def regions(tmp_path_factory):
-    """A study of which one image has regions, of which two decide, and one none but the whole image."""
+def make_regions(folder, quiet=False):
+    """A study of which one image has regions, of which two decide, and one none but the whole image: (files, findings)."""
     files = next(s for s in radiographs_by_study() if len(s) > 1)[:2]
-    folder = tmp_path_factory.mktemp("regions")
     headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
     wholes = [("whole image", [0, 0, header.Columns, header.Rows]) for header in headers]
     found = [of_regions([(*wholes[0], [0.2, 0.6]), ("distal femur", [10, 20, 200, 220], [0.9, 0.1])]),
              of_regions([(*wholes[1], [0.3, 0.25])], regions_note="no regions found, whole image only")]
     images = [{"file": str(file), "predicted_at_ms": 1793607500000, "findings": [finding]} for file, finding in zip(files, found)]
-    make_of(folder, {"tasks": [TUMOUR], "forms": FORMS, "images": images})
-    return folder, files, found
+    make_of(folder, {"tasks": [TUMOUR], "forms": FORMS, "images": images}, quiet)
+    return files, found
+
+
+@pytest.fixture(scope="module")
+def regions(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("regions")
+    return folder, *make_regions(folder)
 
 
 def test_no_judge_complains_about_regions(regions):
@@ -108,7 +112,7 @@ def test_each_score_is_inferred_from_the_region_that_decided(regions):
     groups = content.get_image_measurement_groups()
     uids = [pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID for file in files]
     for uid, finding in zip(uids, found):
-        of_image = {g.tracking_identifier.startswith("bone-tumour-regions region 0"): g for g in groups
+        of_image = {" region 0 " in g.tracking_identifier: g for g in groups
                     if named(g[0].ContentSequence, "121112")[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == uid}
         numbers = named(of_image[False][0].ContentSequence, "SKX-PROB")
         assert len(numbers) == len(finding["scores"])
@@ -323,3 +327,29 @@ def test_second_run_is_byte_identical_and_a_revision_names_the_first(made, tmp_p
     assert before.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == first.SOPInstanceUID
     assert before.SeriesInstanceUID == first.SeriesInstanceUID
     assert judges.run("dciodvfy", "-new", again / "sr.dcm").returncode == 0
+
+
+def codes_of(dataset):
+    """(value, scheme) of every code in it, sequences included."""
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from codes_of(item)
+    if "CodeValue" in dataset and "CodingSchemeDesignator" in dataset:
+        yield dataset.CodeValue, dataset.CodingSchemeDesignator
+
+
+def test_every_code_in_a_result_stands_in_the_conformance_statement(foot, regions):
+    """But those of the configured tasks and those that the source gives."""
+    statement = (SOURCE / "dicom_node/CONFORMANCE.md").read_text().split("<!-- table: codes -->")[1]
+    table = {tuple(cell.strip() for cell in line.split("|")[1:3]) for line in statement.splitlines() if line.startswith("|")}
+    own = set()
+    for folder, files, *_ in (foot, regions):
+        given = set().union(*(codes_of(pydicom.dcmread(file, stop_before_pixels=True)) for file in files))
+        for file in folder.glob("*.dcm"):
+            own |= set(codes_of(pydicom.dcmread(file, stop_before_pixels=True))) - given
+    configured = {tuple(code[:2]) for task in [*TASKS, TUMOUR] for code in [task.get("code", ["", ""]), *task.get("label_codes", [])]}
+    made_of_names = {code for code in own if code[1] == "99SKELEX" and code not in table}  # SKX- and a task's or label's name.
+    assert len(own) > 50
+    missing = sorted(own - configured - table - made_of_names)
+    assert not missing, f"{missing}"
