@@ -182,4 +182,9 @@ void refused_login(const Party& who) {
   by({{"110114", "User Authentication"}, "E", 4, &kLogin}, who);
 }
 
+void configured(bool taken) {
+  static constexpr Code kConfiguration{"110131", "Software Configuration"};
+  by({{"110113", "Security Alert"}, "E", taken ? 0 : 4, &kConfiguration}, {"SIGHUP", ""});
+}
+
 }  // namespace node::audit

@@ -31,5 +31,6 @@ void changed(const Party& who, const std::string& target);      // 110103, Updat
 void asked(const Party& who, const std::string& target);        // 110112: a listing, with what was searched for.
 void refused(const Party& who, const std::string& why);         // 110113, Node Authentication.
 void refused_login(const Party& who);                           // 110114, Login: a wrong token.
+void configured(bool taken);  // 110113, Software Configuration: read again at a signal, taken or refused.
 
 }  // namespace node::audit

@@ -1,5 +1,6 @@
 """The DICOM audit trail: who sent, what left, who looked, who was refused; to a file and to syslog over TLS."""
 import base64
+import signal
 import socket
 import threading
 import urllib.error
@@ -81,6 +82,8 @@ def test_a_day_in_a_file(tmp_path):
                 return error.code
         assert post("wrong") == 401
         repeated = post("0123456789abcdef")
+        node.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "event=reloaded" in node.log(), "the configuration is read again", 20)
         assert node.stop() == 0
         found = messages()
     for message in found:
@@ -101,6 +104,8 @@ def test_a_day_in_a_file(tmp_path):
     assert login.outcome == "4"
     alert, = find(found, "110113", kind="110126")
     assert 'A<B"&' in alert.participants and "calling AE title is no peer's" in alert.objects
+    configured, = find(found, "110113", kind="110131")
+    assert configured.outcome == "0" and "SIGHUP" in configured.participants
     text = file.read_text()
     assert NAME not in text and "SECRET" not in text and IDENTITY not in text and "19010203" not in text
     assert file.stat().st_mode & 0o007 == 0, "nobody else reads it"

@@ -8,6 +8,7 @@
 #include <future>
 #include <set>
 
+#include "dicom_node/audit/audit.h"
 #include "dicom_node/node.h"
 #include "dicom_node/operate/audit_sink.h"
 #include "dicom_node/operate/commands/commands.h"
@@ -62,6 +63,7 @@ void reload(const std::function<Result<config::NodeConfig>()>& read_again, Node&
   } else {
     spdlog::error("event=reload_refused reason=\"{}\" note=\"all that was in force stays\"", reloaded.message());
   }
+  audit::configured(reloaded.ok());
   tell_service_manager("READY=1");
 }
 

@@ -7,7 +7,7 @@ import pathlib
 import re
 import subprocess
 
-SOURCE = pathlib.Path(os.environ["NODE_SOURCE_DIR"])
+SOURCE = pathlib.Path(os.environ["NODE_SOURCE_DIR"]).resolve()
 TOOL = pathlib.Path(os.environ["NODE_BIN"]) / "report_tool"
 DATA = SOURCE / "tests" / "data"
 FORMS = re.findall(r'"([a-z0-9-]+)"', (SOURCE / "config/result_forms.h").read_text().split("kResultForms{")[1].split("}")[0])
