@@ -34,7 +34,9 @@ std::vector<std::string> task_names(const config::InferenceConfig& config) {
 namespace {
 
 constexpr std::chrono::seconds kPatience{20};
-constexpr std::chrono::minutes kAnalysisPatience{30};  // A batch of many rows of a great model on a slow CPU takes some.
+constexpr std::chrono::minutes kReportPatience{30};  // 200 images of a study take one.
+constexpr std::chrono::minutes kAnalysisPatience{
+    30};  // A batch of many rows of a great model on a slow CPU takes some.
 
 analyze::UrgentWhen urgent_when(const config::NodeConfig& config) {
   analyze::UrgentWhen by_route;
@@ -237,6 +239,10 @@ Status Node::alive() const {
   if (analysis.stuck > kAnalysisPatience) {
     return unavailable(fmt::format("of {} images in analysis none came back in {} min", analysis.in_flight,
                                    std::chrono::floor<std::chrono::minutes>(analysis.stuck).count()));
+  }
+  if (const auto stuck = impl_->reports->stats().stuck; stuck > kReportPatience) {
+    return unavailable(fmt::format("a study's results are not made in {} min",
+                                   std::chrono::floor<std::chrono::minutes>(stuck).count()));
   }
   return ok_status();
 }

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -202,6 +203,7 @@ struct ReportWorker::Impl {
   ConditionVariable wake;
   bool stopping GUARDED_BY(mutex) = false;
   ReportStats stats GUARDED_BY(mutex);
+  std::optional<std::chrono::steady_clock::time_point> taken GUARDED_BY(mutex);  // The study in hand.
 
   Impl(config::ReportConfig config_, storage::Spool& spool_, storage::StudyStore& store_)
       : config(std::move(config_)), spool(spool_), store(store_) {}
@@ -225,6 +227,11 @@ struct ReportWorker::Impl {
     }
   }
 
+  void note_taken(std::optional<std::chrono::steady_clock::time_point> when) {
+    MutexLock lock(mutex);
+    taken = when;
+  }
+
   void pause() {
     MutexLock lock(mutex);
     if (!stopping) wake.wait_for(lock, std::chrono::seconds(1));
@@ -232,7 +239,9 @@ struct ReportWorker::Impl {
 
   void handle(const storage::ReadyStudy& ready) {
     const std::string& uid = ready.study_instance_uid.str();
+    note_taken(std::chrono::steady_clock::now());
     const Result<ReportedStudyCounts> done = report_study(ready, *config.get(), spool, store);
+    note_taken(std::nullopt);  // What it may wait for now, the store, can be named.
     if (done.ok()) {
       spdlog::info(
           "event=study_reported study_instance_uid={} revision={} images={} overlays={} reports={} deliveries={} "
@@ -293,7 +302,9 @@ void ReportWorker::set_config(config::ReportConfig config) { impl_->config.repla
 
 ReportStats ReportWorker::stats() const {
   MutexLock lock(impl_->mutex);
-  return impl_->stats;
+  ReportStats stats = impl_->stats;
+  if (impl_->taken) stats.stuck = std::chrono::steady_clock::now() - *impl_->taken;
+  return stats;
 }
 
 }  // namespace node::report

@@ -5,6 +5,7 @@
 // Threads:   one thread of its own, from start() to stop(). Spool and store must outlive the worker.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 
@@ -17,6 +18,7 @@ namespace node::report {
 
 struct ReportStats {
   std::uint64_t studies = 0, failures = 0, retries = 0, overlays = 0, reports = 0;
+  std::chrono::steady_clock::duration stuck{};  // Since the study in hand was taken.
 };
 
 class ReportWorker {

@@ -5,8 +5,10 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <future>
 #include <iterator>
+#include <thread>
 
 #include "dicom_node/object/result_identity.h"
 #include "storage/file_system.h"
@@ -32,6 +34,7 @@ class ScriptedStore : public storage::StudyStore {
   int finished = 0, failed = 0, released = 0;
   std::string reason;
   std::promise<void> ended;
+  std::function<void()> finishing;
 
   storage::Uid node_uid() const override { return storage::Uid::parse(made::kNodeUid).value(); }
   Result<std::optional<ReadyStudy>> claim_ready_study(std::chrono::milliseconds) override {
@@ -44,6 +47,7 @@ class ScriptedStore : public storage::StudyStore {
                       const std::vector<storage::NewDelivery>& d) override {
     results = r;
     deliveries = d;
+    if (finishing) finishing();
     ++finished;
     ended.set_value();
     return ok_status();
@@ -425,6 +429,24 @@ TEST_F(ReportStudy, AFindingThatCannotBeReadIsDataLoss) {
   storage::InstanceRecord broken = stored(made::kHand, {made::anomaly()});
   broken.predictions[0].content = "{";
   EXPECT_EQ(report(ready({broken})).status().code(), StatusCode::kDataLoss);
+}
+
+TEST_F(ReportStudy, TheWorkerSaysHowLongAStudyIsInHand) {
+  store_.ready = {ready({stored(made::kKnee, {made::anomaly()})})};
+  std::promise<void> reached, go_on;
+  store_.finishing = [&] {
+    reached.set_value();
+    go_on.get_future().wait();
+  };
+  std::future<void> ended = store_.ended.get_future();
+  auto worker = ReportWorker::start(made::context().config, *spool_, store_);
+  reached.get_future().wait();
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_GE(worker->stats().stuck, std::chrono::milliseconds(5));
+  go_on.set_value();
+  ended.wait();
+  worker->stop();
+  EXPECT_EQ(worker->stats().stuck.count(), 0) << "at rest";
 }
 
 TEST_F(ReportStudy, TheWorkerReportsFailsAndReleases) {
