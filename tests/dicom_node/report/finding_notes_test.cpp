@@ -118,12 +118,18 @@ TEST(FindingNotes, EveryFormThatCarriesFindingsSaysThem) {
     message.kind = kind;
     const auto made = make_message(study, "", message, context);
     ASSERT_TRUE(made.ok()) << made.status().message();
-    for (const std::string& note : {kNoRegions, kOutOfScope, kDisagrees, kQuality})
-      EXPECT_THAT(made->bytes, HasSubstr(note)) << static_cast<int>(kind);
+    const bool oru = kind == config::MessageKind::kOru;
+    std::string list;
+    for (const std::string& note : {kDisagrees, kOutOfScope, kNoRegions, kQuality}) {
+      EXPECT_THAT(made->bytes, HasSubstr("Image 1, HAND: " + note)) << "the impression";
+      list += (list.empty() ? "\"" : ",\"") + note + "\"";
+      const std::string segment = "|TX|SKX-NOTE^Quality note^99SKELEX|1|" + note + "|";
+      EXPECT_EQ(made->bytes.find(segment) != std::string::npos, oru) << note;
+    }
+    EXPECT_EQ(made->bytes.find("\"notes\":[" + list + "]") != std::string::npos, !oru);
     EXPECT_THAT(made->bytes, HasSubstr("Implant 0.60 certain, whole image"));
     EXPECT_THAT(made->bytes,
-                HasSubstr(kind == config::MessageKind::kOru ? "|1.1|Implant: whole image|"
-                                                            : R"("region":0,"region_name":"whole image")"));
+                HasSubstr(oru ? "|1.1|Implant: whole image|" : R"("region":0,"region_name":"whole image")"));
   }
 }
 
