@@ -126,7 +126,7 @@ def test_each_answer_decides_and_a_person_releases_what_was_parked(tmp_path, set
 
 def test_what_a_person_gives_up_is_sent_never_and_retention_may_have_it(tmp_path, settings):
     kept, gone = images(1) + images(1)
-    wanted = {**settings, "storage.retention.free_bytes_low": "1000 TiB"}
+    wanted = {**settings, "storage.retention.free_bytes_low": "1000 TiB", "audit.file": tmp_path / "audit.xml"}
     answers = {str(kept.SOPInstanceUID): 0xC000, str(gone.SOPInstanceUID): 0xC000}
     with Pacs(answer=lambda dataset: answers[str(dataset.SOPInstanceUID)]) as pacs:
         node = Node(tmp_path / "node", wanted, pacs_port=pacs.port).start()
@@ -142,6 +142,7 @@ def test_what_a_person_gives_up_is_sent_never_and_retention_may_have_it(tmp_path
             said = json.loads(command(node, "deliveries", "give-up", numbers[str(gone.SOPInstanceUID)], "--json").stdout)
             assert said == {"id": int(numbers[str(gone.SOPInstanceUID)]), "state": "given_up"}
             assert "skelex_deliveries_given_up 1" in node.get("/metrics")[1]
+            wait_until(lambda: f"/api/deliveries/{said['id']}/give-up" in (tmp_path / "audit.xml").read_text(), "the trail has it", 20)
             wait_until(lambda: not held(gone), "retention has what was given up", 60)
             assert held(kept), "what waits for a person stays"
             answers[str(gone.SOPInstanceUID)] = 0x0000

@@ -123,8 +123,8 @@ TRICKS = ["..", "../..", "%2e%2e", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "../../../.
           "....//", "/etc/passwd", "%252e%252e", "1.2.3/../../metrics", "1.2.3;a", "1.2.3%20", "'", "' OR '1'='1", "\"", "<script>",
           "*", "-1", "9" * 400, "1." * 400, "%ff%fe", "\u00e9", "{uid}", "${jndi:x}", "%n%n%n", "store.db", "token", "."]
 PLACES = ["/{}", "//{}", "/api/{}", "/api/studies/{}", "/api/studies/{}/retry", "/api/studies/{}/route", "/api/instances/{}/preview.png",
-          "/api/instances/{}/overlay.png", "/api/instances/{}", "/api/deliveries/{}/release", "/api/studies?state={}",
-          "/api/studies?before={}", "/api/studies?limit={}", "/api/studies?search={}", "/api/deliveries?state={}",
+          "/api/instances/{}/overlay.png", "/api/instances/{}", "/api/deliveries/{}/release", "/api/deliveries/{}/give-up",
+          "/api/studies?state={}", "/api/studies?before={}", "/api/studies?limit={}", "/api/studies?search={}", "/api/deliveries?state={}",
           "/api/instances/1.2.3/preview.png?frame={}", "/try?{}", "/static/{}", "/page/{}"]
 
 

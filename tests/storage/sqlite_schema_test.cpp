@@ -83,6 +83,8 @@ TEST_F(SqliteSchema, WorkOfVersion1GoesOn) {
   report(*ready);
   EXPECT_EQ(summary(3).state, StudyState::kFinished);
   EXPECT_THAT(claim_deliveries("archive"), SizeIs(1));
+  ASSERT_TRUE(store_->retry_study(uid("1.2.2")).ok());
+  EXPECT_EQ(instances(2).at(0).route.priority, 5) << "as its route said";
 }
 
 TEST_F(SqliteSchema, WhatVersion1HeldIsPurgedOnlyIfItIsAtRest) {
