@@ -92,6 +92,12 @@ void put_source_image(DcmItem& item, const ReportedImage& image, int frame, bool
   reference->putAndInsertString(DCM_SpatialLocationsPreserved, unscaled ? "YES" : "NO");
 }
 
+DcmItem* new_item(DcmItem& item, const DcmTagKey& sequence) {
+  DcmItem* inner = nullptr;
+  item.findOrCreateSequenceItem(sequence, inner, -2);
+  return inner;
+}
+
 bool is_lossy(DcmDataset& source) {
   return object::text_of(source, DCM_LossyImageCompression) == "01" ||
          object::is_lossy_transfer_syntax(DcmXfer(source.getOriginalXfer()).getXferID());

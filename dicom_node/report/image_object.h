@@ -38,6 +38,8 @@ void put_series(const std::vector<DcmItem*>& sources, DcmItem& result, const Res
 void put_general_image(DcmItem& source, DcmItem& result, const char* image_type);
 // Appends to Source Image Sequence. `frame` as below; `unscaled`: pixel for pixel as in the source.
 void put_source_image(DcmItem& item, const ReportedImage& image, int frame, bool unscaled);
+// One more item of the sequence; null if DCMTK has none to give.
+DcmItem* new_item(DcmItem& item, const DcmTagKey& sequence);
 // By its transfer syntax or what it says of its history.
 bool is_lossy(DcmDataset& source);
 // An image made from a lossy one is lossy for ever.

@@ -29,12 +29,6 @@ constexpr const char* kLayer = "SKELEX";
 constexpr std::size_t kUnformattedTextMax = 1024;  // VR ST
 constexpr const char* kMore = "More in the report";
 
-DcmItem* new_item(DcmItem& item, const DcmTagKey& sequence) {
-  DcmItem* inner = nullptr;
-  item.findOrCreateSequenceItem(sequence, inner, -2);
-  return inner;
-}
-
 void put_floats(DcmItem& item, const DcmTagKey& tag, const std::vector<Float32>& values) {
   item.putAndInsertFloat32Array(tag, values.data(), static_cast<unsigned long>(values.size()));
 }

@@ -29,12 +29,6 @@ std::optional<std::string> step(const std::vector<std::string>& rendering, std::
   return found->substr(begin.size());
 }
 
-DcmItem* new_item(DcmItem& item, const DcmTagKey& sequence) {
-  DcmItem* inner = nullptr;
-  item.findOrCreateSequenceItem(sequence, inner, -2);
-  return inner;
-}
-
 // The same curve with entries of 16 bits.
 void widen_table(DcmItem& table) {
   DcmElement *descriptor = nullptr, *data = nullptr;

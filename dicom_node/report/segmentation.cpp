@@ -22,12 +22,6 @@ namespace {
 constexpr SeriesText kSeries{"SEG", "9007", "SKELEX anomaly SEG - NOT FOR DIAGNOSIS"};
 constexpr int kFractionMax = 255;
 
-DcmItem& new_item(DcmItem& item, const DcmTagKey& sequence) {
-  DcmItem* inner = nullptr;
-  item.findOrCreateSequenceItem(sequence, inner, -2);
-  return *inner;
-}
-
 std::string map_version(const inference::Prediction& map, const ResultContext& context) {
   return fmt::format("{} format={} scale={}", map.model_version, kObjectFormat,
                      find_task(context.config.tasks, map).map_scale_max);
@@ -51,7 +45,7 @@ void put_segment(DcmItem& result, const Source& source, const object::FindingRec
   put_coding_scheme(result, what);
   what.meaning = text(what.meaning);
   const Tracking tracking = tracking_of(source, finding, context);
-  DcmItem& segment = new_item(result, DCM_SegmentSequence);
+  DcmItem& segment = *new_item(result, DCM_SegmentSequence);
   put_code(segment, DCM_SegmentedPropertyCategoryCodeSequence, kAlteredStructure);
   segment.putAndInsertUint16(DCM_SegmentNumber, 1);
   segment.putAndInsertString(DCM_SegmentLabel, "Anomaly map");
@@ -60,7 +54,7 @@ void put_segment(DcmItem& result, const Source& source, const object::FindingRec
       text(fmt::format("Masked reconstruction error as a share of its colour scale, {}. No probability. {}",
                        scale_in_words(map.map, task.map_scale_max), context.config.disclaimer))
           .c_str());
-  DcmItem& algorithm = new_item(segment, DCM_SegmentationAlgorithmIdentificationSequence);
+  DcmItem& algorithm = *new_item(segment, DCM_SegmentationAlgorithmIdentificationSequence);
   put_code(algorithm, DCM_AlgorithmFamilyCodeSequence, kArtificialIntelligence);
   algorithm.putAndInsertString(DCM_AlgorithmVersion, text(shorten(map.model_version, 64)).c_str());
   algorithm.putAndInsertString(DCM_AlgorithmName, text(shorten(map.model, 64)).c_str());
@@ -80,23 +74,23 @@ void put_segment(DcmItem& result, const Source& source, const object::FindingRec
 void put_frame(DcmItem& result, const ReportedImage& image, const ResultReference& reference) {
   const storage::Uid dimension = object::derive_uid("dimension", reference.sop_instance_uid.str(), "", "", "");
   new_item(result, DCM_DimensionOrganizationSequence)
-      .putAndInsertString(DCM_DimensionOrganizationUID, dimension.str().c_str());
-  DcmItem& index = new_item(result, DCM_DimensionIndexSequence);
+      ->putAndInsertString(DCM_DimensionOrganizationUID, dimension.str().c_str());
+  DcmItem& index = *new_item(result, DCM_DimensionIndexSequence);
   index.putAndInsertString(DCM_DimensionOrganizationUID, dimension.str().c_str());
   index.putAndInsertTagKey(DCM_DimensionIndexPointer, DCM_ReferencedSegmentNumber);
   index.putAndInsertTagKey(DCM_FunctionalGroupPointer, DCM_SegmentIdentificationSequence);
   index.putAndInsertString(DCM_DimensionDescriptionLabel, "Segment");
   result.putAndInsertString(DCM_NumberOfFrames, "1");
 
-  new_item(new_item(result, DCM_SharedFunctionalGroupsSequence), DCM_SegmentIdentificationSequence)
-      .putAndInsertUint16(DCM_ReferencedSegmentNumber, 1);
-  DcmItem& frame = new_item(result, DCM_PerFrameFunctionalGroupsSequence);
-  DcmItem& derivation = new_item(frame, DCM_DerivationImageSequence);
+  new_item(*new_item(result, DCM_SharedFunctionalGroupsSequence), DCM_SegmentIdentificationSequence)
+      ->putAndInsertUint16(DCM_ReferencedSegmentNumber, 1);
+  DcmItem& frame = *new_item(result, DCM_PerFrameFunctionalGroupsSequence);
+  DcmItem& derivation = *new_item(frame, DCM_DerivationImageSequence);
   put_source_image(derivation, image, reference.frame, /*unscaled=*/true);
   put_code(derivation, DCM_DerivationCodeSequence, kSegmentation);
-  new_item(frame, DCM_FrameContentSequence).putAndInsertUint32(DCM_DimensionIndexValues, 1);
+  new_item(frame, DCM_FrameContentSequence)->putAndInsertUint32(DCM_DimensionIndexValues, 1);
 
-  DcmItem& series = new_item(result, DCM_ReferencedSeriesSequence);
+  DcmItem& series = *new_item(result, DCM_ReferencedSeriesSequence);
   series.putAndInsertString(DCM_SeriesInstanceUID, image.record.series_instance_uid.c_str());
   put_image_reference(series, DCM_ReferencedInstanceSequence, image, 0);
 }

@@ -63,7 +63,7 @@ def main():
             for file in sorted(folder.glob("*.dcm")):
                 form = form_of(file)
                 seen[form] += 1
-                with_pixelmed = group == "tests/data" and seen[form] == 1 and form not in NO_TREE
+                with_pixelmed = group.startswith("tests/data") and seen[form] == 1 and form not in NO_TREE
                 sources[group][2] += 1
                 for judge, complaints in judges.all_of(file, source_of(file, files), with_pixelmed).items():
                     if form in NO_TREE and (judge in ("dsrdump", "evidence") or judge == "highdicom" and form != "seg"):
