@@ -98,12 +98,6 @@ Status Node::Impl::ready() const {
   const auto in_force = config.get();
   const config::StorageConfig& storage = in_force->storage;
   NODE_RETURN_IF_ERROR(store->health());
-  if (const std::int64_t lost = losses + spool->losses(); lost > 0) {
-    return data_loss(
-        fmt::format("{} stored objects are gone from {}, or not as they were stored: see event=data_loss "
-                    "in the log",
-                    lost, storage.directory));
-  }
   if (const Status written = spool->health(); !written.ok()) {
     return unavailable(fmt::format("nothing can be written to {}: {}", storage.directory, written.message()));
   }
@@ -111,6 +105,13 @@ Status Node::Impl::ready() const {
   if (free < storage.free_bytes_min) {
     return resource_exhausted(fmt::format("{} MiB free in {}, below the reserve of {} MiB (storage.free_bytes_min)",
                                           free >> 20, storage.directory, storage.free_bytes_min >> 20));
+  }
+  // Last: what else is wrong can be mended at once.
+  if (const std::int64_t lost = losses + spool->losses(); lost > 0) {
+    return data_loss(
+        fmt::format("{} stored objects are gone from {}, or not as they were stored: see event=data_loss "
+                    "in the log",
+                    lost, storage.directory));
   }
   return ok_status();
 }

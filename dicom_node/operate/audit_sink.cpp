@@ -4,6 +4,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -80,7 +81,7 @@ struct AuditSink::Impl {
         }
         message = kept.front();
       }
-      const Status written = file >= 0 ? to_file(message) : to_syslog(message);
+      const Status written = !config.file.empty() ? to_file(message) : to_syslog(message);
       if (!written.ok() && !std::exchange(failing, true)) {
         spdlog::error("event=audit_failed reason=\"{}\" note=\"kept, and tried again\"", written.message());
       }
@@ -98,11 +99,33 @@ struct AuditSink::Impl {
     }
   }
 
-  Status to_file(const std::string& message) const {
+  Status open_file() {
+    const int opened = ::open(config.file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    if (opened < 0) return unavailable("audit.file " + config.file + ": " + std::strerror(errno));
+    if (file >= 0) ::close(file);
+    file = opened;
+    return ok_status();
+  }
+
+  // Moved away by whoever rotates logs: the name is another file's, or nobody's.
+  bool was_moved(const struct stat& ours) const {
+    struct stat named {};
+    return ::stat(config.file.c_str(), &named) != 0 || named.st_ino != ours.st_ino || named.st_dev != ours.st_dev;
+  }
+
+  Status to_file(const std::string& message) {
+    struct stat ours {};
+    if (::fstat(file, &ours) != 0 || was_moved(ours)) {
+      NODE_RETURN_IF_ERROR(open_file());
+      if (::fstat(file, &ours) != 0) return unavailable("audit.file " + config.file + ": " + std::strerror(errno));
+    }
     const std::string line = message + "\n";
     const auto written = ::write(file, line.data(), line.size());
     if (written == std::ssize(line)) return ok_status();
-    return unavailable("audit.file " + config.file + ": " + (written < 0 ? std::strerror(errno) : "written in part"));
+    const std::string why = written < 0 ? std::strerror(errno) : "written in part";
+    // The part goes again, so that the message stands there once; where even that fails, the torn line stays.
+    if (written > 0) static_cast<void>(::ftruncate(file, ours.st_size) == 0);
+    return unavailable("audit.file " + config.file + ": " + why);
   }
 
   Status to_syslog(const std::string& message) {
@@ -125,8 +148,7 @@ Result<std::unique_ptr<AuditSink>> AuditSink::open(const config::AuditConfig& co
   if (config.file.empty() && config.host.empty()) return std::unique_ptr<AuditSink>();
   auto impl = std::make_unique<Impl>(config);
   if (!config.file.empty()) {
-    impl->file = ::open(config.file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-    if (impl->file < 0) return unavailable("audit.file " + config.file + ": " + std::strerror(errno));
+    NODE_RETURN_IF_ERROR(impl->open_file());
   }
   impl->thread = std::thread([self = impl.get()] { self->run(); });
   audit::set_sink(ae_title, [self = impl.get()](std::string message) { self->take(std::move(message)); });

@@ -17,6 +17,7 @@ std::vector<TlsUse> tls_uses(const config::NodeConfig& config) {
     if (peer.port != 0) add("peers." + peer.name + ".tls", peer.tls, tls::Role::kClient);
   }
   for (const auto& message : config.messages) add("messages." + message.name + ".tls", message.tls, tls::Role::kClient);
+  add("audit.syslog.tls", config.audit.tls, tls::Role::kClient);
   for (const auto& server : config.dicomweb) add("dicomweb." + server.name + ".tls", server.tls, tls::Role::kClient);
   return uses;
 }

@@ -111,6 +111,18 @@ def test_a_day_in_a_file(tmp_path):
     assert file.stat().st_mode & 0o007 == 0, "nobody else reads it"
 
 
+def test_a_file_that_is_moved_away_is_opened_anew(tmp_path):
+    file = tmp_path / "audit.xml"
+    with Node(tmp_path / "node", {"audit.file": file}) as node:
+        wait_until(file.exists, "the start is in it")
+        file.rename(tmp_path / "audit.xml.1")
+        before = (tmp_path / "audit.xml.1").read_text()
+        node.get("/api/studies?search=4711")
+        wait_until(lambda: file.exists() and "110112" in file.read_text(), "the search is in a new one")
+    assert (tmp_path / "audit.xml.1").read_text() == before
+    assert [Message(line).code for line in file.read_text().splitlines()] == ["110112", "110100"]
+
+
 def frames(connection):
     """RFC 5425: the length in octets, a space, the message."""
     buffer = b""

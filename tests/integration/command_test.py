@@ -145,6 +145,17 @@ def test_check_says_whether_a_peer_takes_requests_for_storage_commitment(tmp_pat
     assert "storage commitment" not in not_asked.stdout
 
 
+def test_check_looks_at_the_audit_trail(tmp_path):
+    (tmp_path / "audit.xml").write_text("")
+    good = run("check", *Node(tmp_path).arguments(), "--set", f"audit.file={tmp_path}/audit.xml")
+    bad = run("check", *Node(tmp_path).arguments(), "--set", f"audit.file={tmp_path}/nowhere/audit.xml")
+    away = run("check", *Node(tmp_path).arguments(), "--set", f"audit.syslog.host=127.0.0.1", "--set", f"audit.syslog.port={free_port()}")
+    assert f"ok    audit.file {tmp_path}/audit.xml: can be written" in good.stdout
+    assert f"FAIL  audit.file {tmp_path}/nowhere/audit.xml: No such file" in bad.stdout and bad.returncode == 1
+    assert "FAIL  audit syslog: " in away.stdout and away.returncode == 1
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_check_tells_the_usual_mistakes_with_a_peer_apart(tmp_path):
     def said(pacs, *extra):
         done = run("check", *Node(tmp_path, pacs_port=pacs.port).arguments(), *extra)

@@ -175,3 +175,54 @@ tests:
 """)
     done = subprocess.run(["promtool", "test", "rules", tmp_path / "test.yaml"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# Each metric as it looks when its alert is due; n: a node that stands still, m: one whose images all fail.
+BAD_SERIES = """
+up{job="skelex",instance="n"} 0x120
+skelex_ready{job="skelex",instance="n"} 0x120
+skelex_data_losses{job="skelex",instance="n"} 1x120
+skelex_disk_free_bytes{job="skelex",instance="n"} 5x120
+skelex_disk_reserve_bytes{job="skelex",instance="n"} 9x120
+skelex_destination_up{job="skelex",instance="n",destination="pacs"} 0x120
+skelex_deliveries_parked{job="skelex",instance="n"} 3x120
+skelex_instances_waiting{job="skelex",instance="n"} 50x120
+skelex_instances_ended_total{job="skelex",instance="n",outcome="analysed"} 100x120
+skelex_instances_ended_total{job="skelex",instance="n",outcome="failed"} 7x120
+skelex_instances_ended_total{job="skelex",instance="m",outcome="analysed"} 100x120
+skelex_instances_ended_total{job="skelex",instance="m",outcome="failed"} 0+1x120
+skelex_report_failures_total{job="skelex",instance="n"} 0+1x120
+skelex_retention_failures_total{job="skelex",instance="n"} 0+1x120
+skelex_delivered_result_seconds_bucket{job="skelex",instance="n",le="600"} 0x120
+skelex_delivered_result_seconds_bucket{job="skelex",instance="n",le="1800"} 0+5x120
+skelex_delivered_result_seconds_bucket{job="skelex",instance="n",le="+Inf"} 0+5x120
+skelex_inference_halved_batches_total{job="skelex",instance="n"} 0+1x120
+skelex_device_memory_free_bytes{job="skelex",instance="n",device="cuda:0"} 1x120
+skelex_device_memory_total_bytes{job="skelex",instance="n",device="cuda:0"} 100x120
+skelex_associations_rejected_total{job="skelex",instance="n",reason="tls"} 0+1x120
+skelex_associations_rejected_total{job="skelex",instance="n",reason="limit"} 0+1x120
+skelex_http_refused_total{job="skelex",instance="n",reason="token"} 0+5x120
+skelex_tls_certificate_left_seconds{job="skelex",instance="n",certificate="node.tls.certificate_file"} 100x120
+"""
+
+
+@needs_prometheus
+def test_every_alert_can_fire_and_none_does_while_all_is_well(tmp_path):
+    alerts = re.findall(r"^ +- alert: (\w+)$", (MONITORING / "alerts.yaml").read_text(), re.M)
+    assert len(alerts) == len(set(alerts)) > 15
+    series = [line.rsplit(" ", 1) for line in BAD_SERIES.strip().splitlines()]
+    well = {"up": "1", "skelex_ready": "1", "skelex_disk_free_bytes": "90", "skelex_destination_up": "1", "skelex_device_memory_free_bytes": "50",
+            "skelex_tls_certificate_left_seconds": "9000000", "skelex_disk_reserve_bytes": "9", "skelex_device_memory_total_bytes": "100",
+            "skelex_instances_waiting": "50"}
+
+    def case(values, firing):
+        lines = "\n".join(f"      - {{series: '{name}', values: '{value}'}}" for name, value in values)
+        samples = "\n".join(f"          - {{labels: '{{alertname=\"{name}\"}}', value: 1}}" for name in firing)
+        return (f"  - interval: 1m\n    input_series:\n{lines}\n    promql_expr_test:\n"
+                "      - expr: count by (alertname) (count by (alertname, instance) (ALERTS{alertstate=\"firing\"})) / count by (alertname) "
+                "(count by (alertname, instance) (ALERTS{alertstate=\"firing\"}))\n"
+                f"        eval_time: 100m\n        exp_samples:{chr(10) + samples if firing else ' []'}\n")
+    good = [(name, well.get(name.split("{")[0], "0") + ("+1x120" if 'outcome="analysed"' in name else "x120")) for name, _ in series]
+    (tmp_path / "test.yaml").write_text(f"rule_files: ['{MONITORING}/alerts.yaml']\nevaluation_interval: 1m\ntests:\n" + case(series, alerts) + case(good, []))
+    done = subprocess.run(["promtool", "test", "rules", tmp_path / "test.yaml"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

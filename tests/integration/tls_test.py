@@ -240,6 +240,24 @@ def test_to_whom_is_not_the_pacs_nothing_is_sent_and_it_is_said_why(hospital, tm
     server.stop()
 
 
+def test_check_has_the_remedy_for_each_mistake_with_tls(hospital, tmp_path):
+    stranger = Authority(tmp_path / "stranger", "stranger")
+
+    def remedy(port, **settings):
+        node = Node(tmp_path / "node", {**FORWARD, **settings}, port)
+        done = node.run("check", *node.arguments(), check=False)
+        return next(line for line in done.stdout.splitlines() if line.startswith("FAIL  peer pacs"))
+    ours = hospital.settings("peers.pacs.tls", hospital.node)
+    with Pacs(tls=hospital.server(hospital.pacs)) as pacs:
+        assert "does it want TLS" in remedy(pacs.port)
+        assert "TLS: are the certificates right" in remedy(pacs.port, **{**ours, "peers.pacs.tls.ca_file": stranger.file})
+        assert "TLS: are the certificates right" in remedy(pacs.port, **{**ours, "peers.pacs.host": "localhost"})
+    with Pacs() as pacs:
+        assert "it may not speak TLS" in remedy(pacs.port, **ours)
+    with Node(tmp_path / "other") as other:
+        assert "something else than DICOM answers" in remedy(other.page)
+
+
 def test_handshakes_that_stall_cost_nobody_else_anything(hospital, tmp_path):
     settings = secure(hospital, **{"node.acse_timeout": "3 s", "node.associations_per_host_max": 4})
     with Node(tmp_path / "node", settings) as node:

@@ -72,6 +72,20 @@ void check_token(const config::HttpConfig& http, Findings& findings) {
   }
 }
 
+// Without its trail the node does not start. Nothing is written here: `check` changes nothing.
+void check_audit(const config::AuditConfig& audit, Findings& findings) {
+  if (audit.file.empty()) return;
+  std::error_code error;
+  const bool there = std::filesystem::exists(audit.file, error);
+  const std::filesystem::path folder = std::filesystem::absolute(audit.file, error).parent_path();
+  if (::access(there ? audit.file.c_str() : folder.c_str(), W_OK) == 0)
+    return findings.good(fmt::format("audit.file {}: can be written", audit.file));
+  findings.bad(
+      fmt::format("audit.file {}: {}: the node does not start; give a file in a folder that its user may write "
+                  "to",
+                  audit.file, std::generic_category().message(errno)));
+}
+
 // Whoever reads a key may pass for the node; what has ended is refused by everybody.
 void check_certificates(const config::NodeConfig& config, Findings& findings) {
   constexpr double kSoonDays = 30;
@@ -283,6 +297,7 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
   check_store(config, findings);
   check_token(config.http, findings);
   check_certificates(config, findings);
+  check_audit(config.audit, findings);
   check_peers(config, findings);
   check_connections(config, findings);
   return findings.failed() ? 1 : 0;

@@ -36,8 +36,24 @@ std::string remedy(const config::NodeConfig& config, const config::PeerConfig& p
     return fmt::format("it is there, but does not know us: register {} with this machine's address there",
                        config.receive.ae_title);
   }
+  if (says("certificate")) {
+    return fmt::format(
+        "TLS: are the certificates right, ours in peers.{0}.tls.certificate_file and its in "
+        "peers.{0}.tls.ca_file, and is peers.{0}.host the name that its own bears?",
+        peer.name);
+  }
+  if (says("Unrecognized PDU")) {
+    return fmt::format("something else than DICOM answers on port {}: is peers.{}.port right?", peer.port, peer.name);
+  }
+  if (says("TLS") || says("tls") || says("SSL") || says("ssl")) {
+    return fmt::format("it may not speak TLS on port {}: is peers.{}.port the one with TLS?", peer.port, peer.name);
+  }
+  if (says("aborted") || says("closed")) {
+    return fmt::format("it is there, but broke off: does it want TLS on port {} (peers.{}.tls)? Its own log says more",
+                       peer.port, peer.name);
+  }
   if (says("rejected")) return "it is there, but takes no association from us: its own log says why";
-  if (says("refused")) {
+  if (says("onnection refused")) {
     return fmt::format("the host is there, but nothing listens on port {}: is it running, is peers.{}.port right?",
                        peer.port, peer.name);
   }
@@ -148,6 +164,13 @@ void check_connections(const config::NodeConfig& config, Findings& findings) {
   };
   for (const auto& message : config.messages) look("messages", message);
   for (const auto& server : config.dicomweb) look("dicomweb", server);
+  struct Syslog {
+    std::string name, host;
+    std::uint16_t port;
+    config::TlsConfig tls;
+  };
+  if (!config.audit.host.empty())
+    look("audit", Syslog{"syslog", config.audit.host, config.audit.port, config.audit.tls});
 }
 
 }  // namespace node::operate

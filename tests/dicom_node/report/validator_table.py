@@ -81,7 +81,7 @@ def main():
            "how many with a complaint. Of the corpus, the forms that differ in more than their class. PixelMed is slow: one object of each kind of report. `identity`: patient and study as in the",
            "source; `evidence`: tree and evidence name the same instances; `pydicom`: every value by the strictest rules of its VR.",
            "Some complaints are known to be false and are left out (`tests/dicom_node/report/judges.py` has them, with the reason): three",
-           "of dcentvfy (and those about texts in another character set, which `identity` compares decoded), one of dciodvfy, one of PixelMed.", "",
+           "of dcentvfy (and those about texts in another character set, which `identity` compares decoded), one of dciodvfy, two of PixelMed.", "",
            "| Form | " + " | ".join(JUDGES) + " |", "|---" * (len(JUDGES) + 1) + "|"]
     for form in FORMS:
         cells = [f"{table[form][j][0]}, {table[form][j][1]}" if table[form][j][0] else "" for j in JUDGES]
