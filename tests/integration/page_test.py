@@ -7,6 +7,7 @@ Without Chromium and its driver the tests say skipped.
 import os
 import pathlib
 import shutil
+import signal
 
 import pytest
 from harness import Node, Pacs, fresh_uid, modality, radiograph, send, small_image, wait_until, RADIOGRAPHS
@@ -304,3 +305,30 @@ def test_trouble_is_said(browser, hospital):
     has(browser, "#trouble", "does not answer")
     hospital.start()
     has(browser, "#health", "Ready")
+
+
+def test_a_node_that_is_stuck_is_not_shown_as_ready(browser, hospital):
+    node = hospital
+    page(browser, node)
+    browser.execute_script("""
+        window.said = [];
+        new MutationObserver(() => window.said.push(document.querySelector('#health').textContent))
+          .observe(document.querySelector('#health'), {childList: true, characterData: true, subtree: true});""")
+    node.process.send_signal(signal.SIGSTOP)
+    try:
+        has(browser, "#health", "No news for 15 s")
+        has(browser, "#trouble", "What is shown is what it said at ")
+        assert all_of(browser, "#health.bad[role=status]") and "NO NEWS FOR 15 S" in browser.title
+        shoot(browser, "no-news-dark", theme="dark")
+        shoot(browser, "no-news-light", theme="light")
+        browser.set_window_size(1440, 900)
+        has(browser, "#health", "No news for 30 s")
+    finally:
+        node.process.send_signal(signal.SIGCONT)
+    has(browser, "#health", "Ready")
+    assert not text(browser, "#trouble") and "NO NEWS" not in browser.title
+    assert browser.execute_script("return window.said") == ["No news for 15 s", "No news for 30 s", "Ready"], \
+        "a screen reader is told what changes, not every second"
+    study = fresh_uid()
+    send(node, [small_image("CHEST", study=study)])
+    wait_until(lambda: all_of(browser, f'.list tr[data-uid="{study}"]'), "what happens then is shown again", 20)

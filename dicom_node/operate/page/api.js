@@ -26,28 +26,70 @@ async function answer(response) {
   return body;
 }
 
-async function ask(path, options = {}) {
-  let response;
+const kNoAnswer = "The node does not answer. Is it running?";
+
+async function send(path, options) {
   try {
-    response = await fetch(path, { ...options, cache: "no-store" });
+    return await fetch(path, { ...options, cache: "no-store" });
   } catch {
-    throw new ApiError(0, "The node does not answer. Is it running?");
+    throw new ApiError(0, kNoAnswer);
   }
-  return answer(response);
 }
+
+const ask = async (path, options) => answer(await send(path, options));
 
 export const get = (path, signal) => ask(path, { signal });
 
 export const post = (path) => ask(path, { method: "POST", headers: { Authorization: `Bearer ${token.get()}` } });
 
-// Calls back with what is happening now, and whenever something in the lists has changed.
-export function listen({ onNow, onChange, onState }) {
-  const source = new EventSource("/api/events");
-  source.addEventListener("open", () => onState(true));
-  source.addEventListener("error", () => onState(false));  // The browser tries again by itself.
-  source.addEventListener("now", (event) => onNow(JSON.parse(event.data)));
-  source.addEventListener("change", (event) => {
-    onNow(JSON.parse(event.data));
-    onChange();
-  });
+// Milliseconds. The node says something every 5 s or so: after this long it is stuck, or the way to it is.
+export const kSilentAfter = 15000;
+
+const kEvent = /^event: (\w+)\ndata: (.*)$/;
+
+// The events of a body, as [name, data]; ends with an ApiError.
+async function* events(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = "";;) {
+    const { done, value } = await reader.read().catch(() => ({ done: true }));
+    if (done) throw new ApiError(0, kNoAnswer);
+    const parts = (rest + value).split("\n\n");
+    rest = parts.pop();
+    for (const part of parts) {
+      const [, name, data] = kEvent.exec(part) ?? [];
+      if (name) yield [name, JSON.parse(data)];
+    }
+  }
+}
+
+// Calls back with what is happening now, and whenever something in the lists has changed; with an ApiError when that has
+// ended. It goes on by itself, also where the connection stands and nothing comes. Not an EventSource, which tells
+// neither silence nor what a refusal says.
+export function listen({ onNow, onChange, onTrouble }) {
+  let attempt, silence;
+  function heard() {
+    clearTimeout(silence);
+    silence = setTimeout(() => attempt.abort(), kSilentAfter);
+  }
+  async function follow() {
+    const { signal } = (attempt = new AbortController());
+    heard();
+    try {
+      const response = await send("/api/events", { signal });
+      if (!response.ok) await answer(response);
+      for await (const [name, now] of events(response.body)) {
+        heard();
+        onNow(now);
+        if (name === "change") onChange();
+      }
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (!signal.aborted) onTrouble(error);
+    } finally {
+      clearTimeout(silence);
+      attempt.abort();
+      setTimeout(follow, 1000);
+    }
+  }
+  follow();
 }

@@ -1,7 +1,7 @@
 // The page as a whole: which part the address names, what is live, the token, light and dark.
-import { listen, token } from "./api.js";
+import { kSilentAfter, listen, token } from "./api.js";
 import { Deliveries } from "./deliveries.js";
-import { h, icon } from "./dom.js";
+import { clock, duration, h, icon } from "./dom.js";
 import { Models } from "./models.js";
 import { drawNow } from "./now.js";
 import { Studies } from "./studies.js";
@@ -106,7 +106,6 @@ addEventListener("keydown", (event) => {
 route();
 
 // --- Live. -----------------------------------------------------------------------------------------------------------
-let connected = false;
 let pending = 0;
 function reload() {  // At most twice a second, and not for nobody to see.
   if (pending || document.hidden) return;
@@ -117,23 +116,44 @@ function reload() {  // At most twice a second, and not for nobody to see.
 }
 document.addEventListener("visibilitychange", () => document.hidden || reload());
 
-function drawHealth(now) {
-  const health = $("health"), trouble = $("trouble");
-  const [word, kind] = !connected ? ["No connection", "bad"] : now.ready ? ["Ready", "good"] : ["Not ready", "bad"];
-  if (health.textContent !== word) health.textContent = word;
-  health.className = `health ${kind}`;
-  const reason = !connected ? "The node does not answer. What is shown is what it said last." : now.ready ? "" : `Not ready: ${now.reason}`;
-  if (trouble.textContent !== reason) trouble.textContent = reason;
-  trouble.hidden = !reason;
+let last = null;        // What the node said last,
+let heard = Date.now();  // when,
+let lost = null;        // and why no more comes, where that is known.
+const silent = () => Date.now() - heard >= kSilentAfter;
+
+// [word, its colour, what it means]. The words move on by 15 s, later by minutes: a screen reader says each of them.
+function health() {
+  const age = Math.floor((Date.now() - heard) / 15000) * 15;
+  const shown = last ? ` What is shown is what it said at ${clock(heard)}.` : "";
+  if (lost) return ["No connection", "bad", lost.message + shown];
+  if (silent()) {
+    return [`No news for ${duration(age).replace(/(min) \d+ s$/, "$1")}`, "bad",
+      `The node, or the way to it, is stuck: nothing has come from it.${shown}`];
+  }
+  if (!last) return ["Connecting…", "", ""];
+  return last.ready ? ["Ready", "good", ""] : ["Not ready", "bad", `Not ready: ${last.reason}`];
 }
 
-let last = null;
+function drawHealth() {
+  const [word, kind, reason] = health();
+  if ($("health").textContent !== word) $("health").textContent = word;
+  $("health").className = `health ${kind}`;
+  if ($("trouble").textContent !== reason) $("trouble").textContent = reason;
+  $("trouble").hidden = !reason;
+  $("now").classList.toggle("stale", Boolean(lost) || silent());
+  if (!last) return;
+  const parked = last.deliveries_parked ? `(${last.deliveries_parked}) ` : "";
+  document.title = `${parked}${kind === "bad" ? `${word.toUpperCase()} ` : ""}SKELEX node ${last.title}`;
+}
+setInterval(drawHealth, 1000);
+
 listen({
   onNow(now) {
+    if (last && (lost || silent())) reload();
     last = now;
-    connected = true;
-    document.title = `${now.deliveries_parked ? `(${now.deliveries_parked}) ` : ""}${now.ready ? "" : "NOT READY "}SKELEX node ${now.title}`;
-    drawHealth(now);
+    heard = Date.now();
+    lost = null;
+    drawHealth();
     $("about").textContent = `${now.title} · version ${now.version}`;
     $("parked-count").textContent = now.deliveries_parked ? String(now.deliveries_parked) : "";
     $("parked-count").hidden = !now.deliveries_parked;
@@ -142,12 +162,9 @@ listen({
     if (focus) $("now").querySelector(`a[href="${focus}"]`)?.focus();
   },
   onChange: reload,
-  onState(up) {
-    const back = up && !connected && last;
-    connected = up;
-    if (last) drawHealth(last);
-    else if (!up) drawHealth({ ready: false });
-    if (back) reload();
+  onTrouble(error) {
+    lost = error;
+    drawHealth();
   },
 });
 setInterval(() => document.hidden || live.forEach((part) => part === studies && part.load()), 30000);  // "2 min ago" moves on.
