@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 
 import pytest
 from harness import Node, Pacs, fresh_uid, modality, radiograph, send, small_image, wait_until, RADIOGRAPHS
@@ -332,3 +333,29 @@ def test_a_node_that_is_stuck_is_not_shown_as_ready(browser, hospital):
     study = fresh_uid()
     send(node, [small_image("CHEST", study=study)])
     wait_until(lambda: all_of(browser, f'.list tr[data-uid="{study}"]'), "what happens then is shown again", 20)
+
+
+def test_a_refusal_of_the_events_is_told_and_does_not_last(browser, hospital):
+    node = hospital
+    browser.get("about:blank")
+    others = []
+    try:
+        def refused():  # Those of the tests before are counted until the node has seen that they are gone.
+            others.append(socket.create_connection(("127.0.0.1", node.page), timeout=10))
+            others[-1].sendall(b"GET /api/events HTTP/1.1\r\nHost: node\r\n\r\n")
+            return b" 503 " in others[-1].recv(64)
+        wait_until(refused, "the node has no stream left", 20)
+        browser.get(f"http://127.0.0.1:{node.page}/")
+        has(browser, "#health", "Not live")
+        has(browser, "#trouble", "too many pages follow the events")
+        assert "does not answer" not in text(browser, "#trouble") and all_of(browser, "#health.bad")
+        wait_until(lambda: text(browser, ".list tbody") or text(browser, ".notice"), "what can be told is shown", 20)
+        asked = wait_until(lambda: browser.execute_script("""
+            const at = performance.getEntriesByType('resource').filter(e => e.name.endsWith('/api/events')).map(e => e.startTime);
+            return at.length >= 4 && at;"""), "it is asked for again", 20)
+        assert asked[3] - asked[2] > 1.5 * (asked[2] - asked[1]) > 2 * (asked[1] - asked[0]), "and ever less often"
+    finally:
+        for other in others:
+            other.close()
+    has(browser, "#health", "Ready")
+    assert not text(browser, "#trouble")

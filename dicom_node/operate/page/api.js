@@ -44,6 +44,7 @@ export const post = (path) => ask(path, { method: "POST", headers: { Authorizati
 
 // Milliseconds. The node says something every 5 s or so: after this long it is stuck, or the way to it is.
 export const kSilentAfter = 15000;
+const kWaitMin = 1000, kWaitMax = 30000;  // Before the events are asked for again.
 
 const kEvent = /^event: (\w+)\ndata: (.*)$/;
 
@@ -63,10 +64,10 @@ async function* events(body) {
 }
 
 // Calls back with what is happening now, and whenever something in the lists has changed; with an ApiError when that has
-// ended. It goes on by itself, also where the connection stands and nothing comes. Not an EventSource, which tells
-// neither silence nor what a refusal says.
+// ended. It goes on by itself, after a refusal too and where the connection stands and nothing comes. Not an EventSource:
+// that tells neither silence nor what a refusal says, and ends for good with the first one.
 export function listen({ onNow, onChange, onTrouble }) {
-  let attempt, silence;
+  let attempt, silence, wait = kWaitMin;
   function heard() {
     clearTimeout(silence);
     silence = setTimeout(() => attempt.abort(), kSilentAfter);
@@ -79,6 +80,7 @@ export function listen({ onNow, onChange, onTrouble }) {
       if (!response.ok) await answer(response);
       for await (const [name, now] of events(response.body)) {
         heard();
+        wait = kWaitMin;
         onNow(now);
         if (name === "change") onChange();
       }
@@ -88,7 +90,8 @@ export function listen({ onNow, onChange, onTrouble }) {
     } finally {
       clearTimeout(silence);
       attempt.abort();
-      setTimeout(follow, 1000);
+      setTimeout(follow, wait);
+      wait = Math.min(2 * wait, kWaitMax);
     }
   }
   follow();

@@ -125,6 +125,7 @@ const silent = () => Date.now() - heard >= kSilentAfter;
 function health() {
   const age = Math.floor((Date.now() - heard) / 15000) * 15;
   const shown = last ? ` What is shown is what it said at ${clock(heard)}.` : "";
+  if (lost?.status) return ["Not live", "bad", `The node refuses to tell what happens: ${lost.message}.${shown}`];
   if (lost) return ["No connection", "bad", lost.message + shown];
   if (silent()) {
     return [`No news for ${duration(age).replace(/(min) \d+ s$/, "$1")}`, "bad",
