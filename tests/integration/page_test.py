@@ -359,3 +359,26 @@ def test_a_refusal_of_the_events_is_told_and_does_not_last(browser, hospital):
             other.close()
     has(browser, "#health", "Ready")
     assert not text(browser, "#trouble")
+
+
+def test_tabs_behind_hold_no_connection_and_are_fresh_when_seen(browser, hospital):
+    node, first = hospital, browser.current_window_handle
+    page(browser, node)
+    tabs = []
+    try:
+        for _ in range(8):  # A browser has six connections for one host.
+            browser.switch_to.new_window("tab")
+            tabs.append(browser.current_window_handle)
+            browser.set_page_load_timeout(20)
+            page(browser, node)
+        study = fresh_uid()
+        send(node, [small_image("CHEST", study=study)])
+        for tab in (tabs[-1], tabs[0], first):
+            browser.switch_to.window(tab)
+            wait_until(lambda: all_of(browser, f'.list tr[data-uid="{study}"]'), "a tab that is seen shows it", 20)
+            wait_until(lambda: text(browser, "#health") == "Ready", "and that the node is ready", 10)
+    finally:
+        for tab in tabs:
+            browser.switch_to.window(tab)
+            browser.close()
+        browser.switch_to.window(first)

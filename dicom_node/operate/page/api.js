@@ -65,9 +65,10 @@ async function* events(body) {
 
 // Calls back with what is happening now, and whenever something in the lists has changed; with an ApiError when that has
 // ended. It goes on by itself, after a refusal too and where the connection stands and nothing comes. Not an EventSource:
-// that tells neither silence nor what a refusal says, and ends for good with the first one.
+// that tells neither silence nor what a refusal says, and ends for good with the first one. A tab that nobody sees holds no
+// connection (a browser has six for one host, all tabs together) and follows again when it is seen.
 export function listen({ onNow, onChange, onTrouble }) {
-  let attempt, silence, wait = kWaitMin;
+  let attempt, silence, again, wait = kWaitMin;
   function heard() {
     clearTimeout(silence);
     silence = setTimeout(() => attempt.abort(), kSilentAfter);
@@ -85,14 +86,22 @@ export function listen({ onNow, onChange, onTrouble }) {
         if (name === "change") onChange();
       }
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
+      if (!signal.aborted && !(error instanceof ApiError)) throw error;
       if (!signal.aborted) onTrouble(error);
     } finally {
-      clearTimeout(silence);
-      attempt.abort();
-      setTimeout(follow, wait);
-      wait = Math.min(2 * wait, kWaitMax);
+      if (attempt.signal === signal) {  // Else another one follows already.
+        clearTimeout(silence);
+        attempt.abort();
+        if (!document.hidden) again = setTimeout(follow, wait);
+        wait = Math.min(2 * wait, kWaitMax);
+      }
     }
   }
-  follow();
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(again);
+    attempt?.abort();
+    wait = kWaitMin;
+    if (!document.hidden) follow();
+  });
+  if (!document.hidden) follow();
 }

@@ -1,5 +1,5 @@
 // The page as a whole: which part the address names, what is live, the token, light and dark.
-import { kSilentAfter, listen, token } from "./api.js";
+import { get, kSilentAfter, listen, token } from "./api.js";
 import { Deliveries } from "./deliveries.js";
 import { clock, duration, h, icon } from "./dom.js";
 import { Models } from "./models.js";
@@ -114,12 +114,18 @@ function reload() {  // At most twice a second, and not for nobody to see.
     for (const part of live) part.load();
   }, 300);
 }
-document.addEventListener("visibilitychange", () => document.hidden || reload());
 
-let last = null;        // What the node said last,
+let last = null;         // What the node said last,
 let heard = Date.now();  // when,
-let lost = null;        // and why no more comes, where that is known.
-const silent = () => Date.now() - heard >= kSilentAfter;
+let lost = null;         // and why no more comes, where that is known.
+let seen = heard;        // Since when the page is looked at.
+const silent = () => !document.hidden && Date.now() - Math.max(heard, seen) >= kSilentAfter;
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  seen = Date.now();
+  reload();
+  drawHealth();
+});
 
 // [word, its colour, what it means]. The words move on by 15 s, later by minutes: a screen reader says each of them.
 function health() {
@@ -131,7 +137,7 @@ function health() {
     return [`No news for ${duration(age).replace(/(min) \d+ s$/, "$1")}`, "bad",
       `The node, or the way to it, is stuck: nothing has come from it.${shown}`];
   }
-  if (!last) return ["Connecting…", "", ""];
+  if (!last || (seen > heard && !document.hidden)) return ["Connecting…", "", ""];
   return last.ready ? ["Ready", "good", ""] : ["Not ready", "bad", `Not ready: ${last.reason}`];
 }
 
@@ -148,24 +154,25 @@ function drawHealth() {
 }
 setInterval(drawHealth, 1000);
 
-listen({
-  onNow(now) {
-    if (last && (lost || silent())) reload();
-    last = now;
-    heard = Date.now();
-    lost = null;
-    drawHealth();
-    $("about").textContent = `${now.title} · version ${now.version}`;
-    $("parked-count").textContent = now.deliveries_parked ? String(now.deliveries_parked) : "";
-    $("parked-count").hidden = !now.deliveries_parked;
-    const focus = document.activeElement?.closest("#now a")?.getAttribute("href");
-    $("now").replaceChildren(...drawNow(now));
-    if (focus) $("now").querySelector(`a[href="${focus}"]`)?.focus();
-  },
-  onChange: reload,
-  onTrouble(error) {
-    lost = error;
-    drawHealth();
-  },
-});
-setInterval(() => document.hidden || live.forEach((part) => part === studies && part.load()), 30000);  // "2 min ago" moves on.
+function onNow(now) {
+  if (last && (lost || silent())) reload();
+  last = now;
+  heard = Date.now();
+  lost = null;
+  drawHealth();
+  $("about").textContent = `${now.title} · version ${now.version}`;
+  $("parked-count").textContent = now.deliveries_parked ? String(now.deliveries_parked) : "";
+  $("parked-count").hidden = !now.deliveries_parked;
+  const focus = document.activeElement?.closest("#now a")?.getAttribute("href");
+  $("now").replaceChildren(...drawNow(now));
+  if (focus) $("now").querySelector(`a[href="${focus}"]`)?.focus();
+}
+function onTrouble(error) {
+  lost = error;
+  drawHealth();
+}
+listen({ onNow, onChange: reload, onTrouble });
+setInterval(() => {
+  if (document.hidden) get("/api/now", AbortSignal.timeout(10000)).then(onNow, onTrouble);  // For the title of the tab.
+  else if (live.includes(studies)) studies.load();  // "2 min ago" moves on.
+}, 30000);
