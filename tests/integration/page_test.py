@@ -382,3 +382,25 @@ def test_tabs_behind_hold_no_connection_and_are_fresh_when_seen(browser, hospita
             browser.switch_to.window(tab)
             browser.close()
         browser.switch_to.window(first)
+
+
+def test_older_studies_are_shown_beyond_one_page_of_the_api(browser, hospital, tmp_path):
+    node, paths = hospital, []
+    image = small_image("CHEST", side=16)
+    for at in range(1070):
+        image.StudyInstanceUID, image.SOPInstanceUID, image.AccessionNumber = fresh_uid(), fresh_uid(), f"MANY-{at}"
+        image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+        paths.append(tmp_path / f"{at}.dcm")
+        image.save_as(paths[-1])
+    modality(node, tmp_path, associations=4)
+    total = len(node.studies())
+    page(browser, node)
+    rows = lambda: browser.execute_script("return document.querySelectorAll('.list tbody tr').length")
+    for count in [*range(50, total, 50), total]:
+        wait_until(lambda: rows() == count, f"{count} rows: {rows()}", 20)
+        shown = all_of(browser, ".list-pane .more")[0].is_displayed()
+        assert shown == (count < total)
+        if shown:
+            browser.execute_script("document.querySelector('.list-pane .more').click()")
+    uids = browser.execute_script("return [...document.querySelectorAll('.list tbody tr')].map(row => row.dataset.uid)")
+    assert len(set(uids)) == total, "each once"

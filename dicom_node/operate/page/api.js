@@ -40,6 +40,20 @@ const ask = async (path, options) => answer(await send(path, options));
 
 export const get = (path, signal) => ask(path, { signal });
 
+const kPageMax = 1000;  // Of the API.
+
+// The newest `count` of a list, in as many pages as that takes: {[name]: [...], next}; `next` is set where there are older ones.
+export async function list(name, query, count, signal) {
+  const found = [], asked = new URLSearchParams(query);
+  for (;;) {
+    asked.set("limit", String(Math.min(count - found.length, kPageMax)));
+    const page = await get(`/api/${name}?${asked}`, signal);
+    found.push(...page[name]);
+    if (!page.next || found.length >= count) return { [name]: found, next: page.next };
+    asked.set("before", new URLSearchParams(page.next.split("?")[1]).get("before"));
+  }
+}
+
 export const post = (path) => ask(path, { method: "POST", headers: { Authorization: `Bearer ${token.get()}` } });
 
 // Milliseconds. The node says something every 5 s or so: after this long it is stuck, or the way to it is.

@@ -1,5 +1,5 @@
 // What is due, sent and parked, with the peer's own words; what is parked can be released or given up.
-import { get, post } from "./api.js";
+import { list, post } from "./api.js";
 import { empty, h, pill, shortUid, toast, when } from "./dom.js";
 
 const kKinds = { pending: "info", delivered: "good", parked: "bad", given_up: "quiet" };
@@ -67,8 +67,6 @@ export class Deliveries {
   }
 
   async load() {
-    const query = new URLSearchParams(this.query);
-    query.set("limit", String(Math.min(50 * this.pages, 1000)));
     const chips = h("div", { class: "chips", role: "group", "aria-label": "State" }, kStates.map(([state, word]) => {
       const on = (this.query.get("state") ?? "") === state;
       return h("button", { type: "button", class: on ? "chip on" : "chip", "aria-pressed": String(on),
@@ -77,12 +75,12 @@ export class Deliveries {
     const head = h("div", { class: "tools" }, h("h1", {}, "Deliveries"), chips);
     let found;
     try {
-      found = await get(`/api/deliveries?${query}`);
+      found = await list("deliveries", this.query, 50 * this.pages);
     } catch (error) {
       this.element.replaceChildren(head, empty("The list cannot be read", error.message));
       return;
     }
-    const said = query.toString() + JSON.stringify(found);
+    const said = this.query.toString() + JSON.stringify(found);
     if (said === this.said) return;
     this.said = said;
     const more = h("button", { type: "button", class: "more", hidden: !found.next, onclick: () => (++this.pages, this.load()) }, "Show older ones");

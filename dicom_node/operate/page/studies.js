@@ -1,5 +1,5 @@
 // The list of studies: filters, search, pages; the study that is chosen lies beside it.
-import { get } from "./api.js";
+import { list } from "./api.js";
 import { empty, h, icon, pill, shortUid, when } from "./dom.js";
 
 const kStates = [["", "All"], ["open", "Open"], ["closed", "Reporting"], ["finished", "Finished"], ["parked", "Parked"],
@@ -107,11 +107,9 @@ export class Studies {
   async load() {
     this.request?.abort();
     const request = (this.request = new AbortController());
-    const query = new URLSearchParams(this.query);
-    query.set("limit", String(Math.min(kPage * this.pages, 1000)));
     let found;
     try {
-      found = await get(`/api/studies?${query}`, request.signal);
+      found = await list("studies", this.query, kPage * this.pages, request.signal);
     } catch (error) {
       if (request.signal.aborted) return;
       this.notice.replaceChildren(empty("The list cannot be read", error.message));
