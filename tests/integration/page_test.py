@@ -16,6 +16,7 @@ from harness import Node, Pacs, fresh_uid, modality, radiograph, send, small_ima
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.expected_conditions import alert_is_present
 
 pytestmark = pytest.mark.skipif(not shutil.which("chromedriver"), reason="Debian's chromium-driver is not installed")
 TOKEN = "only-for-this-test"
@@ -174,7 +175,7 @@ def test_what_is_parked_is_given_up_once_confirmed_and_may_be_released_after_all
     page(browser, node, "#/deliveries?state=parked")
     for accepted in (False, True):
         click(browser, ".give-up")
-        question = wait_until(lambda: browser.switch_to.alert, "it is asked", 20)
+        question = wait_until(lambda: alert_is_present()(browser), "it is asked", 20)
         assert "will not get it" in question.text
         question.accept() if accepted else question.dismiss()
         has(browser, "#parked-card", "0" if accepted else "1")
@@ -190,6 +191,24 @@ def test_what_is_parked_is_given_up_once_confirmed_and_may_be_released_after_all
     click(browser, ".release")
     wait_until(lambda: "given up" not in text(browser, ".deliveries tbody"), "it is due again", 20)
     wait_until(lambda: node.at_rest() and not [d for d in node.deliveries() if d["state"] != "delivered"], "it has left", 60)
+
+
+def test_a_study_is_analysed_again_once_confirmed(browser, hospital):
+    node = hospital
+    image = radiograph("01_1_hand", AccessionNumber="AGAIN", StudyInstanceUID=fresh_uid(), SOPInstanceUID=fresh_uid())
+    send(node, [image])
+    page(browser, node, f"#/studies/{image.StudyInstanceUID}")
+    browser.execute_script("sessionStorage.setItem('skelex-token', arguments[0])", TOKEN)
+    has(browser, ".study-state", "Finished")
+    revision = lambda: next(s["revision"] for s in node.studies() if s["study_instance_uid"] == image.StudyInstanceUID)
+    for accepted in (False, True):
+        click(browser, ".retry")
+        question = wait_until(lambda: alert_is_present()(browser), "it is asked", 20)
+        assert "new revision" in question.text
+        question.accept() if accepted else question.dismiss()
+        has(browser, "#toast" if accepted else ".study-state", "analysed again" if accepted else "Finished")
+        assert revision() == (2 if accepted else 1)
+    wait_until(node.at_rest, "it is through again", 60)
 
 
 def test_one_study_is_found_by_its_numbers(browser, hospital):

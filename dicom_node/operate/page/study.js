@@ -153,7 +153,8 @@ export class Study {
   }
 
   async retry(study) {
-    if (!(await this.unlock())) return;
+    const question = "Analyse this study again? Its destinations get a new revision of the results, beside those that they have.";
+    if (!(await this.unlock()) || !confirm(question)) return;
     try {
       await post(`/api/studies/${study.study_instance_uid}/retry`);
       toast("The study is analysed again, as a new revision");
