@@ -149,6 +149,7 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
                                           storage::FileSystem& file_system, inference::Predictor& predictor) {
   auto impl = std::make_unique<Impl>(config, predictor);
   // The store first: its lock says whether this directory is ours, before anything in it is touched.
+  NODE_RETURN_IF_ERROR(storage::check_database_is_there(config.storage.directory, file_system));
   NODE_ASSIGN_OR_RETURN(impl->store, storage::open_sqlite_study_store(config.storage, clock, file_system));
   NODE_ASSIGN_OR_RETURN(impl->spool, storage::Spool::open(config.storage, file_system));
   NODE_RETURN_IF_ERROR(impl->check_invariants(file_system));

@@ -1,9 +1,11 @@
 #include "storage/spool_check.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <iterator>
 
 #include "storage/spool.h"
+#include "storage/sqlite_study_reader.h"
 
 namespace node::storage {
 namespace {
@@ -42,6 +44,19 @@ Result<SpoolCheck> check_spool(const std::string& directory, FileSystem& file_sy
     return !std::binary_search(still_with_row.begin(), still_with_row.end(), key);
   });
   return check;
+}
+
+Status check_database_is_there(const std::string& directory, FileSystem& file_system) {
+  std::error_code ignored;
+  const std::filesystem::path database = database_path(directory);
+  if (std::filesystem::exists(database, ignored) || !std::filesystem::exists(objects_directory(directory), ignored))
+    return ok_status();
+  NODE_ASSIGN_OR_RETURN(const std::vector<std::string> objects, list_keys(directory, file_system));
+  if (objects.empty()) return ok_status();
+  return data_loss(directory + " holds " + std::to_string(objects.size()) + " objects, but no " +
+                   database.filename().string() +
+                   ": it was lost or moved away, and nothing else knows what they are. Put it back with its -wal, or a "
+                   "backup of both; or move objects away to begin anew");
 }
 
 }  // namespace node::storage

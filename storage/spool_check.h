@@ -22,4 +22,8 @@ struct SpoolCheck {
 // Errors: as StudyStore::known_files() and FileSystem::list().
 Result<SpoolCheck> check_spool(const std::string& directory, FileSystem& file_system, StudyStore& store);
 
+// Before a database is made: it is there before the first object is, so that objects without one mean that it was lost,
+// and to a new one they would all be orphans. Errors: kDataLoss, which says what to do; kInternal.
+Status check_database_is_there(const std::string& directory, FileSystem& file_system);
+
 }  // namespace node::storage

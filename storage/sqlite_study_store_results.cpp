@@ -161,8 +161,8 @@ Status SqliteStudyStore::release_study(ClaimToken token, milliseconds retry_in) 
 
 // Keeps delivery.blocked of what goes to this destination or waits for it: whether an object of an earlier stage of the
 // study is PENDING where it goes, any result of the study where it waits for, or, of a late original (stage 4), the
-// study has not ended; a message (stage 5) waits for those of earlier revisions, lest an old one be the last that a
-// worklist hears. Originals (stage 0) neither wait nor are waited for.
+// study has not ended; a message (stage 5) and a report wait for those of earlier revisions, lest an old one be the
+// last that a worklist hears or a viewer gets. Originals (stage 0) neither wait nor are waited for here.
 Status SqliteStudyStore::refresh_blocked(Transaction& transaction, std::int64_t study, const std::string& destination) {
   Query changed(transaction.database,
                 "UPDATE delivery SET blocked = 1 - blocked WHERE study_id = ?1 AND (destination = ?2 OR after = ?2) "
@@ -172,6 +172,9 @@ Status SqliteStudyStore::refresh_blocked(Transaction& transaction, std::int64_t 
                 "e.study_id = ?1 AND e.destination = delivery.after AND e.state = 0 AND e.result_id IS NOT NULL)) OR "
                 "(stage = 5 AND EXISTS (SELECT 1 FROM delivery e WHERE e.study_id = ?1 AND e.destination = "
                 "delivery.destination AND e.state = 0 AND e.stage = 5 AND e.id < delivery.id)) OR "
+                "EXISTS (SELECT 1 FROM result r JOIN delivery e ON e.study_id = ?1 AND e.destination = "
+                "delivery.destination AND e.state = 0 AND e.stage = delivery.stage JOIN result old ON "
+                "old.id = e.result_id AND old.revision < r.revision WHERE r.id = delivery.result_id) OR "
                 "(stage = 4 AND EXISTS (SELECT 1 FROM study s WHERE s.id = ?1 AND s.state IN (0, 1)))) "
                 "RETURNING destination",
                 study, destination);
@@ -223,7 +226,12 @@ Result<Look> SqliteStudyStore::look_for_deliveries(Transaction& transaction, con
              "d.priority, coalesce(d.released_at, d.created_at) FROM delivery d JOIN study s ON s.id = d.study_id LEFT "
              "JOIN instance i ON i.id = "
              "d.instance_id LEFT JOIN result r ON r.id = d.result_id WHERE d.state = 0 AND d.blocked = 0 AND "
-             "d.delayed = 0 AND d.destination = ? ORDER BY d.attempts > 0 AND d.priority < 2000, d.priority DESC, d.id",
+             "d.delayed = 0 AND d.destination = ? AND "
+             // A corrected image waits for the version that it replaces: what comes last is what an archive keeps.
+             "NOT EXISTS (SELECT 1 FROM instance v JOIN delivery e ON e.instance_id = v.id WHERE "
+             "v.sop_instance_uid = i.sop_instance_uid AND v.current = 0 AND v.state != 4 AND v.version < i.version "
+             "AND e.destination = d.destination AND e.state = 0) ORDER BY d.attempts > 0 AND d.priority < 2000, "
+             "d.priority DESC, d.id",
              destination);
   while (static_cast<int>(claimed.size()) < max && rows.next()) {
     const std::int64_t id = rows.integer();
@@ -286,7 +294,8 @@ Status SqliteStudyStore::finish_delivery(ClaimToken token, const DeliveryOutcome
     if (is_result && outcome.state == DeliveryState::kDelivered) {
       NODE_RETURN_IF_ERROR(time_delivery(transaction, study));
     }
-    if (pending) signal_on_commit(transaction, deliveries_at(destination));
+    // Of an original a later version may have waited for it.
+    if (pending || !is_result) signal_on_commit(transaction, deliveries_at(destination));
     NODE_RETURN_IF_ERROR(refresh_rest(transaction, study));
     return refresh_blocked(transaction, study, destination);
   });
@@ -376,7 +385,8 @@ Status SqliteStudyStore::release_delivery(std::int64_t id) {
   return writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
     const std::string name = "release delivery " + std::to_string(id);
     Query row(transaction.database,
-              "SELECT d.state, d.study_id, d.destination, coalesce(r.purged_at, i.purged_at) FROM delivery d "
+              "SELECT d.state, d.study_id, d.destination, coalesce(r.purged_at, i.purged_at), coalesce(i.current, 1) "
+              "FROM delivery d "
               "LEFT JOIN instance i ON i.id = d.instance_id LEFT JOIN result r ON r.id = d.result_id WHERE d.id = ?",
               id);
     if (!row.next()) return row.status().ok() ? not_found(name + ": no such delivery") : row.status();
@@ -387,6 +397,7 @@ Status SqliteStudyStore::release_delivery(std::int64_t id) {
     const std::int64_t study = row.integer();
     const std::string destination = row.text();
     if (row.integer_or_null()) return invalid_argument(name + ": its object was deleted, there is nothing to send");
+    if (!row.boolean()) return invalid_argument(name + ": a corrected version of the image is there; give this one up");
     NODE_RETURN_IF_ERROR(Query(transaction.database,
                                "UPDATE delivery SET state = 0, attempts = 0, delayed = 0, delay_ms = 0, due_at = ?2, "
                                "released_at = ?2, given_up_at = NULL, commitment_refusals = 0 WHERE id = ?1",

@@ -192,6 +192,28 @@ def test_a_damaged_database_is_refused_by_name_and_left_as_it_is(tmp_path):
     assert database.read_bytes() == damaged
 
 
+def test_a_database_that_is_gone_is_no_reason_to_delete_what_it_knew(tmp_path):
+    node = Node(tmp_path / "node", {"routes": "[]"})
+    with node:
+        assert send(node, [small_image("CHEST", study=fresh_uid()) for _ in range(3)]) == [0, 0, 0]
+    store = tmp_path / "node/store"
+    objects = sorted((store / "objects").rglob("*.dcm"))
+    assert len(objects) == 3
+    away = tmp_path / "away"
+    away.mkdir()
+    for file in store.glob("studies.sqlite*"):
+        file.rename(away / file.name)
+    done = node.run("serve", *node.arguments(), check=False)
+    assert done.returncode == 1 and "holds 3 objects, but no studies.sqlite" in done.stderr, done.stderr
+    done = node.run("serve", *node.arguments(), check=False)
+    assert done.returncode == 1, "nor the second time"
+    assert sorted((store / "objects").rglob("*.dcm")) == objects
+    for file in away.iterdir():
+        file.rename(store / file.name)
+    with node:
+        assert node.get("/readyz")[0] == 200
+
+
 def test_pages_that_go_bad_while_the_node_runs_are_said(tmp_path):
     with Pacs() as pacs, Node(tmp_path, pacs_port=pacs.port) as node:
         assert send(node, [small_image(seed=seed) for seed in range(3)]) == [0x0000] * 3

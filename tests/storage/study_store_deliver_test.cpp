@@ -35,6 +35,59 @@ TEST_P(StudyStoreContract, NothingIsPurgedBeforeItsStudyIsAtRestForSoLong) {
   EXPECT_THAT(*store_->known_files(), IsEmpty());
 }
 
+// An archive keeps what comes last under a UID.
+TEST_P(StudyStoreContract, ACorrectedOriginalWaitsForTheVersionThatItReplaces) {
+  NewInstance wrong = image(1, 1), right = image(1, 1);
+  wrong.route.forward_to = right.route.forward_to = {"archive"};
+  right.route.priority = 5;
+  add(wrong);
+  auto first = claim_deliveries("archive");
+  ASSERT_THAT(first, SizeIs(1));
+  ASSERT_TRUE(add(right, Arrival::kCorrection, 1));
+  EXPECT_THAT(claim_deliveries("archive"), IsEmpty()) << "the first is on its way";
+  ASSERT_TRUE(store_->finish_delivery(first[0].token, {DeliveryState::kPending, seconds(60), 0xA700, "later"}).ok());
+  EXPECT_THAT(claim_deliveries("archive"), IsEmpty()) << "it goes again";
+  clock_.advance(seconds(60));
+  first = claim_deliveries("archive");
+  ASSERT_THAT(first, SizeIs(1));
+  ASSERT_TRUE(store_->finish_delivery(first[0].token, {DeliveryState::kParked, kNoWait, 0xA900, "no"}).ok());
+  const auto second = claim_deliveries("archive");
+  ASSERT_THAT(second, SizeIs(1)) << "what is parked holds nothing";
+  EXPECT_NE(second[0].id, first[0].id);
+  EXPECT_EQ(store_->release_delivery(first[0].id).code(), StatusCode::kInvalidArgument) << "it must not come last";
+  EXPECT_TRUE(store_->give_up_delivery(first[0].id).ok());
+}
+
+TEST_P(StudyStoreContract, AReportWaitsForThatOfTheEarlierRevision) {
+  add(image(1, 1));
+  analyse_all();
+  report(*close_and_claim());
+  auto old = claim_deliveries();
+  while (!old.empty() && old[0].stage != DeliveryStage::kReport) {
+    for (const ClaimedDelivery& each : old)
+      ASSERT_TRUE(store_->finish_delivery(each.token, {DeliveryState::kDelivered, kNoWait, 0, ""}).ok());
+    old = claim_deliveries();
+  }
+  ASSERT_THAT(old, SizeIs(1));
+  ASSERT_TRUE(store_->finish_delivery(old[0].token, {DeliveryState::kPending, seconds(60), 0xA700, "later"}).ok());
+  add(image(1, 2));  // Late.
+  analyse_all();
+  report(*close_and_claim());
+  for (const ClaimedDelivery& each : claim_deliveries()) {
+    EXPECT_NE(each.stage, DeliveryStage::kReport) << "the old one is not there yet";
+    ASSERT_TRUE(store_->finish_delivery(each.token, {DeliveryState::kDelivered, kNoWait, 0, ""}).ok());
+  }
+  EXPECT_THAT(claim_deliveries(), IsEmpty());
+  clock_.advance(seconds(60));
+  auto next = claim_deliveries();
+  ASSERT_THAT(next, SizeIs(1));
+  EXPECT_EQ(next[0].id, old[0].id);
+  ASSERT_TRUE(store_->finish_delivery(next[0].token, {DeliveryState::kDelivered, kNoWait, 0, ""}).ok());
+  next = claim_deliveries();
+  ASSERT_THAT(next, SizeIs(1));
+  EXPECT_EQ(next[0].stage, DeliveryStage::kReport);
+}
+
 TEST_P(StudyStoreContract, WhatAPersonGaveUpKeepsNothingFromRetentionAndComesDueAgainOnlyWhenReleased) {
   NewInstance given = image(1, 1);
   given.route.forward_to = {"gone"};
