@@ -47,6 +47,15 @@ Result<std::vector<std::string>> mark_purged(Database& live, Database& copy, std
   return std::vector<std::string>(missing.begin(), missing.end());
 }
 
+// Also where it is not there yet, and over symbolic links.
+bool lies_within(const fs::path& path, const fs::path& directory) {
+  std::error_code error;
+  const fs::path inner = fs::weakly_canonical(fs::absolute(path, error), error);
+  const fs::path outer = fs::weakly_canonical(fs::absolute(directory, error), error);
+  const fs::path relative = inner.lexically_relative(outer);
+  return !relative.empty() && *relative.begin() != "..";
+}
+
 Result<BackupReport> copy_files(const std::string& directory, const fs::path& to, const std::vector<StoredFile>& files,
                                 FileSystem& file_system,
                                 const std::function<void(std::int64_t, std::int64_t)>& progress) {
@@ -79,6 +88,10 @@ Result<BackupReport> back_up(const config::StorageConfig& config, const fs::path
   const std::string what = "back up to " + to.string();
   NODE_ASSIGN_OR_RETURN(auto live, Database::open(database_path(config.directory), Database::Mode::kReadOnly));
   NODE_RETURN_IF_ERROR(check_schema(*live));
+  if (lies_within(to, config.directory)) {
+    return invalid_argument(what + ": the folder lies within storage.directory (" + config.directory +
+                            "), and what takes that takes the backup too; choose one elsewhere");
+  }
   if (Status made = file_system.create_directories(to); !made.ok()) return made.within(what);
   NODE_ASSIGN_OR_RETURN(const auto there, file_system.list(to));
   if (!there.empty()) return invalid_argument(what + ": the folder is not empty; a backup wants one of its own");

@@ -25,7 +25,8 @@ struct BackupReport {
 };
 
 // `progress`: called before each file with the number of files that are done, and of all.
-// Errors: kInvalidArgument (`to` is not empty), kNotFound (there is no store), kDataLoss (a database of another
+// Errors: kInvalidArgument (`to` is not empty, or within the store), kNotFound (there is no store), kDataLoss (a
+// database of another
 //         version, or damaged), kResourceExhausted, kInternal.
 Result<BackupReport> back_up(const config::StorageConfig& config, const std::filesystem::path& to,
                              FileSystem& file_system,

@@ -212,6 +212,23 @@ TEST_F(BackupTest, AFolderThatIsNotEmptyIsLeftAlone) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(to_), {}), 1);
 }
 
+TEST_F(BackupTest, AFolderWithinTheStoreIsRefusedAndNotMade) {
+  add(1);
+  const std::filesystem::path store = config_.directory, link = stored_.directory() / "link";
+  std::filesystem::create_directory_symlink(store, link);
+  for (const auto& inside : {store, store / "backup", store / "backup/", store / "objects/ab/backup",
+                             store / "../store/backup", link / "backup"}) {
+    const auto refused = back_up(config_, inside, posix_file_system(), {});
+    EXPECT_EQ(refused.status().code(), StatusCode::kInvalidArgument) << inside;
+    EXPECT_THAT(refused.status().message(), testing::HasSubstr("lies within storage.directory")) << inside;
+    EXPECT_FALSE(std::filesystem::exists(inside / "studies.sqlite.part")) << inside;
+  }
+  EXPECT_FALSE(std::filesystem::exists(store / "backup"));
+  config_.directory += "/";
+  EXPECT_FALSE(back_up(config_, store / "backup", posix_file_system(), {}).ok());
+  EXPECT_TRUE(back_up(config_, store.string() + "-backup", posix_file_system(), {}).ok()) << "beside it";
+}
+
 TEST_F(BackupTest, WithoutAStoreNothingIsMade) {
   config_.directory = (stored_.directory() / "nowhere").string();
   EXPECT_EQ(back_up_now().status().code(), StatusCode::kNotFound);
