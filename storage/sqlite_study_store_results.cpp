@@ -398,6 +398,10 @@ Status SqliteStudyStore::release_delivery(std::int64_t id) {
     const std::string destination = row.text();
     if (row.integer_or_null()) return invalid_argument(name + ": its object was deleted, there is nothing to send");
     if (!row.boolean()) return invalid_argument(name + ": a corrected version of the image is there; give this one up");
+    if (destinations_ && destinations_->find('\n' + destination + '\n') == std::string::npos) {
+      return invalid_argument(name + ": its destination " + destination +
+                              " is not in the configuration; bring it back there, or give the delivery up");
+    }
     NODE_RETURN_IF_ERROR(Query(transaction.database,
                                "UPDATE delivery SET state = 0, attempts = 0, delayed = 0, delay_ms = 0, due_at = ?2, "
                                "released_at = ?2, given_up_at = NULL, commitment_refusals = 0 WHERE id = ?1",

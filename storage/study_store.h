@@ -381,7 +381,7 @@ class StudyStore {
   virtual Result<std::map<std::string, int>> set_commitment_peers(const std::vector<std::string>& committing,
                                                                   const std::vector<std::string>& callable) = 0;
   // PARKED or GIVEN_UP to PENDING, due now, its attempts and its time counted anew. Errors: kNotFound (no such id),
-  // kInvalidArgument (neither, or its object is deleted). [synced]
+  // kInvalidArgument (neither, its object is deleted, or its destination is none of set_destinations()). [synced]
   virtual Status release_delivery(std::int64_t id) = 0;
   // PARKED to GIVEN_UP: it is not sent, and no longer keeps its study from retention. One that was given up already is
   // no error. Errors: kNotFound (no such id), kInvalidArgument (not parked). [synced]

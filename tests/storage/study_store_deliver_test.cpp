@@ -264,6 +264,28 @@ TEST_P(StudyStoreContract, WhatIsForADestinationThatIsGoneIsParkedInWordsUntilIt
   EXPECT_EQ(store_->stats().deliveries_parked, 0);
 }
 
+TEST_P(StudyStoreContract, WhatIsForADestinationThatIsGoneIsNotReleasedAndCanBeGivenUp) {
+  NewInstance given = image(1, 1);
+  given.route.forward_to = {"gone"};
+  add(given);
+  ASSERT_TRUE(store_->set_destinations({"pacs", "gone too"}).ok());
+  const auto id = store_->list_deliveries({.state = DeliveryState::kParked}).value().at(0).id;
+  const auto refused = [&] {
+    const Status answer = store_->release_delivery(id);
+    EXPECT_EQ(answer.code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(answer.message(), testing::HasSubstr("gone is not in the configuration"));
+    EXPECT_EQ(store_->stats().deliveries_pending, 0) << "nobody would ever send it";
+  };
+  refused();
+  EXPECT_EQ(store_->stats().deliveries_parked, 1);
+  ASSERT_TRUE(store_->give_up_delivery(id).ok());
+  refused();
+  EXPECT_EQ(store_->stats().deliveries_given_up, 1);
+  EXPECT_THAT(*store_->set_destinations({"pacs", "gone"}), SizeIs(0));
+  ASSERT_TRUE(store_->release_delivery(id).ok());
+  EXPECT_THAT(uids(claim_deliveries("gone")), ElementsAre("1.2.1.1"));
+}
+
 TEST_P(StudyStoreContract, WhatAPersonMustSeeStaysParkedWhenDestinationsAreSaid) {
   finish_one(1);
   ASSERT_TRUE(
