@@ -79,6 +79,12 @@ bool is_key(std::string_view key) {
          key.find('/', 3) == std::string_view::npos && key[3] != '.';
 }
 
+// A file that vanished, or an error without a name of its own, means the same to who stores: the bytes are not kept.
+Status not_kept(const std::string& what, const Status& failure) {
+  const bool full = failure.code() == StatusCode::kResourceExhausted;
+  return Status(full ? StatusCode::kResourceExhausted : StatusCode::kDataLoss, what + ": " + failure.message());
+}
+
 std::string random_hex() {
   static thread_local std::random_device device;
   std::string text;
@@ -162,6 +168,7 @@ struct Spool::Impl {
   std::atomic<std::uint64_t> next_incoming{0};
   std::atomic<std::int64_t> losses{0};
 
+  Mutex restore_mutex;  // One at a time: what fails takes nothing of another's with it.
   Mutex shards_mutex;
   std::set<std::string> shards GUARDED_BY(shards_mutex);  // The directories of the fan-out that are durable.
 
@@ -245,13 +252,36 @@ Result<StoredFile> Spool::commit(IncomingFile file, const Uid& sop_instance_uid)
     return stored;
   };
   Result<StoredFile> stored = make_durable();
-  if (!stored.ok()) {
-    // A file that vanished, or an error without a name of its own, means the same here: these bytes are not kept.
-    const bool full = stored.status().code() == StatusCode::kResourceExhausted;
-    return Status(full ? StatusCode::kResourceExhausted : StatusCode::kDataLoss,
-                  "commit " + sop_instance_uid.str() + ": " + stored.status().message());
-  }
+  if (!stored.ok()) return not_kept("commit " + sop_instance_uid.str(), stored.status());
   return stored;
+}
+
+Status Spool::restore(IncomingFile file, const StoredFile& lost) {
+  const auto make_durable = [&]() -> Status {
+    const std::filesystem::path final_path = path(lost.key);
+    FileSystem& file_system = impl_->file_system;
+    // Its directory may be gone with it, though it was seen before.
+    NODE_RETURN_IF_ERROR(file_system.create_directory(final_path.parent_path()));
+    NODE_RETURN_IF_ERROR(file_system.sync_directory(impl_->objects()));
+    NODE_RETURN_IF_ERROR(file_system.sync_file(file.path_));
+    NODE_RETURN_IF_ERROR(file_system.rename(file.path_, final_path));
+    file.path_ = final_path;  // As in commit(): better a loss that is seen than a file that a power loss takes back.
+    NODE_RETURN_IF_ERROR(file_system.sync_directory(final_path.parent_path()));
+    file.path_.clear();
+    return ok_status();
+  };
+  const std::string what = "restore " + lost.key;
+  NODE_RETURN_IF_ERROR(file.flush().within(what));
+  NODE_ASSIGN_OR_RETURN(const StoredFile arrived, file.content_->measure.finish());
+  if (!is_key(lost.key) || arrived.sha256_hex != lost.sha256_hex) {
+    return invalid_argument(what + ": these are other bytes than were stored");
+  }
+  MutexLock lock(impl_->restore_mutex);
+  if (const Status intact = compare(lost); intact.code() != StatusCode::kDataLoss) return intact;
+  const Status restored = make_durable();
+  if (restored.ok()) return restored;
+  const IncomingFile not_restored = std::move(file);  // Goes before the lock does.
+  return not_kept(what, restored);
 }
 
 Result<StoredFile> Spool::store(const std::string& bytes, const Uid& sop_instance_uid) {

@@ -67,6 +67,11 @@ class Spool {
   // kDataLoss.
   Result<StoredFile> commit(IncomingFile file, const Uid& sop_instance_uid);
 
+  // Puts bytes that came again in the place of a file that verify() calls lost. After a crash either the loss or the
+  // whole file is there. An intact file stays as it is. Errors: kInvalidArgument (other bytes than were stored),
+  // kResourceExhausted, kDataLoss, as commit(): then the file is lost as before.
+  Status restore(IncomingFile file, const StoredFile& lost);
+
   // begin(), write, commit() for an object made here. It may use the reserve: below it nothing new is taken, but what
   // was accepted is finished, or nothing would ever come to rest and be deleted.
   Result<StoredFile> store(const std::string& bytes, const Uid& sop_instance_uid);

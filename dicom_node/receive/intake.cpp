@@ -115,8 +115,23 @@ IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, co
     if (held->has_value()) {
       const auto relation = compare(stored ? spool_.path(stored->key) : file.path(), *header, **held);
       if (!relation.ok()) {
-        const auto now = store_.find_instance(*sop_instance_uid);  // Retention may have been quicker.
-        if (now.ok() && now->has_value() && (*now)->purged && !(*held)->purged) continue;
+        const auto now = store_.find_instance(*sop_instance_uid);  // Retention or a correction may have been quicker.
+        if (now.ok() && now->has_value() &&
+            ((*now)->purged != (*held)->purged || (*now)->version != (*held)->version)) {
+          continue;
+        }
+        if (relation.status().code() == StatusCode::kDataLoss) {
+          const Status lost = spool_.verify((*held)->file);
+          if (lost.ok()) continue;  // Another sender has brought it back.
+          if (lost.code() == StatusCode::kDataLoss) {
+            spdlog::error("event=data_loss sop_instance_uid={} reason=\"{}\"", sop_instance_uid->str(), lost.message());
+          }
+          if (lost.code() == StatusCode::kDataLoss && !stored) {
+            IntakeAnswer restored = restore(std::move(file), **held, *sop_instance_uid);
+            restored.study_instance_uid = answer.study_instance_uid;
+            return restored;
+          }
+        }
         discard(stored);
         return failed(relation.status());
       }
@@ -170,12 +185,28 @@ Result<std::optional<storage::Arrival>> Intake::compare(const std::filesystem::p
     return header.digest == held.header_digest ? std::optional<Arrival>() : std::optional(Arrival::kCorrection);
   }
   const std::filesystem::path held_file = spool_.path(held.file.key);
-  NODE_ASSIGN_OR_RETURN(const bool same_bytes, have_same_bytes(file, held_file));
-  if (same_bytes) return std::optional<Arrival>();
+  const auto same_bytes = have_same_bytes(file, held_file);
+  if (same_bytes.ok() && *same_bytes) return std::optional<Arrival>();
+  NODE_RETURN_IF_ERROR(spool_.compare(held.file));  // Only what was stored is worth a comparison.
+  NODE_RETURN_IF_ERROR(same_bytes.status());
   NODE_ASSIGN_OR_RETURN(const bool same_pixels, have_same_pixels(file, held_file));
   if (!same_pixels) return std::optional(Arrival::kConflict);
   if (header.digest != held.header_digest) return std::optional(Arrival::kCorrection);
   return std::optional<Arrival>();
+}
+
+IntakeAnswer Intake::restore(storage::IncomingFile file, const storage::HeldInstance& held,
+                             const storage::Uid& sop_instance_uid) {
+  if (const Status restored = spool_.restore(std::move(file), held.file); !restored.ok()) {
+    if (restored.code() != StatusCode::kInvalidArgument) return refusal(restored);
+    return refusal(kProcessingFailure, "the held file is lost, and these are other bytes", restored);
+  }
+  const auto now = store_.find_instance(sop_instance_uid);  // Retention would not come back for it.
+  if (now.ok() && now->has_value() && (*now)->purged && (*now)->file.key == held.file.key) discard(held.file);
+  spdlog::warn("event=lost_file_restored sop_instance_uid={} file={}", sop_instance_uid.str(), held.file.key);
+  IntakeAnswer answer;
+  answer.outcome = Outcome::kResend;
+  return answer;
 }
 
 Result<bool> Intake::is_kept_aside(const storage::Uid& sop_instance_uid, const storage::Uid& study_instance_uid,

@@ -90,9 +90,14 @@ class Intake {
 
  private:
   using Arrival = storage::Arrival;
-  // How an object relates to the one held under its UID; nothing: nothing that matters differs.
+  // How an object relates to the one held under its UID; nothing: nothing that matters differs. Errors: kDataLoss (the
+  // held file is not as it was stored, unless retention has deleted it meanwhile), ...
   Result<std::optional<Arrival>> compare(const std::filesystem::path& file, const object::InstanceHeader& header,
                                          const storage::HeldInstance& held) const;
+  // The answer where the file of `held` is lost: success if `file` has got the bytes that were stored, and is put in
+  // its place.
+  IntakeAnswer restore(storage::IncomingFile file, const storage::HeldInstance& held,
+                       const storage::Uid& sop_instance_uid);
   Result<bool> is_kept_aside(const storage::Uid& sop_instance_uid, const storage::Uid& study_instance_uid,
                              const storage::StoredFile& file);
   void discard(const std::optional<storage::StoredFile>& loser);

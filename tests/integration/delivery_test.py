@@ -215,6 +215,24 @@ def test_stored_bytes_that_changed_are_sent_to_nobody_and_the_node_is_not_ready(
         assert "event=data_loss" in node.log()
 
 
+def test_stored_bytes_that_changed_come_back_when_their_image_is_sent_again(tmp_path, settings):
+    [image] = images(1)
+    with Node(tmp_path / "node", settings) as node:  # Its PACS is not there yet.
+        assert send(node, [image]) == [0]
+        [path] = (tmp_path / "node" / "store" / "objects").rglob(f"{image.SOPInstanceUID}.*.dcm")
+        whole = path.read_bytes()
+        for lost in (whole[:-1] + bytes([whole[-1] ^ 1]), whole[:-100], None):
+            path.unlink() if lost is None else path.write_bytes(lost)
+            assert send(node, [image]) == [0]
+            assert path.read_bytes() == whole
+            status, reason = node.get("/readyz")
+            assert status == 503 and "not as they were stored" in reason
+        assert node.log().count("event=data_loss") == node.log().count("event=lost_file_restored") == 3
+        assert "outcome=conflict" not in node.log()
+        with Pacs(port=node.settings["peers.pacs.port"]):
+            wait_until(lambda: delivered(node, 1), "what was put back is delivered")
+
+
 def test_what_waits_for_a_destination_that_was_taken_out_is_parked_in_words_until_it_is_back(tmp_path, settings):
     node = Node(tmp_path / "node", settings).start()
     try:

@@ -247,6 +247,96 @@ TEST_F(SpoolTest, VerifyNoticesOtherBytesAndAMissingFile) {
   EXPECT_TRUE(spool->remove(stored->key).ok()) << "gone already";
 }
 
+// A file that is lost, flipped, cut or gone with its directory, also after a power loss.
+class SpoolLoss : public SpoolTest, public testing::WithParamInterface<const char*> {
+ protected:
+  StoredFile lose(Spool& spool, FaultyFileSystem& files) {
+    const StoredFile stored = spool.store(bytes_, uid_).value();
+    const std::filesystem::path path = spool.path(stored.key);
+    std::string other = bytes_;
+    if (GetParam() == std::string("flipped")) other[5] = 'y';
+    if (GetParam() == std::string("truncated")) other.resize(100);
+    if (GetParam() == std::string("deleted")) {
+      EXPECT_TRUE(files.remove(path).ok() && files.sync_directory(path.parent_path()).ok());
+      std::filesystem::remove(path.parent_path());
+    } else {
+      std::ofstream(path, std::ios::binary) << other;
+      EXPECT_TRUE(files.sync_file(path).ok());
+    }
+    EXPECT_EQ(spool.compare(stored).code(), StatusCode::kDataLoss);
+    return stored;
+  }
+  static IncomingFile arrived(Spool& spool, const std::string& bytes) {
+    auto incoming = spool.begin();
+    EXPECT_TRUE(incoming.ok());
+    if (incoming.ok()) static_cast<void>(incoming->append(bytes.data(), bytes.size()).ok());
+    return std::move(incoming).value();
+  }
+};
+
+TEST_P(SpoolLoss, IsMadeGoodByTheSameBytesAndByNoOthers) {
+  const auto spool = open();
+  const StoredFile lost = lose(*spool, files_);
+  const Status refused = spool->restore(arrived(*spool, "other bytes"), lost);
+  EXPECT_EQ(refused.code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(spool->compare(lost).code(), StatusCode::kDataLoss);
+  const Status restored = spool->restore(arrived(*spool, bytes_), lost);
+  EXPECT_TRUE(restored.ok()) << restored.message();
+  EXPECT_TRUE(spool->verify(lost).ok());
+  EXPECT_TRUE(spool->restore(arrived(*spool, bytes_), lost).ok()) << "it is intact: nothing changes";
+  EXPECT_THAT(keys(*spool), ElementsAre(lost.key));
+  EXPECT_TRUE(incoming_is_empty());
+  files_.lose_power();
+  EXPECT_TRUE(open()->verify(lost).ok());
+}
+
+TEST_P(SpoolLoss, IsTheLossOrTheWholeFileAfterAPowerLossBeforeAnyCall) {
+  for (const Loss loss : {Loss::kNamesAndContents, Loss::kContents, Loss::kNames}) {
+    bool restored = false;
+    for (int call = 1; !restored && call < 20; ++call) {
+      TemporaryDirectory directory;
+      config_.directory = (directory.path() / "node").string();
+      FaultyFileSystem files;
+      auto spool = Spool::open(config_, files).value();
+      const StoredFile lost = lose(*spool, files);
+      IncomingFile again = arrived(*spool, bytes_);
+      files.lose_power_before(files.calls() + call);
+      restored = spool->restore(std::move(again), lost).ok();
+      files.lose_power(loss);
+      spool = Spool::open(config_, files).value();
+      const Status now = spool->compare(lost);
+      EXPECT_TRUE(now.ok() || !restored) << "call " << call << ", loss " << static_cast<int>(loss);
+      EXPECT_TRUE(spool->restore(arrived(*spool, bytes_), lost).ok()) << "call " << call;
+      EXPECT_TRUE(spool->compare(lost).ok());
+      EXPECT_THAT(keys(*spool), ElementsAre(lost.key));
+    }
+    EXPECT_TRUE(restored);
+  }
+}
+
+TEST_P(SpoolLoss, ThatCannotBeMadeGoodNowStaysALossAndIsSaid) {
+  const auto spool = open();
+  const StoredFile lost = lose(*spool, files_);
+  bool restored = false;
+  int failures = 0;
+  for (int call = 1; !restored && call < 20; ++call) {
+    IncomingFile again = arrived(*spool, bytes_);
+    files_.fail(files_.calls() + call, resource_exhausted("No space left on device"));
+    const Status status = spool->restore(std::move(again), lost);
+    restored = status.ok();
+    if (restored) break;
+    ++failures;
+    EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+    EXPECT_EQ(spool->compare(lost).code(), StatusCode::kDataLoss) << "a name that is not synced counts for nothing";
+    EXPECT_TRUE(incoming_is_empty());
+  }
+  EXPECT_GE(failures, 4);  // append, sync, rename, sync, and those of the directory.
+  EXPECT_TRUE(spool->compare(lost).ok());
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, SpoolLoss, testing::Values("flipped", "truncated", "deleted"),
+                         [](const auto& kind) { return std::string(kind.param); });
+
 TEST_F(SpoolTest, WhatCannotBeOpenedForAnotherReasonIsNotLost) {
   const auto spool = open();
   const auto stored = spool->store(bytes_, uid_);

@@ -373,6 +373,74 @@ TEST_F(IntakeTest, OfManySendersOfOneUidOneIsFirst) {
   EXPECT_EQ(files(), 1u);
 }
 
+// --- A UID whose file is lost -------------------------------------------------------------------------------------
+
+class IntakeOfTheLost : public IntakeTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(take(make_image(knee())).outcome, Outcome::kStored);
+    const std::filesystem::path path = stored_.spool().path(held().front().file.key);
+    std::string bytes = object::read_bytes(path);
+    if (GetParam() == std::string("flipped")) bytes[bytes.size() - 10] ^= 1;
+    if (GetParam() == std::string("truncated")) bytes.resize(bytes.size() - 100);
+    if (GetParam() == std::string("empty")) bytes.clear();
+    if (GetParam() == std::string("deleted")) {
+      std::filesystem::remove(path);
+    } else {
+      std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+    }
+    ASSERT_EQ(stored_.spool().losses(), 0);
+  }
+  bool intact() { return stored_.spool().compare(held().front().file).ok(); }
+};
+
+TEST_P(IntakeOfTheLost, TheSameBytesTakeItsPlace) {
+  const IntakeAnswer answer = take(make_image(knee()));
+  EXPECT_EQ(answer.status, kSuccess) << answer.error_comment;
+  EXPECT_EQ(answer.outcome, Outcome::kResend);
+  EXPECT_EQ(answer.study_instance_uid, kStudy);
+  EXPECT_TRUE(intact());
+  EXPECT_EQ(stored_.spool().losses(), 1) << "it is said all the same";
+  EXPECT_EQ(held().size(), 1u) << "no conflict, no version";
+  EXPECT_EQ(files(), 1u);
+  EXPECT_EQ(take(make_image(knee())).outcome, Outcome::kResend);
+  EXPECT_EQ(take(make_image(knee(1))).outcome, Outcome::kConflict) << "compared again";
+  EXPECT_EQ(stored_.spool().losses(), 1);
+}
+
+TEST_P(IntakeOfTheLost, OtherBytesAreRefusedInWordsAndNotKept) {
+  const std::size_t before = files();
+  for (const int brightness : {0, 1}) {
+    const IntakeAnswer answer = take(make_image(knee(brightness)), EXS_LittleEndianImplicit);
+    EXPECT_EQ(answer.status, kProcessingFailure);
+    EXPECT_EQ(answer.outcome, Outcome::kStoreFailed);
+    EXPECT_EQ(answer.error_comment, "the held file is lost, and these are other bytes");
+    EXPECT_EQ(answer.study_instance_uid, kStudy);
+  }
+  EXPECT_FALSE(intact());
+  EXPECT_EQ(stored_.spool().losses(), 2);
+  EXPECT_EQ(held().size(), 1u);
+  EXPECT_EQ(files(), before);
+  EXPECT_EQ(take(make_image(knee())).outcome, Outcome::kResend) << "the right ones still do";
+  EXPECT_TRUE(intact());
+}
+
+TEST_P(IntakeOfTheLost, ManySendersOfTheSameBytesAreAllAnsweredSuccess) {
+  std::vector<std::uint16_t> statuses(8, 1);
+  {
+    std::vector<std::jthread> senders;
+    for (std::uint16_t& status : statuses) {
+      senders.emplace_back([this, &status] { status = take(make_image(knee())).status; });
+    }
+  }
+  EXPECT_THAT(statuses, ::testing::Each(kSuccess));
+  EXPECT_TRUE(intact());
+  EXPECT_EQ(files(), 1u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, IntakeOfTheLost, ::testing::Values("flipped", "truncated", "empty", "deleted"),
+                         [](const auto& kind) { return std::string(kind.param); });
+
 // --- Our own results ----------------------------------------------------------------------------------------------
 
 TEST_F(IntakeTest, AnObjectThatThisNodeCreatedIsDropped) {
