@@ -102,7 +102,7 @@ struct TaskConfig {
   std::string calibration;              // Anomaly map: a file of `skelex-node calibrate`; empty: uncalibrated.
   std::vector<std::string> body_parts;  // Terms of PS3.16 Annex L the task is meant for; empty: any.
   std::vector<std::string> views;       // View Position likewise.
-  std::vector<std::string> laterality;  // R, L, B, U likewise: [R, L] is a task of one side.
+  std::vector<std::string> laterality;  // R, L, B, U likewise, U also where none is named: [R, L, U] is not both.
   std::optional<int> age_years_min, age_years_max;  // Outside, or unknown where one is set: out of scope.
   bool split = false;       // bilateral: split. A film of both sides is read half by half where the router allows it.
   Half half = Half::kNone;  // In no file: the task that reads this half of such films (half_name()).

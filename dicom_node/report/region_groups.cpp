@@ -73,7 +73,8 @@ void add_region_groups(ContentTree& tree, const Source& source, const object::Fi
     tree.code(Relation::kContains, kFinding, task_code(task));
     if (const auto site = whole ? finding_site(source) : site_of(region, context.config.tasks)) {
       tree.open_code(Relation::kHasConceptMod, kFindingSite, *site);
-      if (const std::optional<Code> side = laterality_code(side_of(source, prediction)))
+      const std::string film = side_of(source, prediction);  // Of a film of both sides a box is of either.
+      if (const std::optional<Code> side = laterality_code(!whole && film == "B" ? "" : film))
         tree.code(Relation::kHasConceptMod, kLaterality, *side);
       tree.close();
     }

@@ -53,7 +53,10 @@ std::string why_out_of_scope(const std::string& task, const std::map<std::string
   };
   for (const std::string& why :
        {outside("body part", scope.body_parts, facts.part.term),
-        outside("laterality", scope.laterality, facts.laterality), outside("view", scope.views, facts.view)}) {
+        facts.laterality.empty() && contains(scope.laterality, "U")  // Of one side, or none is named.
+            ? std::string()
+            : outside("laterality", scope.laterality, facts.laterality),
+        outside("view", scope.views, facts.view)}) {
     if (!why.empty()) return why;
   }
   if (!scope.age_years_min && !scope.age_years_max) return "";

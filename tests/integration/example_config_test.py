@@ -42,6 +42,9 @@ IMAGES = {
     "skelex.example.yaml": {
         "hand of a child": (dict(BodyPartExamined="HAND", ViewPosition="PA", PatientAge="009Y"), "hand", set()),
         "hand of nobody knows what age": (dict(BodyPartExamined="HAND", ViewPosition="PA"), "hand", {"bone-age"}),
+        "both hands of a child": (dict(BodyPartExamined="HAND", ViewPosition="PA", PatientAge="009Y", ImageLaterality="B"), "hand", {"bone-age"}),
+        "both feet, lateral": (dict(BodyPartExamined="FOOT", ViewPosition="LL", ImageLaterality="B"), "foot", {"pes-planus"}),
+        "both wrists of a child": (dict(BodyPartExamined="WRIST", ViewPosition="AP", PatientAge="009Y", ImageLaterality="B"), "wrist", AO),
         "hand of 19 years": (dict(BodyPartExamined="HAND", ViewPosition="PA", PatientAge="019Y"), "hand", {"bone-age"}),
         "finger of a child": (dict(BodyPartExamined="FINGER", ViewPosition="PA", PatientAge="009Y"), "hand", {"bone-age"}),
         "wrist of a child": (dict(BodyPartExamined="WRIST", ViewPosition="AP", PatientAge="009Y"), "wrist", set()),

@@ -4,6 +4,7 @@
 #include <dcmtk/dcmsr/dsrdoc.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <map>
 #include <sstream>
@@ -417,6 +418,18 @@ TEST(StructuredReport, AScoreOfRegionsSaysWhichOneDecidedAndTheWholeImageHasItsO
   EXPECT_EQ(own.one("363698007").value, "85562004");
   EXPECT_EQ(own.values("111001"), sr.groups()[0]->values("111001")) << "the algorithm";
   EXPECT_EQ(sr.groups()[2]->values("111003"), sr.groups()[0]->values("111003"));
+  EXPECT_FALSE(sr.groups()[2]->one("363698007").all("272741003").empty()) << "the film's side";
+
+  ReportedImage of_both = image;
+  DcmFileFormat film;
+  ASSERT_TRUE(film.loadFile(image.file.c_str()).good());
+  ASSERT_TRUE(film.getDataset()->putAndInsertString(DCM_ImageLaterality, "B").good());
+  of_both.file = testing::TempDir() + "film_of_both_sides_" + std::to_string(getpid()) + ".dcm";
+  ASSERT_TRUE(film.saveFile(of_both.file.c_str()).good());
+  const Made both = make(made::study({of_both}, made::context()), made::context());
+  EXPECT_FALSE(both.groups()[1]->one("363698007").all("272741003").empty()) << "the whole film is of both";
+  EXPECT_TRUE(both.groups()[2]->one("363698007").all("272741003").empty())
+      << "a box is of either, of which nobody says";
   EXPECT_THAT(sr.groups()[2]->values("SKX-PROB"), ElementsAre("0.1000 1", "0.9000 1"));
 }
 

@@ -359,6 +359,10 @@ TEST_F(RouterTest, ATaskOfOneSideOrOfSomeBodyPartsIsNotAskedOfOthers) {
   EXPECT_THAT(route(header).tasks, ElementsAre("knee-oa"));
   header.laterality = "";
   EXPECT_THAT(route(header).reason, testing::HasSubstr("laterality is unknown, not R or L"));
+  config_.scopes["knee-oa"].laterality = {"R", "L", "U"};
+  EXPECT_THAT(route(header).tasks, ElementsAre("knee-oa")) << "of both sides alone it is not";
+  header.laterality = "B";
+  EXPECT_THAT(route(header).tasks, IsEmpty());
 }
 
 TEST_F(RouterTest, AFilmOfBothSidesIsSplitWhereTheHeaderAllowsIt) {
