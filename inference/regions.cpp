@@ -38,11 +38,16 @@ std::int32_t whole_pixel(float at, std::int32_t end) {
   return static_cast<std::int32_t>(std::clamp(at, 0.0F, static_cast<float>(end)));
 }
 
-std::string why_not_believed(const std::vector<DetectedBox>& boxes, const std::vector<std::string>& labels) {
+constexpr float kScoreMax = 1.0001F;  // A probability, rounded.
+
+std::string why_not_believed(const std::vector<DetectedBox>& boxes, const std::vector<std::string>& labels,
+                             double score_min) {
   for (const DetectedBox& box : boxes) {
     for (const float number : {box.left, box.top, box.right, box.bottom, box.score}) {
       if (!std::isfinite(number)) return "the detector's boxes are not numbers";
     }
+    if (box.score < score_min) continue;  // Some fill up their answer with rows of no label.
+    if (box.score > kScoreMax) return "the detector answers a score of " + std::to_string(box.score);
     if (box.label < 0 || static_cast<std::size_t>(box.label) >= labels.size()) {
       return "the detector answers label " + std::to_string(box.label) + " of " + std::to_string(labels.size());
     }
@@ -54,17 +59,23 @@ std::string why_not_believed(const std::vector<DetectedBox>& boxes, const std::v
 
 ChosenRegions choose_regions(std::vector<DetectedBox> boxes, const std::vector<std::string>& labels,
                              const config::RegionSelection& selection, std::int32_t rows, std::int32_t columns) {
-  if (const std::string why = why_not_believed(boxes, labels); !why.empty()) return nothing(why);
   const double score_min = selection.score_min.value_or(config::kRegionScoreMin);
+  if (const std::string why = why_not_believed(boxes, labels, score_min); !why.empty()) return nothing(why);
   std::erase_if(boxes, [&](const DetectedBox& box) { return box.score < score_min; });
-  if (boxes.size() > kBoxesMax) {
-    return nothing("the detector found " + std::to_string(boxes.size()) + " regions, more than " +
-                   std::to_string(kBoxesMax));
+  if (boxes.size() > kCandidatesMax) {
+    return nothing("the detector answers " + std::to_string(boxes.size()) + " boxes, more than " +
+                   std::to_string(kCandidatesMax));
   }
   std::stable_sort(boxes.begin(), boxes.end(), [](const auto& a, const auto& b) { return a.score > b.score; });
   ChosenRegions chosen;
   std::size_t markers = 0, empty = 0, more = 0;
-  for (const DetectedBox& box : without_overlaps(boxes, selection.overlap_max.value_or(config::kRegionOverlapMax))) {
+  const std::vector<DetectedBox> apart =
+      without_overlaps(boxes, selection.overlap_max.value_or(config::kRegionOverlapMax));
+  if (apart.size() > kBoxesMax) {
+    return nothing("the detector found " + std::to_string(apart.size()) + " regions, more than " +
+                   std::to_string(kBoxesMax));
+  }
+  for (const DetectedBox& box : apart) {
     Region region;
     region.source = RegionSource::kDetector;
     region.label = labels[static_cast<std::size_t>(box.label)];

@@ -29,11 +29,13 @@ struct ChosenRegions {
   std::string note;             // As of Prediction::regions_note.
 };
 
-// More boxes than this of at least score_min are no finding but a detector that went wrong.
-inline constexpr int kBoxesMax = 1000;
+// More boxes than this of at least score_min that do not overlap are no finding but a detector that went wrong; before
+// that a detector answers every place where it may have seen one bone, some 25,000 of them.
+inline constexpr int kBoxesMax = 1000, kCandidatesMax = 30'000;
 
 // Boxes of at least score_min, without those that overlap a surer one of their label; the surest count_max of them. A
-// box of a side marker or of a lesion (kNoRegions) is no region. NaN, infinities and unknown labels condemn them all.
+// box of a side marker or of a lesion (kNoRegions) is no region. NaN, infinities, scores above 1 and unknown labels
+// condemn them all.
 ChosenRegions choose_regions(std::vector<DetectedBox> boxes, const std::vector<std::string>& labels,
                              const config::RegionSelection& selection, std::int32_t rows, std::int32_t columns);
 

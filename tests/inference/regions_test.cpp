@@ -74,10 +74,29 @@ TEST(Regions, ADetectorThatAnswersNonsenseIsNotBelieved) {
 }
 
 TEST(Regions, TenThousandBoxesAreNoFinding) {
-  const std::vector<DetectedBox> boxes(10'000, {0, 0, 9, 9, 0.9F, 0});
+  std::vector<DetectedBox> boxes;
+  for (int i = 0; i < 10'000; ++i) {
+    const float left = static_cast<float>(i % 100), top = static_cast<float>(i / 100);
+    boxes.push_back({left, top, left + 1, top + 1, 0.9F, 0});
+  }
   EXPECT_EQ(choose(boxes).note, "the detector found 10000 regions, more than 1000, whole image only");
+  EXPECT_EQ(choose(std::vector<DetectedBox>(30'001, {0, 0, 9, 9, 0.9F, 0})).note,
+            "the detector answers 30001 boxes, more than 30000, whole image only");
   const std::vector<DetectedBox> unsure(10'000, {0, 0, 9, 9, 0.1F, 0});  // As a detector without a threshold answers.
   EXPECT_EQ(choose(unsure).note, "no regions found, whole image only");
+}
+
+TEST(Regions, EveryPlaceWhereADetectorMayHaveSeenOneBoneIsOneRegion) {
+  std::vector<DetectedBox> boxes;
+  for (int i = 0; i < 2000; ++i) boxes.push_back({0, 0, 50.0F, 50.0F + 0.001F * static_cast<float>(i), 0.9F, 0});
+  const ChosenRegions chosen = choose(boxes);
+  EXPECT_EQ(chosen.regions.size(), 1u);
+  EXPECT_EQ(chosen.note, "");
+}
+
+TEST(Regions, ScoresAboveOneAreNoProbabilitiesAndFillersNeedNoLabel) {
+  EXPECT_EQ(choose({{0, 0, 50, 50, 5.0F, 0}}).note, "the detector answers a score of 5.000000, whole image only");
+  EXPECT_EQ(choose({{0, 0, 50, 50, 0.9F, 0}, {0, 0, 0, 0, 0, -1}}).regions.size(), 1u);
 }
 
 TEST(Regions, NoMoreThanTheSurestAreLookedAt) {

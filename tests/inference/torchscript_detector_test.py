@@ -194,7 +194,7 @@ def test_thresholds_are_the_manifests_unless_the_task_has_its_own(made, tmp_path
 
 @pytest.mark.parametrize("boxes, note", [
     ([[0, 0, 9, 9, 0.1, 0]], "no regions found, whole image only"),
-    ([[8, 8, 40, 40, 0.9, 0]] * 10_000, "the detector found 10000 regions, more than 1000, whole image only"),
+    ([[i % 100, i // 100, i % 100 + 1, i // 100 + 1, 0.9, 0] for i in range(10_000)], "the detector found 10000 regions, more than 1000, whole image only"),
     ([[-900, 8, -500, 40, 0.9, 0], [900, 8, 990, 40, 0.9, 0]],
      "no regions found, whole image only; left out: 2 boxes outside the image or empty"),
     ([[30, 30, 30, 40, 0.9, 0]], "no regions found, whole image only; left out: 1 box outside the image or empty"),
