@@ -1,4 +1,5 @@
-"""A plain state_dict (.pt) of a fine-tuned classifier becomes a directory as save_pretrained writes it.
+"""A plain state_dict of a fine-tuned classifier becomes a directory as save_pretrained writes it: of a .pt file, of a
+.safetensors file, or of a directory of such files (shards) without a config.json, as accelerate leaves them.
 
     tools/state_dict kneeoa.pt /models/kneeoa --backbone /models/SKELEX --labels "KL 0" "KL 1" "KL 2" "KL 3" "KL 4"
 
@@ -35,6 +36,8 @@ class Refused(Exception):
 
 def tensors_of(path):
     """Name -> tensor."""
+    if path.is_dir() or path.suffix == ".safetensors":
+        return safe_tensors_of(path)
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -50,6 +53,22 @@ def tensors_of(path):
     if not isinstance(found, dict) or not found or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise Refused(f"{path}: no state_dict: names and their tensors")
     return {name.removeprefix(PREFIX): tensor.contiguous().clone() for name, tensor in found.items()}
+
+
+def safe_tensors_of(path):
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    if not files:
+        raise Refused(f"{path}: no .safetensors in it")
+    tensors = {}
+    for file in files:
+        try:
+            found = safetensors.torch.load_file(file)
+        except (OSError, safetensors.SafetensorError) as error:
+            raise Refused(f"{file}: no file of safetensors: {str(error).splitlines()[0]}") from error
+        if both := tensors.keys() & found.keys():
+            raise Refused(f"{file}: holds {min(both)}, which another file of the directory holds")
+        tensors |= found
+    return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
 
 
 def config_of(tensors, backbone, labels, path):
@@ -103,7 +122,7 @@ def convert(path, out, backbone, labels, processor):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=pathlib.Path, help="of torch.save(model.state_dict())")
+    parser.add_argument("file", type=pathlib.Path, help="of torch.save(model.state_dict()), a .safetensors, or a directory of such")
     parser.add_argument("directory", type=pathlib.Path, help="to be made")
     parser.add_argument("--backbone", type=pathlib.Path, required=True, help="directory of what it was fine-tuned from")
     parser.add_argument("--labels", nargs="+", help="of its logits, in their order; default LABEL_0, LABEL_1, ...")

@@ -66,6 +66,28 @@ def test_the_engine_answers_as_the_model_did(backbone, wrapped, tmp_path):
         assert_close(answer["logits"], model(pixels).logits[0])
 
 
+def test_tensors_alone_are_made_the_same_directory(backbone, tmp_path):
+    state = classifier().state_dict()
+    torch.save(state, tmp_path / "kneeoa.pt")
+    names = sorted(state)
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    safetensors.torch.save_file({name: state[name] for name in names[:9]}, shards / "model-00001-of-00002.safetensors")
+    safetensors.torch.save_file({name: state[name] for name in names[9:]}, shards / "model-00002-of-00002.safetensors")
+    safetensors.torch.save_file(state, tmp_path / "model.safetensors")
+    for number, source in enumerate([tmp_path / "kneeoa.pt", shards, tmp_path / "model.safetensors"]):
+        done = run(source, tmp_path / str(number), "--backbone", backbone, "--labels", *LABELS)
+        assert done.returncode == 0, done.stderr
+    made = [{path.name: path.read_bytes() for path in (tmp_path / str(number)).iterdir()} for number in range(3)]
+    assert made[0] == made[1] == made[2]
+    safetensors.torch.save_file({names[0]: state[names[0]]}, shards / "twice.safetensors")
+    done = run(shards, tmp_path / "3", "--backbone", backbone)
+    assert done.returncode == 1 and f"holds {names[0]}, which another file" in done.stderr, done.stderr
+    (tmp_path / "bad.safetensors").write_bytes(b"no such file")
+    done = run(tmp_path / "bad.safetensors", tmp_path / "3", "--backbone", backbone)
+    assert done.returncode == 1 and "no file of safetensors" in done.stderr and not (tmp_path / "3").exists(), done.stderr
+
+
 class Program:
     """What a pickle may do that is more than a state_dict."""
 

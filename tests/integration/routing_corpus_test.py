@@ -36,8 +36,8 @@ def said_not_analysed(report):
     found = {}
     for item in report.get("ContentSequence", []):
         if "ConceptNameCodeSequence" in item and item.ConceptNameCodeSequence[0].CodeValue == "SKX-SKIPPED":
-            uid, state, reason = item.TextValue.split(": ", 2)
-            found[uid] = (state, reason)
+            name, state, reason = item.TextValue.split(": ", 2)  # "Image 2, KNEE, 1.2.3".
+            found[name.rsplit(", ", 1)[1]] = (state, reason)
         found.update(said_not_analysed(item))
     return found
 
