@@ -85,7 +85,7 @@ TEST_F(ImageLoader, WhatIsNotAsTheHeaderSaysIsNoted) {
     must(d.putAndInsertString(DCM_ShutterShape, "CIRCULAR\\made up"));
   });
   EXPECT_THAT(image.rendering,
-              ElementsAre("voi=fallback 0 to 4095", "pixel aspect=0.5", "shutter=CIRCULAR not applied"));
+              ElementsAre("voi=fallback 0 to 990", "pixel aspect=0.5", "shutter=CIRCULAR not applied"));
   EXPECT_THAT(quality_notes(image.rendering),
               ElementsAre(HasSubstr("shows nothing"), HasSubstr("not square"), HasSubstr("shutter")));
 }
