@@ -63,12 +63,13 @@ def all_of(browser, selector):
     return browser.find_elements(By.CSS_SELECTOR, selector)
 
 
+def texts(browser, selector):
+    """What each fitting element shows, read in one go: a live page may draw them anew between two calls."""
+    return browser.execute_script("return [...document.querySelectorAll(arguments[0])].map(element => element.innerText.trim())", selector)
+
+
 def text(browser, selector):
-    found = all_of(browser, selector)
-    try:
-        return found[0].text if found else ""
-    except Exception:  # It was drawn anew in between.
-        return ""
+    return (texts(browser, selector) or [""])[0]
 
 
 def has(browser, selector, words):
@@ -115,7 +116,7 @@ def test_a_study_arrives_is_shown_and_its_parked_overlay_is_released(browser, ho
     click(browser, ".list tbody .row-link")
     has(browser, ".study-head h2", "ACC-2026-0117")
     assert len(all_of(browser, ".way li.done")) >= 5
-    assert {"Fracture"} <= {name.text.splitlines()[0] for name in all_of(browser, ".finding-name")}
+    assert {"Fracture"} <= {name.splitlines()[0] for name in texts(browser, ".finding-name")}
     wait_until(lambda: all_of(browser, ".overlay"), "an overlay", 20)
     sizes = wait_until(lambda: browser.execute_script(
         "const p = [...document.querySelectorAll('.stage img')]; return p.every(i => i.naturalWidth) && p.map(i => [i.naturalWidth, i.naturalHeight])"),
@@ -129,11 +130,10 @@ def test_a_study_arrives_is_shown_and_its_parked_overlay_is_released(browser, ho
         const grey = d => { for (let i = 0; i < d.length; i += 4) if (d[i] !== d[i+1] || d[i] !== d[i+2]) return false; return true; };
         return [grey(data[0]), grey(data[1])];""")
     assert differ == [True, False], "the radiograph is grey, the overlay is not"
-    slider = all_of(browser, ".slider")[0]
-    slider.send_keys(Keys.END)
+    all_of(browser, ".slider")[0].send_keys(Keys.END)
     assert browser.execute_script("return getComputedStyle(document.querySelector('.overlay')).clipPath") == "inset(0px 0px 0px 100%)"
     click(browser, ".viewer-tools .chip:last-child")
-    assert slider.get_attribute("value") == "0"
+    assert browser.execute_script("return document.querySelector('.slider').value") == "0"
     click(browser, ".viewer-tools .chip:nth-child(2)")
     shoot(browser, "study-dark", theme="dark")
     shoot(browser, "study-light", theme="light")
@@ -228,7 +228,7 @@ def test_one_study_is_found_by_its_numbers(browser, hospital):
     field.clear()
     uid = node.studies()[0]["study_instance_uid"]
     field.send_keys(uid)
-    wait_until(lambda: [row.get_attribute("data-uid") for row in all_of(browser, ".list tbody tr")] == [uid], "it is found by UID", 20)
+    wait_until(lambda: browser.execute_script("return [...document.querySelectorAll('.list tbody tr')].map(row => row.dataset.uid)") == [uid], "it is found by UID", 20)
 
 
 def test_what_happens_now_states_models_and_routes_are_told(browser, hospital):
@@ -237,16 +237,16 @@ def test_what_happens_now_states_models_and_routes_are_told(browser, hospital):
     send(node, [radiograph("01_1_hand", AccessionNumber="NOW-1", StudyInstanceUID=fresh_uid(), SOPInstanceUID=fresh_uid()), chest])
     wait_until(node.at_rest, "both are through")
     page(browser, node)
-    cards = lambda: {card.text.splitlines()[0]: card.text.splitlines()[1] for card in all_of(browser, "#now .card")}
+    cards = lambda: {lines[0]: lines[1] for lines in ([line for line in card.splitlines() if line] for card in texts(browser, "#now .card"))}
     assert set(cards()) == {"Images in the last hour", "Waiting", "Studies open", "Deliveries due", "Parked", "Disk", "Device"}
     assert int(cards()["Images in the last hour"]) >= 2 and cards()["Device"] == "CPU" and "iB" in cards()["Disk"]
     assert all_of(browser, "#now .spark rect:not(.none)"), "the minutes of the last hour are drawn"
 
     for state, shown, hidden in (("Finished", "NOW-1", "NOW-2"), ("Not routed", "NOW-2", "NOW-1")):
-        next(chip for chip in all_of(browser, ".chips .chip") if chip.text == state).click()
+        browser.execute_script("[...document.querySelectorAll('.chips .chip')].find(chip => chip.innerText.trim() === arguments[0]).click()", state)
         wait_until(lambda: hidden not in text(browser, ".list tbody"), f"{state}: {hidden} goes", 20)
         assert shown in text(browser, ".list tbody")
-        on = [chip.text for chip in all_of(browser, ".chips [aria-pressed=true]")]
+        on = texts(browser, ".chips [aria-pressed=true]")
         assert on == [state], on
 
     page(browser, node, "#/models")
