@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "config/base/rounding.h"
+
 namespace node::inference {
 namespace {
 
@@ -12,9 +14,9 @@ const Score& score_of(const Prediction& gate, const config::TaskCondition& condi
   return found == gate.scores.end() ? gate.scores.front() : *found;  // Without a label there is only one.
 }
 
-std::string number_text(double value, const char* format) {
+std::string number_text(double value) {
   char text[32];
-  std::snprintf(text, sizeof text, format, value);
+  std::snprintf(text, sizeof text, "%.9g", value);
   return text;
 }
 
@@ -22,9 +24,8 @@ std::string number_text(double value, const char* format) {
 std::string below_text(const Prediction& gate, const config::TaskCondition& condition) {
   const Score& score = score_of(gate, condition);
   const std::string name = gate.task + (gate.scores.size() > 1 ? " " + score.label : "");
-  std::string value = number_text(score.value, "%.2f");
-  if (std::stod(value) >= condition.at_least) value = number_text(score.value, "%.9g");
-  return name + " " + value + " below " + number_text(condition.at_least, "%.9g");
+  const std::string value = fixed_text(score.value, digits_beside(score.value, 2, {condition.at_least}));
+  return name + " " + value + " below " + number_text(condition.at_least);
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "config/base/rounding.h"
+
 namespace node::analyze {
 
 std::string why_urgent(const UrgentWhen& urgent_when, const std::string& route,
@@ -16,8 +18,9 @@ std::string why_urgent(const UrgentWhen& urgent_when, const std::string& route,
       for (const inference::Score& score : prediction.scores) {
         if (several && score.label != condition.label) continue;
         if (score.value < condition.at_least) continue;
-        return fmt::format("{}{} {:.2f}, urgent from {:g} (route {})", prediction.task,
-                           several ? " " + score.label : "", score.value, condition.at_least, route);
+        return fmt::format("{}{} {}, urgent from {:g} (route {})", prediction.task, several ? " " + score.label : "",
+                           fixed_text(score.value, digits_beside(score.value, 2, {condition.at_least})),
+                           condition.at_least, route);
       }
     }
   }

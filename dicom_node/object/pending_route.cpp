@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "config/base/rounding.h"
+
 namespace node::object {
 namespace {
 
@@ -61,8 +63,9 @@ const inference::Score* likeliest(const Prediction& prediction) {
 }
 
 // "region: hand 0.93"
-std::string answer_text(const std::string& task, const inference::Score& score) {
-  return fmt::format("{}: {} {:.2f}", task, score.label, score.value);
+std::string answer_text(const PendingRoute& pending, const inference::Score& score) {
+  return fmt::format("{}: {} {}", pending.task, score.label,
+                     fixed_text(score.value, digits_beside(score.value, 2, {pending.probability_min})));
 }
 
 }  // namespace
@@ -111,7 +114,7 @@ Result<SettledRoute> settle_route(const RouteDecision& route, const std::vector<
   const auto label = pending.by_label.find(best->label);
   const bool answered = label != pending.by_label.end() && best->value >= pending.probability_min;
   SettledRoute settled{pending.routes[answered ? label->second : pending.without_answer], {}};
-  const std::string evidence = answer_text(pending.task, *best);
+  const std::string evidence = answer_text(pending, *best);
   if (answered) {
     settled.route.body_part_evidence = "the pixels (" + evidence + ")";
   } else {

@@ -69,7 +69,10 @@ Json finding_json(const inference::Prediction& prediction, const config::TaskCon
     json["label"] = score.label;
     json["value"] = score.value;
     json["unit"] = score.unit;
-    if (!quantity) json["level"] = report::to_string(report::level_of(task, prediction));
+    if (!quantity) {
+      json["level"] = report::to_string(report::level_of(task, prediction));
+      json["shown"] = report::score_text(task, score.value);
+    }
   }
   json["logits"] = prediction.logits;
   if (!quantity) {

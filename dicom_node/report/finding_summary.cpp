@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
+#include "config/base/rounding.h"
 #include "dicom_node/object/map_percentiles.h"
 
 namespace node::report {
@@ -21,14 +21,6 @@ std::string short_number(double value, int digits) {
   return text;
 }
 
-// Two digits; more where rounding would cross a threshold and contradict the level beside it.
-std::string probability_text(const config::TaskConfig& task, double value) {
-  if (value < 0.005) return "<0.01";
-  if (value > 0.995) return ">0.99";
-  const double rounded = std::round(value * 100) / 100;
-  return level_of(task, rounded) == level_of(task, value) ? fmt::format("{:.2f}", value) : fmt::format("{:.5f}", value);
-}
-
 std::string short_digest(std::string_view digest) {
   constexpr std::string_view kPrefix = "sha256:";
   if (digest.substr(0, kPrefix.size()) == kPrefix) digest.remove_prefix(kPrefix.size());
@@ -43,6 +35,16 @@ std::string anomaly_line(const inference::AnomalyMap& map) {
 }
 
 }  // namespace
+
+int score_digits(const config::TaskConfig& task, double value, int digits) {
+  return digits_beside(value, digits, {task.threshold_doubtful, task.threshold_certain});
+}
+
+std::string score_text(const config::TaskConfig& task, double value) {
+  if (value < 0.005) return "<0.01";
+  if (value > 0.995) return ">0.99";
+  return fixed_text(value, score_digits(task, value, 2));
+}
 
 std::string share_text(double value) {
   if (value < 0.005) return "<0.01";
@@ -134,8 +136,8 @@ std::vector<FindingLine> finding_lines(const config::TaskConfig& task, const inf
     // A softmax without labels that say "nothing" tells what an image shows, such as a body part: no finding, sure or
     // not.
     const bool classifies = task.output == OutputKind::kSoftmax && task.negative_labels.empty();
-    lines.push_back({fmt::format("{}{} {} {}{}{}", where, score.label, probability_text(task, score.value),
-                                 to_string(level), region.empty() ? "" : ", ", region),
+    lines.push_back({fmt::format("{}{} {} {}{}{}", where, score.label, score_text(task, score.value), to_string(level),
+                                 region.empty() ? "" : ", ", region),
                      classifies ? std::nullopt : std::optional(level)});
   };
   switch (task.output) {

@@ -53,6 +53,11 @@ std::string region_name(const inference::Prediction& prediction, int region);
 // "Right half: " of a film of both sides, which finding_lines() begin with; else empty.
 std::string_view half_words(const inference::Prediction& prediction);
 
+// A probability beside its level: how many digits, `digits` or more, it needs so as not to be rounded across one of the
+// task's thresholds; and so written, with two or more: "0.88", "0.498" of a threshold of 0.5, "<0.01", ">0.99".
+int score_digits(const config::TaskConfig& task, double value, int digits);
+std::string score_text(const config::TaskConfig& task, double value);
+
 // A probability in two digits that no threshold judges: "0.88", "<0.01", ">0.99".
 std::string share_text(double value);
 

@@ -229,7 +229,8 @@ void add_finding(Observations& observations, const std::string& group, const Rep
     const inference::Score& score = prediction.scores[i];
     config::Code code = kProbability;
     code.meaning += " of " + label_code(task, i, score.label).meaning;
-    observations.add("NM", code, group, number(std::clamp(score.value, 0.0, 1.0), 4), "1", flag, at, by);
+    const double value = std::clamp(score.value, 0.0, 1.0);
+    observations.add("NM", code, group, number(value, score_digits(task, value, 4)), "1", flag, at, by);
     if (const std::string region = region_name(prediction, score.region); !region.empty())
       observations.add("ST", kImageRegion, group, escaped(score.label + ": " + region), "", "", at, by);
   };

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "config/base/rounding.h"
 #include "dicom_node/object/characters.h"
 #include "dicom_node/object/dataset_text.h"
 #include "dicom_node/object/image_loader.h"
@@ -35,7 +36,8 @@ void add_probabilities(ContentTree& tree, const storage::InstanceRecord& record,
   const inference::Prediction& prediction = finding.prediction;
   for (std::size_t i = 0; i < prediction.scores.size(); ++i) {
     const inference::Score& score = prediction.scores[i];
-    tree.open_number(Relation::kContains, kProbability, std::clamp(score.value, 0.0, 1.0), 4, unit_code("1"));
+    const double value = std::clamp(score.value, 0.0, 1.0);
+    tree.open_number(Relation::kContains, kProbability, value, score_digits(task, value, 4), unit_code("1"));
     if (prediction.scores.size() > 1) tree.code(Relation::kHasConceptMod, kFinding, label_code(task, i, score.label));
     add_deciding_region(tree, prediction, score.region, record, finding.frame);
     tree.close();
@@ -109,7 +111,9 @@ std::string asked_because(const config::TaskCondition& when, const ReportedImage
   for (const object::FindingRecord& gate : image.findings) {
     if (gate.frame != frame || gate.prediction.task != when.task) continue;
     for (const inference::Score& score : gate.prediction.scores)
-      if (when.label.empty() || score.label == when.label) found += fmt::format(" {} {:.4f}", score.label, score.value);
+      if (when.label.empty() || score.label == when.label)
+        found +=
+            fmt::format(" {} {}", score.label, fixed_text(score.value, digits_beside(score.value, 4, {when.at_least})));
   }
   return fmt::format("Asked because {} is {:g} or more", found, when.at_least);
 }

@@ -82,11 +82,12 @@ void add_region_groups(ContentTree& tree, const Source& source, const object::Fi
     if (!whole) add_image_region(tree, region.box, record, finding.frame);
     for (std::size_t i = 0; i < region.scores.size(); ++i) {
       const inference::Score& score = region.scores[i];
-      tree.open_number(Relation::kContains, kProbability, std::clamp(score.value, 0.0, 1.0), 4, unit_code("1"));
+      const double value = std::clamp(score.value, 0.0, 1.0);
+      tree.open_number(Relation::kContains, kProbability, value, score_digits(task, value, 4), unit_code("1"));
       tree.code(Relation::kHasConceptMod, kFinding, label_code(task, i, score.label));
       tree.close();
     }
-    tree.text(Relation::kContains, kComment, region_line(prediction, r));
+    tree.text(Relation::kContains, kComment, region_line(task, prediction, r));
     if (whole)
       tree.image(Relation::kContains, &kSourceOfMeasurement, record.sop_class_uid, record.sop_instance_uid,
                  finding.frame);

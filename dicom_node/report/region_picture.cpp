@@ -33,7 +33,7 @@ struct Cell {
 };
 
 // The heading and a row for each region.
-std::vector<std::vector<Cell>> table_of(const Prediction& prediction) {
+std::vector<std::vector<Cell>> table_of(const config::TaskConfig& task, const Prediction& prediction) {
   std::vector<std::vector<Cell>> rows(1);
   for (const char* title : {"No.", "Region", "Found", "Taken for"}) rows[0].push_back({title});
   for (const inference::Score& score : prediction.scores) rows[0].push_back({score.label});
@@ -45,7 +45,7 @@ std::vector<std::vector<Cell>> table_of(const Prediction& prediction) {
                           {region.bone + " " + share_text(region.bone_probability)}};
     for (std::size_t i = 0; i < region.scores.size(); ++i) {
       const bool greatest = i < prediction.scores.size() && prediction.scores[i].region == static_cast<int>(r);
-      row.push_back({share_text(region.scores[i].value), greatest});
+      row.push_back({score_text(task, region.scores[i].value), greatest});
     }
     rows.push_back(std::move(row));
   }
@@ -207,18 +207,20 @@ int deciding_score(const Prediction& prediction) {
   return prediction.scores.size() > kDecidingScore ? static_cast<int>(kDecidingScore) : -1;
 }
 
-std::string region_line(const Prediction& prediction, std::size_t number) {
+std::string region_line(const config::TaskConfig& task, const Prediction& prediction, std::size_t number) {
   const Region& region = prediction.regions[number];
   std::string line = fmt::format("{} {}", number, region.label);
   if (region.source == RegionSource::kDetector) line += " " + found_text(region);
   for (std::size_t i = 0; i < region.scores.size(); ++i) {
-    line += fmt::format("{}{} {}", i == 0 ? ": " : ", ", region.scores[i].label, share_text(region.scores[i].value));
+    line +=
+        fmt::format("{}{} {}", i == 0 ? ": " : ", ", region.scores[i].label, score_text(task, region.scores[i].value));
   }
   return line + fmt::format("; taken for {} {}", region.bone, share_text(region.bone_probability));
 }
 
 Result<OverlayPicture> draw_regions(const object::GrayImage& radiograph, int source_rows, int source_columns,
-                                    const Prediction& prediction, const OverlayText& text) {
+                                    const config::TaskConfig& task, const Prediction& prediction,
+                                    const OverlayText& text) {
   if (radiograph.rows <= 0 || radiograph.columns <= 0 ||
       radiograph.pixels.size() != static_cast<std::size_t>(radiograph.rows) * radiograph.columns)
     return invalid_argument("draw regions: no radiograph, or not rows x columns pixels");
@@ -229,7 +231,7 @@ Result<OverlayPicture> draw_regions(const object::GrayImage& radiograph, int sou
         box.left >= box.right || box.top >= box.bottom)
       return invalid_argument("draw regions: a box that does not lie in the image");
   }
-  const auto table = table_of(prediction);
+  const auto table = table_of(task, prediction);
   const std::string notes = notes_of(prediction, text);
   const Layout l = lay_out(radiograph, table, notes, text);
   RgbImage picture{radiograph.rows, radiograph.columns, {}};

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "config/base/status.h"
+#include "config/task_config.h"
 #include "dicom_node/object/image_loader.h"
 #include "dicom_node/report/overlay_picture.h"
 #include "inference/predictor.h"
@@ -24,11 +25,12 @@ inline constexpr Colour kDecidingColour{255, 191, 0};
 int deciding_score(const inference::Prediction& prediction);
 
 // "2 distal femur 0.93: Abnormal 0.10, Bone tumour 0.71, ...; taken for patella 0.88": as the table says it.
-std::string region_line(const inference::Prediction& prediction, std::size_t region);
+std::string region_line(const config::TaskConfig& task, const inference::Prediction& prediction, std::size_t region);
 
 // `radiograph` shows the whole image of source_rows x source_columns, in whose pixels the boxes are.
 // Errors: kInvalidArgument: no radiograph, no regions, or a box outside the image.
 Result<OverlayPicture> draw_regions(const object::GrayImage& radiograph, int source_rows, int source_columns,
-                                    const inference::Prediction& prediction, const OverlayText& text);
+                                    const config::TaskConfig& task, const inference::Prediction& prediction,
+                                    const OverlayText& text);
 
 }  // namespace node::report

@@ -122,10 +122,10 @@ Result<DrawnFinding> draw_finding(const ReportedImage& whole, const ResultRefere
   drawn.radiograph = object::make_preview(loaded, long_side_max);
   loaded = {};
   const OverlayText words = overlay_text(image, context);
-  const double scale_max = find_task(context.config.tasks, *map).map_scale_max;
-  NODE_ASSIGN_OR_RETURN(drawn.picture, map->map.size > 0
-                                           ? draw_overlay(drawn.radiograph, map->map, scale_max, words)
-                                           : draw_regions(drawn.radiograph, drawn.rows, drawn.columns, *map, words));
+  const config::TaskConfig task = find_task(context.config.tasks, *map);
+  NODE_ASSIGN_OR_RETURN(
+      drawn.picture, map->map.size > 0 ? draw_overlay(drawn.radiograph, map->map, task.map_scale_max, words)
+                                       : draw_regions(drawn.radiograph, drawn.rows, drawn.columns, task, *map, words));
   return drawn;
 }
 

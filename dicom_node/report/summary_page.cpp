@@ -41,7 +41,8 @@ std::vector<std::string> lines_of(const ReportedImage& image, const config::Repo
     for (const FindingLine& line : finding_lines(config.tasks, finding, image.findings))
       lines.push_back(frame + line.text);
     for (std::size_t r = 0; r < finding.prediction.regions.size(); ++r)
-      lines.push_back(frame + "Region " + region_line(finding.prediction, r));
+      lines.push_back(frame + "Region " +
+                      region_line(find_task(config.tasks, finding.prediction), finding.prediction, r));
   }
   for (const std::string& note : image_notes(image, config)) lines.push_back(note);
   if (lines.empty()) lines.push_back("Not analysed: " + why_not_analysed(image));

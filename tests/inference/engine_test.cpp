@@ -423,7 +423,7 @@ TEST_F(EngineOnTinyModels, ATaskMayWaitForWhatIsKnownOfAnEarlierRequest) {
   config_.tasks[1].when = {{"tumour", "label-0", 0.5}};
   const auto predictor = open();
   EXPECT_EQ(submit(*predictor, request({"malignant"})).get().status().code(), StatusCode::kInvalidArgument);
-  for (const double value : {0.49, 0.5}) {
+  for (const double value : {0.49, 0.4996, 0.5}) {
     AnalysisRequest second = request({"malignant"});
     Prediction& tumour = second.known.emplace_back();
     tumour.task = "tumour";
@@ -431,7 +431,9 @@ TEST_F(EngineOnTinyModels, ATaskMayWaitForWhatIsKnownOfAnEarlierRequest) {
     const Answer answer = submit(*predictor, std::move(second)).get();
     ASSERT_TRUE(answer.ok()) << answer.status().message();
     ASSERT_EQ(answer->size(), 1U);
-    EXPECT_EQ((*answer)[0].not_asked, value < 0.5 ? "tumour label-0 0.49 below 0.5" : "");
+    EXPECT_EQ((*answer)[0].not_asked, value == 0.5    ? ""
+                                      : value == 0.49 ? "tumour label-0 0.49 below 0.5"
+                                                      : "tumour label-0 0.4996 below 0.5");
   }
 }
 

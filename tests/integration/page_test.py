@@ -117,6 +117,8 @@ def test_a_study_arrives_is_shown_and_its_parked_overlay_is_released(browser, ho
     has(browser, ".study-head h2", "ACC-2026-0117")
     assert len(all_of(browser, ".way li.done")) >= 5
     assert {"Fracture"} <= {name.splitlines()[0] for name in texts(browser, ".finding-name")}
+    judged = {found["shown"] for line in node.instances(image.StudyInstanceUID) for found in line["findings"] if "level" in found}
+    assert judged and judged <= set(texts(browser, ".finding .figure")), "a score as the report writes it"
     wait_until(lambda: all_of(browser, ".overlay"), "an overlay", 20)
     sizes = wait_until(lambda: browser.execute_script(
         "const p = [...document.querySelectorAll('.stage img')]; return p.every(i => i.naturalWidth) && p.map(i => [i.naturalWidth, i.naturalHeight])"),

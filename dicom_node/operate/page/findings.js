@@ -18,7 +18,7 @@ function finding(found) {
   return h("li", { class: "finding", title: `${found.model} ${found.model_digest}` },
     h("span", { class: "finding-name" }, found.label ?? found.task, h("span", { class: "sub" }, found.task)),
     share ? bar(found.value, kind) : h("span"),
-    h("span", { class: "figure" }, share ? found.value.toFixed(2) : `${found.value} ${found.unit ?? ""}`),
+    h("span", { class: "figure" }, share ? found.shown : `${found.value} ${found.unit ?? ""}`),
     found.level ? pill(found.level, kind) : h("span"));
 }
 

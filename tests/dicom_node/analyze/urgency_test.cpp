@@ -18,6 +18,8 @@ TEST(Urgency, AScoreAtTheThresholdIsUrgentAndSaysWhy) {
   EXPECT_EQ(why_urgent(kRules, "limbs", {finding("fracture", {{"Fracture", 0.7}})}),
             "fracture 0.70, urgent from 0.7 (route limbs)");
   EXPECT_EQ(why_urgent(kRules, "limbs", {finding("fracture", {{"Fracture", 0.69}})}), "");
+  EXPECT_EQ(why_urgent({{"limbs", {{"fracture", "", 0.703}}}}, "limbs", {finding("fracture", {{"Fracture", 0.7034}})}),
+            "fracture 0.703, urgent from 0.703 (route limbs)");
 }
 
 TEST(Urgency, OfSeveralLabelsTheNamedOneDecides) {

@@ -134,7 +134,12 @@ TEST(FindingSummary, APercentileIsNeverRoundedToNoneOrAll) {
 }
 
 TEST(FindingSummary, RoundingNeverContradictsTheLevelBesideIt) {
-  EXPECT_THAT(lines(made::fracture_task(), {0.6999}), ElementsAre("Fracture 0.69990 doubtful"));
+  EXPECT_THAT(lines(made::fracture_task(), {0.698}), ElementsAre("Fracture 0.698 doubtful"));
+  EXPECT_THAT(lines(made::fracture_task(), {0.6999999}), ElementsAre("Fracture 0.6999999 doubtful"));
+  EXPECT_THAT(lines(made::fracture_task(), {0.7}), ElementsAre("Fracture 0.70 certain"));
+  config::TaskConfig odd = made::fracture_task();
+  odd.threshold_certain = 0.702;
+  EXPECT_THAT(lines(odd, {0.7034}), ElementsAre("Fracture 0.703 certain"));
   EXPECT_THAT(lines(made::fracture_task(), {0.9999}), ElementsAre("Fracture >0.99 certain"));
   EXPECT_THAT(lines(made::fracture_task(), {0.0001}), ElementsAre("Fracture <0.01 negative"));
 }

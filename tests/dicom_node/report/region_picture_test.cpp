@@ -39,11 +39,18 @@ Prediction found() {
   return prediction;
 }
 
+config::TaskConfig task() {
+  config::TaskConfig task;
+  task.threshold_doubtful = 0.5;
+  task.threshold_certain = 0.8;
+  return task;
+}
+
 OverlayText text() { return {"AI result - not for clinical use", {{"Bone tumour 0.70 certain", Level::kCertain}}, {}}; }
 
 TEST(RegionPicture, BoxesLieWhereTheyAreInTheImageAtAnyScale) {
   for (const int scale : {1, 2, 3}) {  // The preview is as large as the image, or smaller by these.
-    const auto picture = draw_regions(grey(1200 / scale, 600 / scale), 400, 200, found(), text());
+    const auto picture = draw_regions(grey(1200 / scale, 600 / scale), 400, 200, task(), found(), text());
     ASSERT_TRUE(picture.ok()) << picture.status().message();
     const double to = 3.0 / scale;
     const auto at = [&](double x, double y) {
@@ -62,11 +69,11 @@ TEST(RegionPicture, TheLineBetweenHalvesIsDrawnWhereAFilmIsReadByHalves) {
   OverlayText halves = text();
   halves.halves = true;
   Prediction prediction = found();
-  const auto plain = draw_regions(grey(400, 200), 400, 200, prediction, halves);
+  const auto plain = draw_regions(grey(400, 200), 400, 200, task(), prediction, halves);
   EXPECT_NE(plain->image.at(5, 100), (Colour{60, 60, 60}));
   // A number does not stand on a letter, 32 pixels above the foot beside the middle.
   prediction.regions[1].box = {102, 368, 180, 398};
-  const auto covered = draw_regions(grey(400, 200), 400, 200, prediction, halves);
+  const auto covered = draw_regions(grey(400, 200), 400, 200, task(), prediction, halves);
   EXPECT_EQ(covered->image.at(380, 106), plain->image.at(380, 106));
   EXPECT_NE(plain->image.at(380, 106), (Colour{60, 60, 60}));
 }
@@ -74,7 +81,7 @@ TEST(RegionPicture, TheLineBetweenHalvesIsDrawnWhereAFilmIsReadByHalves) {
 TEST(RegionPicture, TheRegionOfTheTumourScoreIsHighlighted) {
   Prediction prediction = found();
   prediction.scores[1].region = 1;
-  const auto picture = draw_regions(grey(400, 200), 400, 200, prediction, text());
+  const auto picture = draw_regions(grey(400, 200), 400, 200, task(), prediction, text());
   ASSERT_TRUE(picture.ok());
   EXPECT_EQ(picture->image.at(159, 50), kDecidingColour);
   EXPECT_EQ(picture->image.at(379, 140), kRegionColour);
@@ -83,7 +90,7 @@ TEST(RegionPicture, TheRegionOfTheTumourScoreIsHighlighted) {
 TEST(RegionPicture, TheWholeImageIsFramedWhereItDecides) {
   Prediction prediction = found();
   prediction.scores[1].region = 0;
-  const auto picture = draw_regions(grey(400, 200), 400, 200, prediction, text());
+  const auto picture = draw_regions(grey(400, 200), 400, 200, task(), prediction, text());
   ASSERT_TRUE(picture.ok());
   EXPECT_EQ(picture->image.at(399, 100), kDecidingColour);
   EXPECT_EQ(picture->image.at(379, 140), kRegionColour);
@@ -92,7 +99,7 @@ TEST(RegionPicture, TheWholeImageIsFramedWhereItDecides) {
 TEST(RegionPicture, NumbersOfBoxesThatShareACornerStandBesideEachOther) {
   Prediction prediction = found();
   prediction.regions[2].box = {20, 40, 180, 380};
-  const auto picture = draw_regions(grey(400, 200), 400, 200, prediction, text());
+  const auto picture = draw_regions(grey(400, 200), 400, 200, task(), prediction, text());
   ASSERT_TRUE(picture.ok());
   int own = 0, deciding = 0;
   for (int x = 24; x < 70; ++x) {  // Along the tags, below the edges.
@@ -105,9 +112,9 @@ TEST(RegionPicture, NumbersOfBoxesThatShareACornerStandBesideEachOther) {
 
 TEST(RegionPicture, ANoteIsDrawnAndMakesThePictureHigher) {
   Prediction prediction = found();
-  const auto without = draw_regions(grey(400, 200), 400, 200, prediction, text());
+  const auto without = draw_regions(grey(400, 200), 400, 200, task(), prediction, text());
   prediction.regions_note = "no regions found, whole image only";
-  const auto with = draw_regions(grey(400, 200), 400, 200, prediction, text());
+  const auto with = draw_regions(grey(400, 200), 400, 200, task(), prediction, text());
   ASSERT_TRUE(without.ok() && with.ok());
   EXPECT_GT(with->image.rows, without->image.rows);
   EXPECT_EQ(with->image.rows % 2, 0);
@@ -122,8 +129,8 @@ TEST(RegionPicture, FindingsStandBesideASmallRadiographAndBelowALargeOne) {
       for (int x = left; x < picture.image.columns; ++x) count += picture.image.at(y, x)[0] > 200 ? 1 : 0;
     return count;
   };
-  const auto small = draw_regions(grey(400, 200), 400, 200, found(), long_text);
-  const auto low = draw_regions(grey(20, 200), 400, 200, found(), long_text);  // Too low for them.
+  const auto small = draw_regions(grey(400, 200), 400, 200, task(), found(), long_text);
+  const auto low = draw_regions(grey(20, 200), 400, 200, task(), found(), long_text);  // Too low for them.
   ASSERT_TRUE(small.ok() && low.ok());
   EXPECT_GT(bright(*small, 210, 390), 50);
   EXPECT_EQ(bright(*low, 210, 18), 0);
@@ -131,17 +138,20 @@ TEST(RegionPicture, FindingsStandBesideASmallRadiographAndBelowALargeOne) {
 }
 
 TEST(RegionPicture, ALineSaysWhatTheTableSays) {
-  const Prediction prediction = found();
-  EXPECT_EQ(region_line(prediction, 2),
+  Prediction prediction = found();
+  EXPECT_EQ(region_line(task(), prediction, 2),
             "2 distal femur 0.90: Abnormal 0.20, Bone tumour 0.70; taken for distal femur 0.80");
-  EXPECT_EQ(region_line(prediction, 0), "0 whole image: Abnormal 0.20, Bone tumour 0.10; taken for whole image 0.80");
+  EXPECT_EQ(region_line(task(), prediction, 0),
+            "0 whole image: Abnormal 0.20, Bone tumour 0.10; taken for whole image 0.80");
+  prediction.regions[0].scores[1].value = 0.4982;  // What the findings call negative is not 0.50 here.
+  EXPECT_THAT(region_line(task(), prediction, 0), HasSubstr("Bone tumour 0.498;"));
 }
 
 TEST(RegionPicture, OtherNotesStandBelowThoseOfTheRegionsAndNoneTwice) {
   Prediction prediction = found();
   prediction.regions_note = "no regions found, whole image only";
   OverlayText noted = text();
-  const auto rows = [&] { return draw_regions(grey(400, 200), 400, 200, prediction, noted)->image.rows; };
+  const auto rows = [&] { return draw_regions(grey(400, 200), 400, 200, task(), prediction, noted)->image.rows; };
   const int own = rows();
   noted.notes = {"Regions: no regions found, whole image only"};
   EXPECT_EQ(rows(), own);
@@ -151,11 +161,11 @@ TEST(RegionPicture, OtherNotesStandBelowThoseOfTheRegionsAndNoneTwice) {
 
 TEST(RegionPicture, WhatCannotBeDrawnIsRefused) {
   Prediction prediction = found();
-  EXPECT_FALSE(draw_regions({}, 400, 200, prediction, text()).ok());
-  EXPECT_FALSE(draw_regions(grey(400, 200), 400, 200, {}, text()).ok());
+  EXPECT_FALSE(draw_regions({}, 400, 200, task(), prediction, text()).ok());
+  EXPECT_FALSE(draw_regions(grey(400, 200), 400, 200, task(), {}, text()).ok());
   for (const Box box : {Box{0, 0, 201, 10}, Box{-1, 0, 10, 10}, Box{5, 5, 5, 10}}) {
     prediction.regions[1].box = box;
-    EXPECT_THAT(draw_regions(grey(400, 200), 400, 200, prediction, text()).status().message(),
+    EXPECT_THAT(draw_regions(grey(400, 200), 400, 200, task(), prediction, text()).status().message(),
                 HasSubstr("does not lie in the image"));
   }
 }

@@ -176,6 +176,7 @@ TEST(StructuredReport, ProbabilityWithUnitAndDecisionByTheThresholds) {
   for (const auto& [probability, number, decision] : {std::tuple{0.8132, "0.8132 1", "52101004"},
                                                       {0.5, "0.5000 1", "373068000"},
                                                       {0.0417, "0.0417 1", "272519000"},
+                                                      {0.299976, "0.29998 1", "272519000"},  // Absent below 0.3.
                                                       {1.0000001, "1.0000 1", "52101004"}}) {
     const Made sr = make_one({made::finding(made::fracture_task(), {probability})});
     ASSERT_EQ(sr.groups().size(), 1u);

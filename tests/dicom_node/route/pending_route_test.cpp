@@ -51,6 +51,8 @@ TEST_F(RouterPixels, AnUnsureAnswerAndAPartOfNoRuleAreReasons) {
   EXPECT_THAT(unsure.route.tasks, IsEmpty());
   EXPECT_EQ(unsure.route.reason,
             "no rule for DX, body part unknown; the pixels do not say the body part (region: knee 0.79)");
+  EXPECT_THAT(settle(decision, "knee", 0.798).route.reason,
+              testing::EndsWith("(region: knee 0.798)"));  // Not 0.80, which would do.
   const object::SettledRoute leg = settle(decision, "leg", 0.99);
   EXPECT_THAT(leg.route.tasks, IsEmpty());
   EXPECT_EQ(leg.route.reason, "no rule for DX, LOWERLEG");
