@@ -121,6 +121,7 @@ IncomingFile& IncomingFile::operator=(IncomingFile&& other) noexcept {
 Status IncomingFile::append(const void* data, std::size_t size_bytes) {
   content_->measure.add(data, size_bytes);
   const char* next = static_cast<const char*>(data);
+  content_->piece.reserve(kPieceBytes);  // Else it grows by copying what is there; only what is used becomes resident.
   while (size_bytes > 0) {
     const std::size_t part = std::min(size_bytes, kPieceBytes - content_->piece.size());
     content_->piece.insert(content_->piece.end(), next, next + part);

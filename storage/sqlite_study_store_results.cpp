@@ -25,11 +25,12 @@ Result<Look> SqliteStudyStore::look_for_study(Transaction& transaction, std::opt
   NODE_RETURN_IF_ERROR(end_unrecorded_holds(transaction));
   std::vector<std::int64_t> not_routed;
   {
-    Query closed(database,
-                 "UPDATE study SET closed_at = ?1, state = CASE WHEN EXISTS (SELECT 1 FROM instance "
-                 "WHERE study_id = study.id AND current = 1 AND reportable = 1) THEN 1 ELSE 3 END "
-                 "WHERE state = 0 AND close_due_at <= ?2 RETURNING id, state",
-                 now(), due_now());
+    Query closed(
+        database,
+        "UPDATE study INDEXED BY study_to_close SET closed_at = ?1, state = CASE WHEN EXISTS (SELECT 1 FROM instance "
+        "WHERE study_id = study.id AND current = 1 AND reportable = 1) THEN 1 ELSE 3 END "
+        "WHERE state = 0 AND close_due_at <= ?2 RETURNING id, state",
+        now(), due_now());
     while (closed.next()) {
       const std::int64_t row = closed.integer();
       if (static_cast<StudyState>(closed.integer()) == StudyState::kNotRouted) not_routed.push_back(row);
@@ -60,7 +61,7 @@ Result<Look> SqliteStudyStore::look_for_study(Transaction& transaction, std::opt
     NODE_RETURN_IF_ERROR(rows.status());
   }
   if (study == 0) {
-    Query due(database, "SELECT min(close_due_at) FROM study WHERE state = 0");
+    Query due(database, "SELECT min(close_due_at) FROM study INDEXED BY study_to_close WHERE state = 0");
     if (due.next()) {
       if (const auto at = due.integer_or_null()) look.next_due = std::min(look.next_due.value_or(*at), *at);
     }

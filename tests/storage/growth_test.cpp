@@ -16,13 +16,14 @@ constexpr int kInstancesAStudy = 4;
 constexpr int kRepetitions = 201;
 constexpr milliseconds kNow{0};
 
+std::string numbers(const std::string& until) {
+  return "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < " + until + ") ";
+}
+
 // History: finished studies of four images, with predictions, a result and a delivery each, all at rest.
 void fill(const std::filesystem::path& directory, int instances) {
   auto database = Database::open(directory / "studies.sqlite", Database::Mode::kReadWrite).value();
   const std::string count = std::to_string(instances), studies = std::to_string(instances / kInstancesAStudy);
-  const auto numbers = [](const std::string& until) {
-    return "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < " + until + ") ";
-  };
   ASSERT_TRUE(Query(*database, "PRAGMA synchronous = OFF").run().ok());
   for (const std::string& sql :
        {"BEGIN" + std::string(),
@@ -55,6 +56,16 @@ void fill(const std::filesystem::path& directory, int instances) {
   }
 }
 
+// A rush of arrivals: studies that are still open and not due to be closed.
+void open_studies(const std::filesystem::path& directory, int count) {
+  auto database = Database::open(directory / "studies.sqlite", Database::Mode::kReadWrite).value();
+  const std::string sql =
+      "INSERT INTO study(uid, accession_number, state, priority, quiet_ms, opened_at, last_instance_at, "
+      "close_due_at) " +
+      numbers(std::to_string(count)) + "SELECT '1.2.840.96.' || i, '', 0, 1, 10000, i, i, 1000000000000000 FROM n";
+  ASSERT_TRUE(Query(*database, sql).run().ok());
+}
+
 class Growth : public StudyStoreFixture {
  protected:
   Result<std::unique_ptr<StudyStore>> open_store() override {
@@ -72,6 +83,7 @@ class Growth : public StudyStoreFixture {
     analyse_all();
     clock_.advance(seconds(10));
     for (int study = 61; study <= 90; ++study) add(image(study, 1));
+    open_studies(directory_.path(), instances / 1'000);
   }
   void TestBody() override {}
 
@@ -90,6 +102,7 @@ class Growth : public StudyStoreFixture {
 struct Operation {
   const char* name;
   std::function<bool(StudyStore&)> run;
+  bool grows = false;  // With what waits, not with what is stored.
 };
 
 const std::vector<Operation>& operations() {
@@ -117,14 +130,17 @@ const std::vector<Operation>& operations() {
       {"page of 100 studies",
        [](StudyStore& store) { return store.list_studies({.limit = 100}).value().size() == 100; }},
       {"page of 100 finished studies",
-       [](StudyStore& store) { return store.list_studies({.state = StudyState::kFinished, .limit = 100}).value().size() == 100; }},
-      {"page of conflicts (none)", [](StudyStore& store) { return store.list_studies({.conflicts = true, .limit = 100}).ok(); }},
+       [](StudyStore& store) {
+         return store.list_studies({.state = StudyState::kFinished, .limit = 100}).value().size() == 100;
+       }},
+      {"page of conflicts (none)",
+       [](StudyStore& store) { return store.list_studies({.conflicts = true, .limit = 100}).ok(); }},
       {"page of 100 deliveries",
        [](StudyStore& store) { return store.list_deliveries({.limit = 100}).value().size() == 100; }},
       {"page of parked deliveries (none)",
        [](StudyStore& store) { return store.list_deliveries({.state = DeliveryState::kParked, .limit = 100}).ok(); }},
       {"look up an instance", [](StudyStore& store) { return store.find_instance(uid("1.2.840.98.500")).ok(); }},
-      {"statistics", [](StudyStore& store) { return store.stats().instances_received > 0; }},
+      {"statistics (count what is open)", [](StudyStore& store) { return store.stats().instances_received > 0; }, true},
   };
   return all;
 }
@@ -154,7 +170,7 @@ TEST(StoreGrowth, WithAMillionInstancesAClaimAndAPageTakeAtMostTwiceAsLongAsWith
     }
     const double ratio = median(of_large) / median(of_small);
     std::printf("%-40s %12.0f %12.0f %8.2f\n", operation.name, median(of_small), median(of_large), ratio);
-    EXPECT_LE(ratio, 2.0) << operation.name;
+    EXPECT_TRUE(ratio <= 2.0 || operation.grows) << operation.name << ": " << ratio;
   }
 }
 
