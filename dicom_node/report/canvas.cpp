@@ -198,6 +198,13 @@ RgbImage Canvas::image() const {
   return image;
 }
 
+RgbImage to_rgb(int rows, int columns, const std::vector<std::uint8_t>& grey) {
+  RgbImage image{rows, columns, {}};
+  image.pixels.reserve(grey.size() * 3);
+  for (const std::uint8_t value : grey) image.pixels.insert(image.pixels.end(), 3, value);
+  return image;
+}
+
 RgbImage fit(const RgbImage& image, int rows_max, int columns_max) {
   const double scale = std::min({1.0, static_cast<double>(rows_max) / std::max(1, image.rows),
                                  static_cast<double>(columns_max) / std::max(1, image.columns)});

@@ -69,6 +69,9 @@ class Canvas {
   std::unique_ptr<Impl> impl_;
 };
 
+// A grey picture of rows x columns pixels, in colour.
+RgbImage to_rgb(int rows, int columns, const std::vector<std::uint8_t>& grey);
+
 // Shrinks (never enlarges) a picture to fit into rows x columns, its aspect ratio kept.
 RgbImage fit(const RgbImage& image, int rows_max, int columns_max);
 

@@ -15,73 +15,19 @@ using inference::Prediction;
 using inference::Region;
 using inference::RegionSource;
 
-constexpr Colour kBlack{0, 0, 0}, kText{225, 225, 225}, kBright{255, 255, 255}, kDim{150, 150, 155};
-constexpr std::size_t kDecidingScore = 1;  // Of config::kRegionScores.
-
-std::string found_text(const Region& region) {
-  return region.source == RegionSource::kDetector ? share_text(region.detector_score) : "";
-}
-
-bool decides(const Prediction& prediction, std::size_t region) {
-  const int score = deciding_score(prediction);
-  return score >= 0 && prediction.scores[static_cast<std::size_t>(score)].region == static_cast<int>(region);
-}
-
-struct Cell {
-  std::string text;
-  bool bold = false;
-};
-
-// The heading and a row for each region.
-std::vector<std::vector<Cell>> table_of(const config::TaskConfig& task, const Prediction& prediction) {
-  std::vector<std::vector<Cell>> rows(1);
-  for (const char* title : {"No.", "Region", "Found", "Taken for"}) rows[0].push_back({title});
-  for (const inference::Score& score : prediction.scores) rows[0].push_back({score.label});
-  for (std::size_t r = 0; r < prediction.regions.size(); ++r) {
-    const Region& region = prediction.regions[r];
-    std::vector<Cell> row{{std::to_string(r), decides(prediction, r)},
-                          {region.label},
-                          {found_text(region)},
-                          {region.bone + " " + share_text(region.bone_probability)}};
-    for (std::size_t i = 0; i < region.scores.size(); ++i) {
-      const bool greatest = i < prediction.scores.size() && prediction.scores[i].region == static_cast<int>(r);
-      row.push_back({score_text(task, region.scores[i].value), greatest});
-    }
-    rows.push_back(std::move(row));
-  }
-  return rows;
-}
-
-constexpr int kBesideEms = 24;  // Of the text: what findings want beside the radiograph.
-
-// Of the text's size: how wide a column is.
-int column_ems(std::size_t column) {
-  constexpr int kFirst[] = {3, 9, 5, 10};
-  return column < std::size(kFirst) ? kFirst[column] : 8;
-}
+constexpr Colour kBlack{0, 0, 0}, kDim{150, 150, 155};
+constexpr int kBesideEms = 32;  // Of the text: what findings want beside the radiograph.
 
 struct Layout {
   int text_px, small_px, gap, columns, rows;
   Rectangle warning, note, table, findings, details;
 };
 
-TextStyle cell_style(const Layout& l, const Cell& cell, bool heading) {
-  return {.size_px = l.small_px, .bold = cell.bold, .colour = heading ? kDim : cell.bold ? kBright : kText};
-}
 TextStyle warning_style(const Layout& l) {
   return {.size_px = l.text_px * 5 / 4, .bold = true, .centred = true, .colour = kBlack};
 }
 TextStyle note_style(const Layout& l) { return {.size_px = l.text_px, .bold = true, .colour = kDecidingColour}; }
 TextStyle small_style(const Layout& l) { return {.size_px = l.small_px, .colour = kDim}; }
-
-int row_height(const Layout& l, const std::vector<Cell>& row, bool heading) {
-  int height = l.small_px;
-  for (std::size_t i = 0; i < row.size(); ++i) {
-    const int width = (column_ems(i) - 1) * l.small_px;
-    height = std::max(height, text_height(row[i].text, cell_style(l, row[i], heading), width));
-  }
-  return height + l.small_px / 3;
-}
 
 // What is said of the regions, then the rest.
 std::string notes_of(const Prediction& prediction, const OverlayText& text) {
@@ -91,15 +37,20 @@ std::string notes_of(const Prediction& prediction, const OverlayText& text) {
   return fmt::format("{}", fmt::join(notes, "\n"));
 }
 
-Layout lay_out(const object::GrayImage& radiograph, const std::vector<std::vector<Cell>>& table,
-               const std::string& notes, const OverlayText& text) {
+int text_size(const object::GrayImage& radiograph) {
+  return std::clamp(std::max(radiograph.rows, radiograph.columns) / 60, 16, 32);
+}
+int small_size(const object::GrayImage& radiograph) { return std::max(14, text_size(radiograph) * 4 / 5); }
+
+Layout lay_out(const object::GrayImage& radiograph, const RegionTable& table, const std::string& notes,
+               const OverlayText& text) {
   Layout l{};
-  l.text_px = std::clamp(std::max(radiograph.rows, radiograph.columns) / 60, 16, 32);
-  l.small_px = std::max(14, l.text_px * 4 / 5);
+  l.text_px = text_size(radiograph);
+  l.small_px = small_size(radiograph);
   l.gap = l.text_px / 2;
-  int table_width = 0;
-  for (std::size_t i = 0; i < table.front().size(); ++i) table_width += column_ems(i) * l.small_px;
-  l.columns = std::max(radiograph.columns, table_width + 2 * l.gap);
+  l.columns = std::max(radiograph.columns, table.width() + 2 * l.gap);
+  if (l.columns > radiograph.columns)  // No strip beside it that is of no use.
+    l.columns = std::max(l.columns, radiograph.columns + kBesideEms * l.text_px + 3 * l.gap);
   const int inner = l.columns - 2 * l.gap;
   int y = radiograph.rows;
   const auto place = [&](int height) {
@@ -110,9 +61,7 @@ Layout lay_out(const object::GrayImage& radiograph, const std::vector<std::vecto
   l.warning = {0, y, l.columns, text_height(text.disclaimer, warning_style(l), inner) + l.gap};
   y += l.warning.height + l.gap;
   l.note = place(notes.empty() ? 0 : text_height(notes, note_style(l), inner));
-  int table_height = 0;
-  for (std::size_t r = 0; r < table.size(); ++r) table_height += row_height(l, table[r], r == 0);
-  l.table = place(table_height);
+  l.table = place(table.height());
   const std::string details = fmt::format("{}", fmt::join(text.details, "\n"));
   // A small radiograph leaves room beside it: for the findings, then perhaps for the small print.
   const int x = radiograph.columns + 2 * l.gap, width = l.columns - x - l.gap;
@@ -161,15 +110,16 @@ void draw_number(Canvas& canvas, const std::string& number, Rectangle tag, int l
   canvas.text(number, style, tag.x, tag.y, tag.width);
 }
 
-void draw_boxes(Canvas& canvas, const Layout& l, const object::GrayImage& radiograph, int source_rows,
-                int source_columns, const Prediction& prediction, std::vector<Rectangle> taken) {
+// Over a radiograph at the top left of the canvas.
+void draw_boxes(Canvas& canvas, int text_px, const object::GrayImage& radiograph, int source_rows, int source_columns,
+                const Prediction& prediction, std::vector<Rectangle> taken) {
   const auto place = [&](const inference::Box& box) {
     const auto x = [&](std::int64_t at) { return static_cast<int>(at * radiograph.columns / source_columns); };
     const auto y = [&](std::int64_t at) { return static_cast<int>(at * radiograph.rows / source_rows); };
     return Rectangle{x(box.left), y(box.top), std::max(1, x(box.right) - x(box.left)),
                      std::max(1, y(box.bottom) - y(box.top))};
   };
-  const int thin = std::max(2, l.text_px / 8);
+  const int thin = std::max(2, text_px / 8);
   for (const bool deciding : {false, true}) {  // The deciding one lies over the others.
     // The whole image has a box only where it decides.
     for (std::size_t r = deciding ? 0 : 1; r < prediction.regions.size(); ++r) {
@@ -180,47 +130,15 @@ void draw_boxes(Canvas& canvas, const Layout& l, const object::GrayImage& radiog
   }
   for (std::size_t r = 1; r < prediction.regions.size(); ++r) {
     const Rectangle box = place(prediction.regions[r].box);
-    const TextStyle style{.size_px = l.text_px, .bold = true, .centred = true, .colour = kBlack};
+    const TextStyle style{.size_px = text_px, .bold = true, .centred = true, .colour = kBlack};
     const std::string number = std::to_string(r);
-    const Rectangle tag{box.x, box.y, text_width(number, style) + l.gap, text_height(number, style, -1)};
+    const Rectangle tag{box.x, box.y, text_width(number, style) + text_px / 2, text_height(number, style, -1)};
     draw_number(canvas, number, tag, radiograph.columns, style,
                 decides(prediction, r) ? kDecidingColour : kRegionColour, taken);
   }
 }
 
-void draw_table(Canvas& canvas, const Layout& l, const std::vector<std::vector<Cell>>& table) {
-  int y = l.table.y;
-  for (std::size_t r = 0; r < table.size(); ++r) {
-    int x = l.table.x;
-    for (std::size_t i = 0; i < table[r].size(); ++i) {
-      const int width = column_ems(i) * l.small_px;
-      canvas.text(table[r][i].text, cell_style(l, table[r][i], r == 0), x, y, width - l.small_px);
-      x += width;
-    }
-    y += row_height(l, table[r], r == 0);
-  }
-}
-
-}  // namespace
-
-int deciding_score(const Prediction& prediction) {
-  return prediction.scores.size() > kDecidingScore ? static_cast<int>(kDecidingScore) : -1;
-}
-
-std::string region_line(const config::TaskConfig& task, const Prediction& prediction, std::size_t number) {
-  const Region& region = prediction.regions[number];
-  std::string line = fmt::format("{} {}", number, region.label);
-  if (region.source == RegionSource::kDetector) line += " " + found_text(region);
-  for (std::size_t i = 0; i < region.scores.size(); ++i) {
-    line +=
-        fmt::format("{}{} {}", i == 0 ? ": " : ", ", region.scores[i].label, score_text(task, region.scores[i].value));
-  }
-  return line + fmt::format("; taken for {} {}", region.bone, share_text(region.bone_probability));
-}
-
-Result<OverlayPicture> draw_regions(const object::GrayImage& radiograph, int source_rows, int source_columns,
-                                    const config::TaskConfig& task, const Prediction& prediction,
-                                    const OverlayText& text) {
+Status check(const object::GrayImage& radiograph, int source_rows, int source_columns, const Prediction& prediction) {
   if (radiograph.rows <= 0 || radiograph.columns <= 0 ||
       radiograph.pixels.size() != static_cast<std::size_t>(radiograph.rows) * radiograph.columns)
     return invalid_argument("draw regions: no radiograph, or not rows x columns pixels");
@@ -231,22 +149,47 @@ Result<OverlayPicture> draw_regions(const object::GrayImage& radiograph, int sou
         box.left >= box.right || box.top >= box.bottom)
       return invalid_argument("draw regions: a box that does not lie in the image");
   }
-  const auto table = table_of(task, prediction);
+  return ok_status();
+}
+
+}  // namespace
+
+std::string region_line(const config::TaskConfig& task, const Prediction& prediction, std::size_t number) {
+  const Region& region = prediction.regions[number];
+  std::string line = fmt::format("{} {}", number, region.label);
+  if (region.source == RegionSource::kDetector) line += " " + share_text(region.detector_score);
+  for (std::size_t i = 0; i < region.scores.size(); ++i) {
+    line +=
+        fmt::format("{}{} {}", i == 0 ? ": " : ", ", region.scores[i].label, score_text(task, region.scores[i].value));
+  }
+  return line + fmt::format("; taken for {} {}", region.bone, share_text(region.bone_probability));
+}
+
+Result<RgbImage> draw_region_boxes(const object::GrayImage& radiograph, int source_rows, int source_columns,
+                                   const Prediction& prediction, int text_px) {
+  NODE_RETURN_IF_ERROR(check(radiograph, source_rows, source_columns, prediction));
+  Canvas canvas(radiograph.rows, radiograph.columns, kBackground);
+  canvas.put(to_rgb(radiograph.rows, radiograph.columns, radiograph.pixels), 0, 0);
+  draw_boxes(canvas, text_px, radiograph, source_rows, source_columns, prediction, {});
+  return canvas.image();
+}
+
+Result<OverlayPicture> draw_regions(const object::GrayImage& radiograph, int source_rows, int source_columns,
+                                    const config::TaskConfig& task, const Prediction& prediction,
+                                    const OverlayText& text) {
+  NODE_RETURN_IF_ERROR(check(radiograph, source_rows, source_columns, prediction));
+  const RegionTable table(task, prediction, {.size_px = small_size(radiograph)});
   const std::string notes = notes_of(prediction, text);
   const Layout l = lay_out(radiograph, table, notes, text);
-  RgbImage picture{radiograph.rows, radiograph.columns, {}};
-  picture.pixels.reserve(radiograph.pixels.size() * 3);
-  for (const std::uint8_t grey : radiograph.pixels) picture.pixels.insert(picture.pixels.end(), 3, grey);
-
   Canvas canvas(l.rows, l.columns, kBackground);
-  canvas.put(picture, 0, 0);
+  canvas.put(to_rgb(radiograph.rows, radiograph.columns, radiograph.pixels), 0, 0);
   std::vector<Rectangle> taken;
   if (text.halves) taken = draw_halves(canvas, {0, 0, radiograph.columns, radiograph.rows}, l.text_px);
-  draw_boxes(canvas, l, radiograph, source_rows, source_columns, prediction, std::move(taken));
+  draw_boxes(canvas, l.text_px, radiograph, source_rows, source_columns, prediction, std::move(taken));
   canvas.fill(l.warning, kDecidingColour);
   canvas.text(text.disclaimer, warning_style(l), l.gap, l.warning.y + l.gap / 2, l.columns - 2 * l.gap);
   if (!notes.empty()) canvas.text(notes, note_style(l), l.note.x, l.note.y, l.note.width);
-  draw_table(canvas, l, table);
+  table.draw(canvas, l.table.x, l.table.y);
   draw_finding_list(canvas, text.findings, l.text_px, l.findings.x, l.findings.y, l.findings.width);
   canvas.text(fmt::format("{}", fmt::join(text.details, "\n")), small_style(l), l.details.x, l.details.y,
               l.details.width);

@@ -14,18 +14,17 @@
 #include "config/task_config.h"
 #include "dicom_node/object/image_loader.h"
 #include "dicom_node/report/overlay_picture.h"
+#include "dicom_node/report/region_table.h"
 #include "inference/predictor.h"
 
 namespace node::report {
 
-inline constexpr Colour kRegionColour{90, 200, 250};
-inline constexpr Colour kDecidingColour{255, 191, 0};
-
-// Which of the scores says whose region is highlighted: the bone tumour's. -1: there is none.
-int deciding_score(const inference::Prediction& prediction);
-
 // "2 distal femur 0.93: Abnormal 0.10, Bone tumour 0.71, ...; taken for patella 0.88": as the table says it.
 std::string region_line(const config::TaskConfig& task, const inference::Prediction& prediction, std::size_t region);
+
+// The radiograph with its numbered boxes alone, their edges and numbers as for texts of that size. Errors: as below.
+Result<RgbImage> draw_region_boxes(const object::GrayImage& radiograph, int source_rows, int source_columns,
+                                   const inference::Prediction& prediction, int text_px);
 
 // `radiograph` shows the whole image of source_rows x source_columns, in whose pixels the boxes are.
 // Errors: kInvalidArgument: no radiograph, no regions, or a box outside the image.

@@ -13,6 +13,7 @@
 #include "dicom_node/report/finding_notes.h"
 #include "dicom_node/report/finding_summary.h"
 #include "dicom_node/report/image_object.h"
+#include "dicom_node/report/measurement_groups.h"
 #include "dicom_node/report/overlay_picture.h"
 #include "dicom_node/report/region_picture.h"
 #include "dicom_node/report/study_sources.h"
@@ -22,6 +23,7 @@ namespace {
 
 constexpr SeriesText kSeries{"OT", "9005", "SKELEX summary - NOT FOR DIAGNOSIS"};
 constexpr int kThumbnail = 560;  // Twice what the page shows: its own shrinking smooths text and map alike.
+constexpr std::size_t kTableRowsMax = 12;  // Of one table of regions.
 
 // Those with findings first, then in order of arrival, cut to what fits.
 std::vector<const ReportedImage*> shown_images(const ReportedStudy& study, const config::ReportConfig& config) {
@@ -40,22 +42,50 @@ std::vector<std::string> lines_of(const ReportedImage& image, const config::Repo
     const std::string frame = finding.frame == 0 ? "" : fmt::format("frame {}: ", finding.frame);
     for (const FindingLine& line : finding_lines(config.tasks, finding, image.findings))
       lines.push_back(frame + line.text);
-    for (std::size_t r = 0; r < finding.prediction.regions.size(); ++r)
-      lines.push_back(frame + "Region " +
-                      region_line(find_task(config.tasks, finding.prediction), finding.prediction, r));
   }
   for (const std::string& note : image_notes(image, config)) lines.push_back(note);
   if (lines.empty()) lines.push_back("Not analysed: " + why_not_analysed(image));
   return lines;
 }
 
-Result<ContactSheetEntry> entry_of(const ReportedImage& image, const ResultContext& context) {
+// Of those that make a picture, a map's first: its frame is the one that is shown.
+int shown_frame(const ReportedImage& image) {
+  const auto frame_with = [&](auto has) {
+    const auto found = std::find_if(image.findings.begin(), image.findings.end(), has);
+    return found == image.findings.end() ? 0 : std::max(found->frame, 1);
+  };
+  const int of_map = frame_with([](const object::FindingRecord& f) { return f.prediction.map.size > 0; });
+  const int of_regions = frame_with([](const object::FindingRecord& f) { return !f.prediction.regions.empty(); });
+  return std::max(1, of_map > 0 ? of_map : of_regions);
+}
+
+Status add_map(ContactSheetEntry& entry, const inference::Prediction& prediction, const config::TaskConfig& task) {
+  NODE_ASSIGN_OR_RETURN(OverlayPicture overlay, draw_overlay(entry.radiograph, prediction.map, task.map_scale_max, {}));
+  entry.overlay = std::move(overlay.image);
+  entry.overlay_picture = overlay.picture;
+  return ok_status();
+}
+
+// The boxes of the first task that looked at regions, the table of each.
+Status add_regions(ContactSheetEntry& entry, const Source& source, const inference::Prediction& prediction,
+                   const config::TaskConfig& task, const object::LoadedImage& loaded) {
+  if (entry.tables.empty()) {
+    NODE_ASSIGN_OR_RETURN(entry.regions, draw_region_boxes(entry.radiograph, loaded.radiograph.rows,
+                                                           loaded.radiograph.columns, prediction, kThumbnail / 18));
+  }
+  entry.tables.push_back(
+      {"Regions (" + task.name + ")",
+       RegionTable(task, prediction,
+                   {.size_px = kSheetTablePx, .side = side_of(source, prediction), .rows_max = kTableRowsMax})});
+  return ok_status();
+}
+
+Result<ContactSheetEntry> entry_of(const Source& source, const ResultContext& context) {
+  const ReportedImage& image = *source.image;
   ContactSheetEntry entry;
   entry.title = image_name(image);
   entry.lines = lines_of(image, context.config);
-  const auto with_map = std::find_if(image.findings.begin(), image.findings.end(),
-                                     [](const object::FindingRecord& f) { return f.prediction.map.size > 0; });
-  const int frame = with_map == image.findings.end() ? 1 : std::max(with_map->frame, 1);
+  const int frame = shown_frame(image);
   Result<object::LoadedImage> loaded = object::load_frame(image.file, frame, {.render_for_processing = true});
   if (!loaded.ok() || image.record.purged_at) {
     entry.radiograph = {1, 1, {0}};
@@ -64,12 +94,20 @@ Result<ContactSheetEntry> entry_of(const ReportedImage& image, const ResultConte
     return entry;
   }
   entry.radiograph = object::make_preview(*loaded, kThumbnail);
-  if (with_map == image.findings.end()) return entry;
-  const config::TaskConfig task = find_task(context.config.tasks, with_map->prediction);
-  NODE_ASSIGN_OR_RETURN(OverlayPicture overlay,
-                        draw_overlay(entry.radiograph, with_map->prediction.map, task.map_scale_max, {}));
-  entry.overlay = std::move(overlay.image);
-  entry.overlay_picture = overlay.picture;
+  int other_frames = 0;
+  for (const object::FindingRecord& finding : image.findings) {
+    const inference::Prediction& prediction = finding.prediction;
+    const config::TaskConfig task = find_task(context.config.tasks, prediction);
+    const bool shown = std::max(finding.frame, 1) == frame;
+    if (prediction.map.size > 0 && shown && entry.overlay.rows <= 0)
+      NODE_RETURN_IF_ERROR(add_map(entry, prediction, task));
+    if (prediction.regions.empty()) continue;
+    if (!shown)
+      ++other_frames;
+    else
+      NODE_RETURN_IF_ERROR(add_regions(entry, source, prediction, task, *loaded));
+  }
+  if (other_frames > 0) entry.lines.push_back(fmt::format("Regions of {} other frames: in the report", other_frames));
   return entry;
 }
 
@@ -92,7 +130,8 @@ Result<ResultObject> make_summary_page(const ReportedStudy& study, const ResultR
   const std::vector<const ReportedImage*> shown = shown_images(study, context.config);
   std::vector<ContactSheetEntry> entries;
   for (const ReportedImage* image : shown) {
-    Result<ContactSheetEntry> entry = entry_of(*image, context);
+    const auto source = std::find_if(sources.begin(), sources.end(), [&](const Source& s) { return s.image == image; });
+    Result<ContactSheetEntry> entry = entry_of(*source, context);
     if (!entry.ok()) return entry.status().within("summary: image " + image->record.sop_instance_uid.str());
     entries.push_back(std::move(entry).value());
   }

@@ -1,5 +1,5 @@
-// summary_page: a whole study on one page, as a Secondary Capture Image: each image beside its anomaly map, with what
-// was found in it.
+// summary_page: a whole study on one page, as a Secondary Capture Image: each image beside its anomaly map and the
+// boxes of its regions, with what was found in it and a table of the regions' scores.
 //
 // Guarantee: byte-identical for the same study, findings and configuration. No identity is burned into the pixels.
 // Threads:   reentrant. One image at a time is in memory at its own size.

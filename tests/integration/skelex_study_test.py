@@ -18,7 +18,7 @@ from example_config_test import EXAMPLES, items, task_of
 from harness import Node, Pacs, fresh_uid, radiograph, send, wait_until
 
 EXAMPLE = EXAMPLES["skelex.example.yaml"]
-DECIDING, OTHERS = (255, 191, 0), (90, 200, 250)
+DECIDING, OTHERS, DECIDING_ROW = (255, 191, 0), (90, 200, 250), (66, 52, 12)
 # Of one patient of 9 years: what no person has, but every task.
 VIEWS = {"13_1_knee_ap": dict(BodyPartExamined="KNEE", ViewPosition="AP", ImageLaterality="R"),
          "01_1_hand_pa": dict(BodyPartExamined="HAND", ViewPosition="PA", ImageLaterality="L"),
@@ -98,6 +98,18 @@ def test_boxes_are_drawn_where_they_are(delivered):
             assert (edge == wanted).all(1).any() or (edge == DECIDING).all(1).any(), region
         whole = (picture[:int(rows * scale), 0] == DECIDING).all(1).mean()
         assert whole > 0.8 if deciding == 0 else whole < 0.8  # Framed where the whole image decides.
+
+
+def test_the_summary_has_a_table_of_regions_for_each_image(delivered):
+    images, lines, pacs = delivered
+    [summary] = by_kind(pacs, "SUMMARY")
+    assert sorted(str(item.ReferencedSOPInstanceUID) for item in summary.SourceImageSequence) == sorted(images)
+    page = summary.pixel_array
+    if "NODE_KEEP" in os.environ:
+        Image.fromarray(page).save(pathlib.Path(os.environ["NODE_KEEP"]) / "summary.png")
+    marked = (page == DECIDING_ROW).all(2).sum(1) > 100  # Rows of pixels with the background of a deciding region.
+    starts = (marked[1:] & ~marked[:-1]).sum()
+    assert starts >= -(-len(images) // 2), "a deciding region in each row of the page, which shows two images"
 
 
 def test_validators_find_no_error(delivered, tmp_path):

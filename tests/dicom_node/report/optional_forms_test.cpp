@@ -102,7 +102,7 @@ TEST(TextReport, SaysWhichTasksWereLeftOut) {
               testing::Contains(testing::AllOf(HasSubstr("Image 1, FOOT"), HasSubstr("out of scope: pes-planus"))));
 }
 
-TEST(SummaryPage, HasALineForEachRegionAndForWhatWasLeftOut) {
+TEST(SummaryPage, HasARowForEachRegionAndALineForWhatWasLeftOut) {
   const auto rows_of = [](const ReportedStudy& study) {
     const auto file = parsed(make_summary_page(
         study, study_reference("summary", UID_SecondaryCaptureImageStorage, study, made::context()), made::context()));
@@ -120,6 +120,7 @@ TEST(SummaryPage, HasALineForEachRegionAndForWhatWasLeftOut) {
   region.box = {0, 0, 9, 9};
   region.scores = prediction.scores;
   region.bone = "carpal bones";
+  region.detector_score = 0.9;
   prediction.regions = {region};
   const int one = rows_of(study);
   EXPECT_GT(one, with_reason + 10);
@@ -128,6 +129,10 @@ TEST(SummaryPage, HasALineForEachRegionAndForWhatWasLeftOut) {
   EXPECT_GT(two, one + 10);
   prediction.regions_note = "no regions found, whole image only";
   EXPECT_GT(rows_of(study), two + 10);
+  prediction.regions.resize(40, region);  // No page is as long as a detector likes.
+  const int many = rows_of(study);
+  prediction.regions.resize(400, region);
+  EXPECT_EQ(rows_of(study), many);
 }
 
 TEST(TextReport, ItsImpressionIsWhatAReaderShouldTakeAway) {

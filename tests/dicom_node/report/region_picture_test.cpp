@@ -129,8 +129,13 @@ TEST(RegionPicture, FindingsStandBesideASmallRadiographAndBelowALargeOne) {
       for (int x = left; x < picture.image.columns; ++x) count += picture.image.at(y, x)[0] > 200 ? 1 : 0;
     return count;
   };
-  const auto small = draw_regions(grey(400, 200), 400, 200, task(), found(), long_text);
-  const auto low = draw_regions(grey(20, 200), 400, 200, task(), found(), long_text);  // Too low for them.
+  Prediction prediction = found();  // Whose table is wide.
+  for (const char* label : {"Malignant", "Intermediate", "Benign", "Neoplastic pathologic fracture"}) {
+    prediction.scores.push_back({label, 0.2, "1", 0});
+    for (Region& region : prediction.regions) region.scores.push_back({label, 0.2});
+  }
+  const auto small = draw_regions(grey(400, 200), 400, 200, task(), prediction, long_text);
+  const auto low = draw_regions(grey(20, 200), 400, 200, task(), prediction, long_text);  // Too low for them.
   ASSERT_TRUE(small.ok() && low.ok());
   EXPECT_GT(bright(*small, 210, 390), 50);
   EXPECT_EQ(bright(*low, 210, 18), 0);
