@@ -152,8 +152,13 @@ Result<Checkpoint> Checkpoint::open(const std::string& directory) {
   const std::filesystem::path plain = folder.lexically_normal();
   checkpoint.name_ = (plain.has_filename() ? plain : plain.parent_path()).filename().string();
   std::string config_sha256, preprocessor_sha256 = "absent";
-  NODE_ASSIGN_OR_RETURN(JsonObject config, read_json((folder / "config.json").string(), config_sha256));
-  NODE_ASSIGN_OR_RETURN(checkpoint.network_, read_network_config(std::move(config)));
+  Result<JsonObject> config = read_json((folder / "config.json").string(), config_sha256);
+  if (!config.ok() && config.status().code() == StatusCode::kNotFound) {
+    return not_found(directory + ": has no config.json: tensors alone, as accelerate or a fine-tuning script leaves " +
+                     "them, are made such a directory by tools/state_dict (--help; README.md, \"All of SKELEX\")");
+  }
+  if (!config.ok()) return config.status();
+  NODE_ASSIGN_OR_RETURN(checkpoint.network_, read_network_config(*std::move(config)));
   NODE_RETURN_IF_ERROR(checkpoint.read_preprocessor(directory, preprocessor_sha256));
 
   NODE_ASSIGN_OR_RETURN(const auto files, weight_files(folder));
