@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "inference/masks.h"
+#include "inference/regions.h"
 #include "inference/torchscript_detector.h"
 #include "inference/yolos.h"
 
@@ -27,6 +28,16 @@ std::shared_ptr<const VisionTransformer> encoder_of(const Models& loaded, const 
   return nullptr;
 }
 
+// The labels of a detector as this node calls them, and a word on those that it does not know.
+void name_regions(Model& model, const std::string& way_out) {
+  for (std::string& label : model.network.labels) label = region_label(label);
+  const std::string unknown = unknown_labels(model.network.labels);
+  if (unknown.empty()) return;
+  model.note += (model.note.empty() ? "" : "; ") +
+                ("has classes that are none of the 29 bones of the region head, nor left, right or lesion: " + unknown +
+                 ". They are looked at under these names; which bone each is can be said in " + way_out);
+}
+
 Result<Model> load_torchscript_model(const config::ModelConfig& wanted, const std::vector<Device>& devices,
                                      const std::vector<std::size_t>& placed) {
   NODE_ASSIGN_OR_RETURN(const TorchScriptFile file, read_torchscript(wanted.path, wanted.sha256));
@@ -37,6 +48,7 @@ Result<Model> load_torchscript_model(const config::ModelConfig& wanted, const st
   model.backbone = file.digest;
   model.network.architecture = Architecture::kObjectDetection;
   model.network.labels = file.manifest.labels;
+  name_regions(model, "`regions` of manifest.json");
   model.detector_input = file.manifest.input;
   model.score_min = file.manifest.score_min;
   model.overlap_max = file.manifest.overlap_max;
@@ -91,6 +103,7 @@ Result<Model> load_model(const config::ModelConfig& wanted, const std::vector<De
     model.note = "has no preprocessor_config.json: bilinear, 1/255, ImageNet's mean and deviation are taken";
     if (model.is_detector()) model.note += ", shortest edge 800, longest 1333";
   }
+  if (model.is_detector()) name_regions(model, "id2label of config.json");
   for (const std::size_t device : placed) {
     ModelWeights weights;
     weights.placement = placement_on(devices[device], wanted.precision);

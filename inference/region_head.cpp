@@ -73,6 +73,8 @@ const std::vector<std::string>& region_head_labels() {
   return labels;
 }
 
+std::span<const std::string> bone_labels() { return std::span(region_head_labels()).subspan(kBone, kFracture - kBone); }
+
 std::vector<Score> region_scores(const std::vector<std::string>& labels, std::span<const float> logits) {
   const Probabilities p = probabilities(logits);
   const std::array values{p[0], p[1] + p[2] + p[3], p[1], p[2], p[3], p[kFracture], p[kFracture + 1], p[kImplant]};

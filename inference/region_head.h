@@ -23,6 +23,9 @@ inline constexpr int kRegionLogits = 38;
 // The label of each logit, in the published order.
 const std::vector<std::string>& region_head_labels();
 
+// The bones among them, 29.
+std::span<const std::string> bone_labels();
+
 // Of one crop, in the order of config::kRegionScores; `labels` are their names. `logits`: 38.
 std::vector<Score> region_scores(const std::vector<std::string>& labels, std::span<const float> logits);
 

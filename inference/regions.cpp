@@ -1,8 +1,12 @@
 #include "inference/regions.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstddef>
+#include <map>
+
+#include "inference/region_head.h"
 
 namespace node::inference {
 namespace {
@@ -55,7 +59,42 @@ std::string why_not_believed(const std::vector<DetectedBox>& boxes, const std::v
   return "";
 }
 
+// "Femur-diaphysis", "femur_diaphysis" and "FemurDiaphysis" are one.
+std::string folded(const std::string& name) {
+  std::string letters;
+  for (const char c : name) {
+    if (c != ' ' && c != '_' && c != '-') letters += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  }
+  return letters;
+}
+
+const std::map<std::string, std::string>& known_labels() {
+  static const std::map<std::string, std::string> known = [] {
+    std::map<std::string, std::string> names;
+    for (const std::string& bone : bone_labels()) names[folded(bone)] = bone;
+    for (const std::string& other : kNoRegions) names[folded(other)] = other;
+    return names;
+  }();
+  return known;
+}
+
 }  // namespace
+
+std::string region_label(const std::string& name) {
+  const auto known = known_labels().find(folded(name));
+  return known == known_labels().end() ? name : known->second;
+}
+
+std::string unknown_labels(const std::vector<std::string>& labels) {
+  constexpr std::size_t kNamedMax = 5, kLengthMax = 40;
+  std::string list;
+  std::size_t count = 0;
+  for (const std::string& label : labels) {
+    if (known_labels().contains(folded(label)) || ++count > kNamedMax) continue;
+    list += (count > 1 ? ", '" : "'") + label.substr(0, kLengthMax) + "'";
+  }
+  return count > kNamedMax ? list + " and " + std::to_string(count - kNamedMax) + " more" : list;
+}
 
 ChosenRegions choose_regions(std::vector<DetectedBox> boxes, const std::vector<std::string>& labels,
                              const config::RegionSelection& selection, std::int32_t rows, std::int32_t columns) {

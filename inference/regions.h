@@ -42,6 +42,14 @@ ChosenRegions choose_regions(std::vector<DetectedBox> boxes, const std::vector<s
 // Labels of the published detector that name no bone.
 inline const std::vector<std::string> kNoRegions{"right", "left", "abnormal bone lesion"};
 
+// What a detector's class is called: the bone of the head, or the one of kNoRegions, that it names in whatever case and
+// with spaces, underscores, hyphens or nothing between the words; else as it is.
+std::string region_label(const std::string& name);
+
+// Of these labels those that are neither: looked at under their own names, which no head can confirm. For a person:
+// "'knee', 'foot'"; empty if there are none.
+std::string unknown_labels(const std::vector<std::string>& labels);
+
 ChosenRegions tiles(std::int32_t rows, std::int32_t columns);
 
 // The half of a film of both sides, the patient's right at the left of the image. An odd column is the left half's.

@@ -118,6 +118,7 @@ def test_tiles(tmp_path):
 # --- YOLOS -----------------------------------------------------------------------------------------------------------
 
 LABELS = ["proximal femur", "left", "patella", "distal tibia", "abnormal bone lesion", "pelvis"]
+AS_WRITTEN = ["Proximal-Femur", "LEFT", "patella", "distal_tibia", "Abnormal bone-lesion", "pelvis"]  # In the checkpoint.
 YOLOS = {
     "mid": dict(image_size=[96, 160], patch_size=16, use_mid_position_embeddings=True, num_detection_tokens=20),
     "no-mid": dict(image_size=[128, 96], patch_size=16, use_mid_position_embeddings=False, num_detection_tokens=30),
@@ -127,8 +128,8 @@ YOLOS = {
 
 def detector(folder, shape, sizes):
     config = transformers.YolosConfig(hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=80,
-                                      **YOLOS[shape], id2label=dict(enumerate(LABELS)),
-                                      label2id={label: i for i, label in enumerate(LABELS)})
+                                      **YOLOS[shape], id2label=dict(enumerate(AS_WRITTEN)),
+                                      label2id={label: i for i, label in enumerate(AS_WRITTEN)})
     model = randomize(transformers.YolosForObjectDetection(config), f"yolos {shape}")
     with torch.no_grad():  # Surer of its classes than random weights are, and more often of a bone than of what is left out.
         model.class_labels_classifier.layers[2].weight.mul_(3)

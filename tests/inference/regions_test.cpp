@@ -43,6 +43,24 @@ TEST(Regions, WhatNamesNoBoneIsNoRegion) {
   EXPECT_EQ(chosen.note, "left out: 2 boxes of a side marker or lesion");
 }
 
+TEST(Regions, NamesOfClassesAreComparedWithoutCaseAndWhatStandsBetweenWords) {
+  EXPECT_EQ(region_label("Distal_Femur"), "distal femur");
+  EXPECT_EQ(region_label("finger-phalanges"), "finger phalanges");
+  EXPECT_EQ(region_label("UlnaDiaphysis"), "ulna diaphysis");
+  EXPECT_EQ(region_label("RIGHT"), "right");
+  EXPECT_EQ(region_label("Abnormal_bone_lesion"), "abnormal bone lesion");
+  EXPECT_EQ(region_label("Knee joint"), "Knee joint");
+  for (const std::string& bone : bone_labels()) EXPECT_EQ(region_label(bone), bone);
+  EXPECT_EQ(bone_labels().size(), 29u);
+}
+
+TEST(Regions, ClassesThatAreNoBoneAndNoMarkerAreListed) {
+  EXPECT_EQ(unknown_labels({"Patella", "LEFT", "abnormal bone lesion"}), "");
+  EXPECT_EQ(unknown_labels({"knee", "patella", "no finding"}), "'knee', 'no finding'");
+  EXPECT_EQ(unknown_labels({"a", "b", "c", "d", "e", "f", "g"}), "'a', 'b', 'c', 'd', 'e' and 2 more");
+  EXPECT_EQ(unknown_labels({"malignant"}), "'malignant'");  // A label of the head, but no bone.
+}
+
 TEST(Regions, NoBoxLeavesTheWholeImageAndSaysSo) {
   EXPECT_THAT(choose({}).regions, IsEmpty());
   EXPECT_EQ(choose({}).note, "no regions found, whole image only");

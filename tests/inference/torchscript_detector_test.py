@@ -147,6 +147,13 @@ def as_layout(layout):
     return Fixed(numpy.array(rows).T.tolist() if layout == "yolov8" else rows)
 
 
+def test_names_of_bones_and_markers_are_known_however_they_are_written(made, tmp_path):
+    named = save(tmp_path, as_layout("boxes"), layout="boxes", classes=["PATELLA", "Distal-Femur", "Left"], regions={})
+    answer = ask(made, named, 1)["answers"][0][0]
+    assert [region["label"] for region in answer["regions"][1:]] == ["distal femur", "patella"]
+    assert answer["note"] == "left out: 1 box of a side marker or lesion"
+
+
 @pytest.mark.parametrize("fit", ["letterbox", "letterbox_top_left", "stretch"])
 @pytest.mark.parametrize("layout", ["yolov5", "yolov8", "boxes", "detr", "rt-detr"])
 def test_layouts(layout, fit, made, tmp_path):

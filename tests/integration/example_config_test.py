@@ -392,15 +392,23 @@ def test_check_loads_every_model(example, models, tmp_path):
 
 
 @ONLY_NODE_EXAMPLE
-def test_check_says_that_a_preprocessor_config_is_missing(example, models, tmp_path):
-    source = pathlib.Path(next(setting for setting in models if setting.startswith("models.mura.path=")).split("=", 1)[1])
-    shutil.copytree(source, tmp_path / "mura")
+def test_check_says_what_is_odd_about_a_directory(example, models, tmp_path):
+    settings = []
+    for name in ("mura", "bones"):
+        source = next(setting for setting in models if setting.startswith(f"models.{name}.path=")).split("=", 1)[1]
+        shutil.copytree(source, tmp_path / name)
+        settings += ["--set", f"models.{name}.path={tmp_path / name}"]
     (tmp_path / "mura/preprocessor_config.json").unlink()
-    done = example.run("check", *models, "--set", f"models.mura.path={tmp_path / 'mura'}", "--set",
-               f"storage.directory={tmp_path / 'store'}", "--set", "peers.pacs.host=127.0.0.1", "--set",
+    config = json.loads((tmp_path / "bones/config.json").read_text())
+    number = next(key for key, label in config["id2label"].items() if label == "patella")
+    config["id2label"][number] = "Knee cap"
+    (tmp_path / "bones/config.json").write_text(json.dumps(config))
+    done = example.run("check", *models, *settings, "--set", f"storage.directory={tmp_path / 'store'}", "--set", "peers.pacs.host=127.0.0.1", "--set",
                f"peers.pacs.port={free_port()}")
     assert "note  model mura has no preprocessor_config.json" in done.stdout
     assert done.stdout.count("has no preprocessor_config.json") == 1
+    assert "note  model bones has classes that are none of the 29 bones of the region head, nor left, right or lesion: 'Knee cap'." in done.stdout
+    assert "id2label of config.json" in done.stdout
 
 
 @ONLY_NODE_EXAMPLE
