@@ -44,7 +44,7 @@ analyze::UrgentWhen urgent_when(const config::NodeConfig& config) {
   return by_route;
 }
 
-Destinations::Config destinations(const config::NodeConfig& config) {
+Destinations::Config destinations_of(const config::NodeConfig& config) {
   return {config.delivery, config.messages, config.dicomweb};
 }
 
@@ -56,8 +56,9 @@ struct Node::Impl {
 
   Replaceable<config::NodeConfig> config;  // In force.
   inference::Predictor& predictor;
-  std::int64_t losses = 0;   // Rows whose file is gone; found at start.
-  std::int64_t orphans = 0;  // Files without a row; found and deleted at start.
+  std::atomic<bool> reloaded{true};  // False: the last attempt was refused.
+  std::int64_t losses = 0;           // Rows whose file is gone; found at start.
+  std::int64_t orphans = 0;          // Files without a row; found and deleted at start.
   // In the order of the flow, so that they are destroyed from the last to the first: each outlives its users.
   std::unique_ptr<storage::Spool> spool;
   std::unique_ptr<storage::StudyStore> store;
@@ -75,6 +76,7 @@ struct Node::Impl {
   Status check_invariants(storage::FileSystem& file_system);
   Status ready() const;
   operate::NodeStats stats() const;
+  Status reload(const config::NodeConfig& fresh);
 };
 
 // A file without a row: no peer was told Success and nothing was sent, so it is deleted. A row without its file is data
@@ -106,6 +108,12 @@ Status Node::Impl::ready() const {
     return resource_exhausted(fmt::format("{} MiB free in {}, below the reserve of {} MiB (storage.free_bytes_min)",
                                           free >> 20, storage.directory, storage.free_bytes_min >> 20));
   }
+  if (const auto failing = predictor.stats().failing; !failing.empty()) {
+    return internal_error(
+        fmt::format("of the last {} images a model was given none could be analysed: {}; images are taken, and wait or "
+                    "fail: `skelex-node check` tries each model, a start of the node begins anew on its device",
+                    inference::kFailuresInARow, failing.front()));
+  }
   // Last: what else is wrong can be mended at once.
   if (const std::int64_t lost = losses + spool->losses(); lost > 0) {
     return data_loss(
@@ -121,6 +129,7 @@ operate::NodeStats Node::Impl::stats() const {
   operate::NodeStats stats;
   stats.version = in_force->report.node_version;
   stats.ready = ready().ok();
+  stats.reloaded = reloaded;
   stats.store = store->stats();
   stats.tasks = predictor.tasks();
   if (const auto free = spool->free_bytes(); free.ok()) stats.disk_free_bytes = *free;
@@ -185,7 +194,7 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
                                     .models = std::move(models),
                                     .try_image = std::move(try_image)}));
   impl->retention = operate::RetentionWorker::start(config.storage, clock, *impl->spool, *impl->store);
-  NODE_ASSIGN_OR_RETURN(impl->destinations, Destinations::start(destinations(config), *impl->spool, *impl->store));
+  NODE_ASSIGN_OR_RETURN(impl->destinations, Destinations::start(destinations_of(config), *impl->spool, *impl->store));
   impl->reports = report::ReportWorker::start(config.report, *impl->spool, *impl->store);
   analyze::AnalysisOptions analysis;
   analysis.load_workers = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
@@ -211,23 +220,29 @@ void Node::stop() {
   if (impl.http) impl.http->stop();
 }
 
-Status Node::reload(const config::NodeConfig& fresh) {
-  const std::vector<std::string> fixed = operate::wanting_a_restart(*impl_->config.get(), fresh);
+Status Node::reload(const Result<config::NodeConfig>& fresh) {
+  const Status done = fresh.ok() ? impl_->reload(*fresh) : fresh.status();
+  impl_->reloaded = done.ok();
+  return done;
+}
+
+Status Node::Impl::reload(const config::NodeConfig& fresh) {
+  const std::vector<std::string> fixed = operate::wanting_a_restart(*config.get(), fresh);
   if (!fixed.empty()) {
     return invalid_argument(fmt::format("{}: what it says now needs a restart", fmt::join(fixed, ", ")));
   }
   NODE_RETURN_IF_ERROR(operate::check_tls(fresh));
-  NODE_ASSIGN_OR_RETURN(const route::Router router, route::Router::create(fresh.router, task_names(fresh.inference)));
+  NODE_ASSIGN_OR_RETURN(route::Router fresh_router, route::Router::create(fresh.router, task_names(fresh.inference)));
   // The destinations first, so that nothing is routed to one that is not there; of the rest nothing can fail but a file
   // that was changed since it was checked.
-  NODE_RETURN_IF_ERROR(impl_->destinations->reload(destinations(fresh)));
-  if (fresh.receive.tls.on) NODE_RETURN_IF_ERROR(impl_->scp->tls()->reload(fresh.receive.tls).within("node"));
-  if (fresh.http.tls.on) NODE_RETURN_IF_ERROR(impl_->http->tls()->reload(fresh.http.tls).within("http"));
-  impl_->reports->set_config(fresh.report);
-  impl_->analysis->set_urgent_when(urgent_when(fresh));
-  *impl_->router = router;
-  impl_->scp->set_callers(fresh.receive);
-  impl_->config.replace(fresh);
+  NODE_RETURN_IF_ERROR(destinations->reload(destinations_of(fresh)));
+  if (fresh.receive.tls.on) NODE_RETURN_IF_ERROR(scp->tls()->reload(fresh.receive.tls).within("node"));
+  if (fresh.http.tls.on) NODE_RETURN_IF_ERROR(http->tls()->reload(fresh.http.tls).within("http"));
+  reports->set_config(fresh.report);
+  analysis->set_urgent_when(urgent_when(fresh));
+  *router = std::move(fresh_router);
+  scp->set_callers(fresh.receive);
+  config.replace(fresh);
   return ok_status();
 }
 

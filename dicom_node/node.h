@@ -34,14 +34,14 @@ class Node {
 
   // Takes what `config` says now of peers, routes, destinations and certificates, as operate/reloadable.h has it: from
   // the next association, image, study or object on; ends with what a destination that is gone or changed has in hand.
-  // Errors: all that is in force stays: kInvalidArgument (another key has changed, which needs a restart and is named; a
-  // rule or a certificate is not good), those of the store.
-  Status reload(const config::NodeConfig& config);
+  // Errors: all that is in force stays: kInvalidArgument (another key has changed, which needs a restart and is named;
+  // a rule or a certificate is not good), those of the store. A file that could not be read comes as its status.
+  Status reload(const Result<config::NodeConfig>& config);
 
   // The reason why images are not taken or results not made, in words.
   Status ready() const;
-  // The thread that hangs, in words: of a port, or of the analysis, which brings nothing back. Waits for some seconds, and
-  // for as long as store and disk hang. What only waits for a peer has time limits of its own.
+  // The thread that hangs, in words: of a port, or of the analysis, which brings nothing back. Waits for some seconds,
+  // and for as long as store and disk hang. What only waits for a peer has time limits of its own.
   Status alive() const;
   std::uint16_t dicom_port() const;
   std::uint16_t http_port() const;

@@ -21,6 +21,7 @@ DeviceWorker::DeviceWorker(std::size_t number, Device device, int threads, Batch
       works_(std::move(works)),
       counters_(counters),
       before_pass_(std::move(before_pass)),
+      failures_(works_.size()),
       batcher_(static_cast<int>(works_.size()), std::move(options), clock,
                [this](int queue, Batcher::Batch batch) { run(queue, batch); }) {}
 
@@ -37,42 +38,60 @@ std::int64_t DeviceWorker::rows_to_do() const {
 
 std::int64_t DeviceWorker::waiting_items() const { return batcher_.stats().waiting_items; }
 
+std::vector<std::string> DeviceWorker::failing() const {
+  std::vector<std::string> failing;
+  MutexLock lock(mutex_);
+  for (const Failures& failures : failures_) {
+    if (failures.in_a_row >= kFailuresInARow) failing.push_back(failures.last);
+  }
+  return failing;
+}
+
+// How one image fared. One that fails alone says nothing of the model or the device; several in a row do.
+void DeviceWorker::note(int queue, const Status& status) {
+  MutexLock lock(mutex_);
+  Failures& failures = failures_[static_cast<std::size_t>(queue)];
+  failures.in_a_row = status.ok() ? 0 : failures.in_a_row + 1;
+  if (!status.ok()) failures.last = status.message();
+}
+
 void DeviceWorker::run(int queue, const Batcher::Batch& batch) {
   if (!thread_ready_ && device_.is_cpu()) at::set_num_threads(threads_);
   thread_ready_ = true;
   const c10::InferenceMode guard;
-  const Work work = works_[static_cast<std::size_t>(queue)];
   std::vector<RequestItem*> items;
   for (const std::unique_ptr<BatchItem>& item : batch) items.push_back(static_cast<RequestItem*>(item.get()));
-  const Status status = run_items(work, items);
+  const Status status = run_items(queue, items);
   if (status.ok()) return;
   for (RequestItem* const item : items) {
     // One bad image fails alone: each once more by itself.
-    const Status alone = items.size() > 1 ? run_items(work, {&item, 1}) : status;
-    if (!alone.ok()) item->request->finish(*item, {}, alone);
+    const Status alone = items.size() > 1 ? run_items(queue, {&item, 1}) : status;
+    if (alone.ok()) continue;
+    note(queue, alone);
+    item->request->finish(*item, {}, alone);
   }
 }
 
 // OK: every item was finished; else none was.
-Status DeviceWorker::run_items(Work work, std::span<RequestItem* const> items) {
+Status DeviceWorker::run_items(int queue, std::span<RequestItem* const> items) {
   std::int64_t rows = 0;
   for (const RequestItem* const item : items) rows += item->rows;
   counters_.batch_rows.observe(static_cast<double>(rows));
   for (std::int64_t rows_max = rows;; rows_max = (rows_max + 1) / 2) {
-    const Status status = run_passes(work, items, rows_max);
+    const Status status = run_passes(queue, items, rows_max);
     if (status.code() != StatusCode::kResourceExhausted || rows_max == 1) return status;
     counters_.halved_batches += 1;
   }
 }
 
-Status DeviceWorker::run_passes(Work work, std::span<RequestItem* const> items, std::int64_t rows_max) {
+Status DeviceWorker::run_passes(int queue, std::span<RequestItem* const> items, std::int64_t rows_max) {
   const BatchRun run{number_, rows_max, [this](std::int64_t rows) {
                        counters_.backbone_passes += static_cast<std::uint64_t>(rows);
                        if (before_pass_) before_pass_(device_.name, rows);
                      }};
   std::vector<Result<Outcome>> outcomes;
   try {
-    switch (work) {
+    switch (works_[static_cast<std::size_t>(queue)]) {
       case Work::kClassify: outcomes = classify(run, items); break;
       case Work::kDrawMaps: outcomes = draw_maps(run, items); break;
       case Work::kDetect: outcomes = detect(run, items); break;
@@ -82,6 +101,7 @@ Status DeviceWorker::run_passes(Work work, std::span<RequestItem* const> items, 
                                    std::to_string(items.size()));
   }
   for (std::size_t i = 0; i < items.size(); ++i) {
+    note(queue, outcomes[i].ok() ? ok_status() : outcomes[i].status());
     if (outcomes[i].ok()) {
       items[i]->request->finish(*items[i], std::move(*outcomes[i]), ok_status());
     } else {

@@ -13,8 +13,10 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "config/base/clock.h"
+#include "config/base/mutex.h"
 #include "inference/batcher.h"
 #include "inference/device.h"
 #include "inference/request.h"
@@ -37,12 +39,19 @@ class DeviceWorker {
   void hurry() { batcher_.hurry(); }
   std::int64_t rows_to_do() const;  // Waiting, or on the device.
   std::int64_t waiting_items() const;
+  std::vector<std::string> failing() const;  // As of PredictorStats.
   const Device& device() const { return device_; }
 
  private:
+  struct Failures {  // Of one queue, since its last success.
+    int in_a_row = 0;
+    std::string last;
+  };
+
   void run(int queue, const Batcher::Batch& batch);
-  Status run_items(Work work, std::span<RequestItem* const> items);
-  Status run_passes(Work work, std::span<RequestItem* const> items, std::int64_t rows_max);
+  void note(int queue, const Status& status);
+  Status run_items(int queue, std::span<RequestItem* const> items);
+  Status run_passes(int queue, std::span<RequestItem* const> items, std::int64_t rows_max);
 
   const std::size_t number_;
   const Device device_;
@@ -50,8 +59,10 @@ class DeviceWorker {
   const std::vector<Work> works_;
   EngineCounters& counters_;
   const BeforePass before_pass_;
-  bool thread_ready_ = false;  // Touched by the device's thread alone.
-  Batcher batcher_;            // Last: its thread uses all of the above.
+  mutable Mutex mutex_;
+  std::vector<Failures> failures_ GUARDED_BY(mutex_);  // By queue.
+  bool thread_ready_ = false;                          // Touched by the device's thread alone.
+  Batcher batcher_;                                    // Last: its thread uses all of the above.
 };
 
 // A LibTorch call that failed, as a value: kResourceExhausted (memory), else kInternal. Its messages hold sizes and

@@ -321,6 +321,7 @@ PredictorStats Engine::stats() const {
     if (worker == nullptr) continue;
     stats.waiting += worker->waiting_items();
     stats.memory.push_back(device_memory(worker->device()));
+    for (std::string& failing : worker->failing()) stats.failing.push_back(std::move(failing));
   }
   return stats;
 }

@@ -122,12 +122,16 @@ struct DeviceMemory {  // Of a GPU, or of the machine where the device is the CP
   std::uint64_t free_bytes = 0, total_bytes = 0;  // Whoever uses it. The CPU's: what it could give without swapping.
 };
 
+inline constexpr int kFailuresInARow = 5;
+
 struct PredictorStats {
   std::uint64_t requests = 0, failures = 0;
   std::uint64_t backbone_passes = 0;  // Rows through an encoder: less than tasks x images where a backbone is shared.
   std::uint64_t halved_batches = 0;   // Device memory did not suffice: went on in passes of half as many rows.
   std::int64_t waiting = 0;
-  HistogramSnapshot batch_rows{};      // Of each batch.
+  HistogramSnapshot batch_rows{};  // Of each batch.
+  // Of each model on each device that failed the last kFailuresInARow images it was given: what it said of the last.
+  std::vector<std::string> failing{};
   std::vector<DeviceMemory> memory{};  // Of each device that has models.
 };
 

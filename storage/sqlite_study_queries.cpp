@@ -385,8 +385,12 @@ Result<std::vector<StoredFile>> known_files(Database& database) {
 StoreStats stats(Database& database) {
   StoreStats stats;
   stats.instances_received = count(database, "SELECT coalesce(max(id), 0) FROM instance");  // Rows are never deleted.
-  stats.instances_waiting =
-      count(database, "SELECT count(*) FROM instance INDEXED BY instance_waiting WHERE state = 0");
+  Query waiting(database,
+                "SELECT count(*), min(received_at) FROM instance INDEXED BY instance_waiting WHERE state = 0");
+  if (waiting.next()) {
+    stats.instances_waiting = waiting.integer();
+    if (const auto since = waiting.integer_or_null()) stats.waiting_since = from_ms(*since);
+  }
   stats.studies_open = count(database, "SELECT count(*) FROM study WHERE state = 0");
   stats.deliveries_pending = count(database, "SELECT count(*) FROM delivery WHERE state = 0");
   stats.deliveries_parked = count(database, "SELECT count(*) FROM delivery WHERE state = 2");

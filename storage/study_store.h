@@ -261,7 +261,8 @@ struct DeliveryFilter {
 struct StoreStats {
   std::int64_t instances_received = 0, instances_waiting = 0, studies_open = 0, deliveries_pending = 0,
                deliveries_parked = 0, deliveries_given_up = 0, conflicts = 0;
-  std::int64_t writes = 0, commits = 0;  // Calls marked [synced] since the start, and the transactions they shared.
+  std::optional<WallTime> waiting_since{};  // When the instance that waits longest was received; nothing: none waits.
+  std::int64_t writes = 0, commits = 0;     // Calls marked [synced] since the start, and the transactions they shared.
   // Seconds from a study's last image, or the retry that asked for it again, to each result that a peer took.
   HistogramSnapshot delivered_after{};
 };

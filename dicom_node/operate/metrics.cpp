@@ -5,12 +5,17 @@
 #include <prometheus/text_serializer.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <ctime>
 #include <fstream>
 #include <set>
 #include <sstream>
 #include <tuple>
 #include <utility>
+
+#include "config/base/clock.h"
+#include "dicom_node/receive/intake.h"
 
 namespace node::operate {
 namespace {
@@ -84,13 +89,21 @@ void put_receive(const receive::StoreScpStats& stats, Families& out) {
       .add(stats.own_results_total, {{"kind", "own_result"}});
   out.counter("skelex_received_bytes_total", "Bytes of data sets received").add(stats.received_bytes);
   out.counter("skelex_stores_refused_total", "C-STORE requests answered otherwise than with success, by status");
-  for (const auto& [status, times] : stats.refused_by_status)
-    out.add(times, {{"status", fmt::format("{:04X}", status)}});
+  auto refused = stats.refused_by_status;  // From 0 on, so that the first is an increase too.
+  for (const std::uint16_t status : receive::kRefusals) refused.try_emplace(status, 0);
+  for (const auto& [status, times] : refused) out.add(times, {{"status", fmt::format("{:04X}", status)}});
   out.histogram("skelex_store_seconds", "From a C-STORE request to its answer", stats.store_seconds);
+}
+
+double seconds_since(std::optional<WallTime> time) {
+  if (!time) return 0;
+  return std::max(0.0, std::chrono::duration<double>(SystemClock().now() - *time).count());
 }
 
 void put_store(const storage::StoreStats& stats, Families& out) {
   out.gauge("skelex_instances_waiting", "Instances received and not analysed yet").add(stats.instances_waiting);
+  out.gauge("skelex_oldest_waiting_seconds", "Since the instance that waits longest was received; 0: none waits")
+      .add(seconds_since(stats.waiting_since));
   out.gauge("skelex_studies_open", "Studies that still take images").add(stats.studies_open);
   out.gauge("skelex_conflicts", "Instances kept aside: a UID that came with other pixels").add(stats.conflicts);
   out.gauge("skelex_deliveries_pending", "Deliveries that are due or wait for their time")
@@ -210,6 +223,9 @@ void put_process(Families& out) {
 std::string metrics_text(const NodeStats& stats) {
   Families out;
   out.gauge("skelex_build_info", "The version that runs").add(1, {{"version", stats.version}});
+  out.gauge("skelex_config_last_reload_successful",
+            "0: the last reload (SIGHUP) was refused, all that was in force stays")
+      .add(stats.reloaded);
   out.gauge("skelex_ready", "1: the node takes images and makes results, as /readyz says").add(stats.ready);
   put_receive(stats.receive, out);
   put_store(stats.store, out);

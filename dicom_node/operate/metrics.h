@@ -31,6 +31,7 @@ struct HttpRefusals {
 // One snapshot of every stage.
 struct NodeStats {
   bool ready = false;
+  bool reloaded = true;  // False: the last attempt was refused.
   std::string version;
   receive::StoreScpStats receive{};
   storage::StoreStats store{};

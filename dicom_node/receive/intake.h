@@ -33,6 +33,9 @@ inline constexpr std::uint16_t kOutOfResources = 0xA700;
 inline constexpr std::uint16_t kDataSetMismatch = 0xA900;
 inline constexpr std::uint16_t kCannotUnderstand = 0xC000;
 inline constexpr std::uint16_t kOtherPixelsUnderKnownUid = 0xC001;
+// What a C-STORE is answered otherwise than with success.
+inline constexpr std::array kRefusals{kProcessingFailure, kSopClassNotSupported, kOutOfResources,
+                                      kDataSetMismatch,   kCannotUnderstand,     kOtherPixelsUnderKnownUid};
 
 struct StoreStatus {
   std::uint16_t status;

@@ -312,6 +312,27 @@ TEST_F(EngineOnTinyModels, WithoutMemoryForOneRowTheRequestFailsAndTheDeviceGoes
   EXPECT_TRUE(submit(*predictor, request({"a"})).get().ok());
 }
 
+TEST_F(EngineOnTinyModels, AModelThatFailsImageAfterImageIsNamedUntilOneSucceeds) {
+  config_.tasks = {task("a", "first"), task("c", "other")};
+  std::atomic<bool> broken{true};
+  EngineSeams seams;
+  seams.before_pass = [&broken](const std::string&, std::int64_t) {
+    if (broken) throw std::runtime_error("an illegal memory access was encountered");
+  };
+  const auto predictor = open(std::move(seams));
+  for (int i = 0; i < kFailuresInARow; ++i) {
+    EXPECT_THAT(predictor->stats().failing, ::testing::IsEmpty()) << "after " << i;
+    EXPECT_FALSE(submit(*predictor, request({"a"})).get().ok());
+  }
+  EXPECT_THAT(predictor->stats().failing,
+              ElementsAre(AllOf(HasSubstr("cpu: model first"), HasSubstr("illegal memory access"))));
+  broken = false;
+  EXPECT_TRUE(submit(*predictor, request({"c"})).get().ok());
+  EXPECT_EQ(predictor->stats().failing.size(), 1U) << "another model's success says nothing of it";
+  EXPECT_TRUE(submit(*predictor, request({"a"})).get().ok());
+  EXPECT_THAT(predictor->stats().failing, ::testing::IsEmpty());
+}
+
 TEST_F(EngineOnTinyModels, AModelOnSeveralDevicesIsServedByTheOneWithTheFewestRows) {
   config_.tasks = {task("a", "first"), task("c", "other")};
   config_.models[0].devices = {"cpu", "cpu of another kind"};

@@ -43,7 +43,9 @@ def test_each_stage_is_counted(node):
     status, text = node.get("/metrics")
     assert status == 200
     found = samples(text)
-    assert found["skelex_ready"] == 1
+    assert found["skelex_ready"] == found["skelex_config_last_reload_successful"] == 1
+    assert found['skelex_stores_refused_total{status="A700"}'] == 0, "so that the first is an increase"
+    assert found["skelex_oldest_waiting_seconds"] == 0
     assert found["skelex_instances_received_total"] == 2
     assert found['skelex_instances_ended_total{outcome="analysed"}'] == 1
     assert found['skelex_associations_rejected_total{reason="calling_ae_title"}'] > 0
@@ -191,6 +193,8 @@ skelex_instances_ended_total{job="skelex",instance="n",outcome="analysed"} 100x1
 skelex_instances_ended_total{job="skelex",instance="n",outcome="failed"} 7x120
 skelex_instances_ended_total{job="skelex",instance="m",outcome="analysed"} 100x120
 skelex_instances_ended_total{job="skelex",instance="m",outcome="failed"} 0+1x120
+skelex_oldest_waiting_seconds{job="skelex",instance="n"} 0+60x120
+skelex_config_last_reload_successful{job="skelex",instance="n"} 0x120
 skelex_report_failures_total{job="skelex",instance="n"} 0+1x120
 skelex_retention_failures_total{job="skelex",instance="n"} 0+1x120
 skelex_delivered_result_seconds_bucket{job="skelex",instance="n",le="600"} 0x120
@@ -213,7 +217,7 @@ def test_every_alert_can_fire_and_none_does_while_all_is_well(tmp_path):
     series = [line.rsplit(" ", 1) for line in BAD_SERIES.strip().splitlines()]
     well = {"up": "1", "skelex_ready": "1", "skelex_disk_free_bytes": "90", "skelex_destination_up": "1", "skelex_device_memory_free_bytes": "50",
             "skelex_tls_certificate_left_seconds": "9000000", "skelex_disk_reserve_bytes": "9", "skelex_device_memory_total_bytes": "100",
-            "skelex_instances_waiting": "50"}
+            "skelex_instances_waiting": "50", "skelex_config_last_reload_successful": "1"}
 
     def case(values, firing):
         lines = "\n".join(f"      - {{series: '{name}', values: '{value}'}}" for name, value in values)

@@ -25,13 +25,13 @@ class Manager:
         self.socket.settimeout(0.1)
         self.said = []
 
-    def hears(self, word, times=1):
+    def hears(self, word, times=1, begins=False):
         def heard():
             try:
-                self.said.append(self.socket.recv(4096).decode())
+                self.said += self.socket.recv(4096).decode().splitlines()
             except TimeoutError:
                 pass
-            return self.said.count(word) >= times
+            return sum(said.startswith(word) if begins else said == word for said in self.said) >= times
         wait_until(heard, f"{word} is said; so far {self.said}", 30)
 
 
@@ -81,6 +81,11 @@ def test_it_says_when_it_is_ready_alive_and_stopping(tmp_path, abstract):
     with node:
         manager.hears("READY=1")
         manager.hears("WATCHDOG=1", times=3)
+        manager.hears("STATUS=ready")
+        kept = tmp_path / "store" if (tmp_path / "store").exists() else tmp_path / "node/store"
+        (kept / "incoming").rename(kept / "gone")
+        manager.hears("STATUS=NOT READY: nothing can be written", begins=True)
+        (kept / "gone").rename(kept / "incoming")
         node.process.send_signal(signal.SIGHUP)
         manager.hears("READY=1", times=2)
         assert "RELOADING=1" in manager.said[:-1]
@@ -104,6 +109,7 @@ def test_new_routes_are_in_force_from_the_next_image_on(node):
     reload(node, TEXT.replace("name: lower-limb", "name: legs"), "event=reloaded")
     assert "legs" in routes(node) and "lower-limb" not in routes(node)
     assert rule_of(node, "KNEE") == "legs"
+    assert "skelex_config_last_reload_successful 1" in node.get("/metrics")[1]
     wait_until(node.at_rest, "both are reported and sent")
     assert all(delivery["state"] == "delivered" for delivery in node.deliveries())
 
@@ -123,6 +129,7 @@ def test_what_cannot_be_reloaded_is_refused_and_all_that_was_in_force_stays(node
     reload(node, text.replace("peers:\n", f"peers:\n{LATE % 11119}", 1), "event=reload_refused")
     log = node.log()
     assert words in log[log.rindex("event=reload_refused"):], log[-2000:]
+    assert "skelex_config_last_reload_successful 0" in node.get("/metrics")[1]
     assert node.get("/api/routes")[1] == before
     assert not echo(node, "LATECOMER"), "nothing of a refused file counts"
     assert echo(node, "XRAY1")

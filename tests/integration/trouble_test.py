@@ -4,12 +4,15 @@ A second node on one directory: command_test.py. A clock that jumps: StudyStoreC
 """
 import contextlib
 import os
+import shutil
 import sqlite3
 import subprocess
 
+import numpy
 import pytest
+from safetensors.numpy import load_file, save_file
 
-from harness import BIN, Node, Pacs, count_doubles, fresh_uid, send, small_image, wait_until
+from harness import BIN, SOURCE, Node, Pacs, count_doubles, fresh_uid, send, small_image, wait_until
 
 
 @contextlib.contextmanager
@@ -239,3 +242,18 @@ def test_pages_that_go_bad_while_the_node_runs_are_said(tmp_path):
     finally:
         if node.process.poll() is None:
             node.kill()
+
+
+def test_a_model_that_fails_image_after_image_makes_the_node_not_ready(tmp_path):
+    broken = tmp_path / "fracture"
+    shutil.copytree(SOURCE / "config/demo/demo-fracture", broken)
+    tensors = load_file(broken / "model.safetensors")
+    tensors["classifier.weight"] = numpy.full(tensors["classifier.weight"].shape, 3e38, numpy.float32)
+    save_file(tensors, broken / "model.safetensors")  # Finite, as the loader asks; what it makes is not.
+    with Node(tmp_path / "node", {"models.demo-fracture.path": broken}) as node:
+        assert node.get("/readyz")[0] == 200
+        assert send(node, [small_image(seed=seed, study=fresh_uid()) for seed in range(5)]) == [0x0000] * 5
+        wait_until(lambda: node.get("/readyz")[0] == 503, "it is not ready")
+        reason = node.get("/readyz")[1]
+        assert "fracture" in reason and "are not numbers" in reason and "check" in reason
+        assert send(node, [small_image(seed=9, study=fresh_uid())]) == [0x0000], "images are taken all the same"

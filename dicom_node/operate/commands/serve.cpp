@@ -27,11 +27,15 @@ std::string models_and_device(const inference::Predictor& predictor) {
   return fmt::format("models {}; device {}", fmt::join(models, ", "), fmt::join(devices, ", "));
 }
 
-// Says to the service manager that nothing hangs; where something does nothing is said, and the node is restarted. One
-// that is not ready for a reason it can name is not: a restart would not free a disk.
+// Says to the service manager that nothing hangs, and in a line what `systemctl status` shows; where something does
+// nothing is said, and the node is restarted. One that is not ready for a reason it can name is not: a restart would
+// not free a disk.
 void tell_alive(const Node& node) {
   const Status alive = node.alive();
-  if (alive.ok()) return tell_service_manager("WATCHDOG=1");
+  if (alive.ok()) {
+    const Status ready = node.ready();
+    return tell_service_manager("WATCHDOG=1\nSTATUS=" + (ready.ok() ? "ready" : "NOT READY: " + ready.message()));
+  }
   spdlog::error("event=hangs reason=\"{}\" note=\"the service manager is told nothing, and starts the node again\"",
                 alive.message());
 }
@@ -52,12 +56,10 @@ int wait_for_signal(const sigset_t& signals, const Node& node) {
 void reload(const std::function<Result<config::NodeConfig>()>& read_again, Node& node) {
   tell_service_manager("RELOADING=1");
   const auto fresh = read_again();
-  Status reloaded = fresh.status();
-  if (fresh.ok()) {  // It may wait for a destination's answer.
-    auto reloading = std::async(std::launch::async, [&] { return node.reload(*fresh); });
-    while (reloading.wait_for(std::chrono::seconds(1)) != std::future_status::ready) tell_alive(node);
-    reloaded = reloading.get();
-  }
+  // It may wait for a destination's answer.
+  auto reloading = std::async(std::launch::async, [&] { return node.reload(fresh); });
+  while (reloading.wait_for(std::chrono::seconds(1)) != std::future_status::ready) tell_alive(node);
+  const Status reloaded = reloading.get();
   if (reloaded.ok()) {
     spdlog::info("event=reloaded peers={} routes={}", fresh->receive.peers.size(), fresh->router.routes.size());
   } else {
