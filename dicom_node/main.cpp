@@ -46,7 +46,7 @@ int main(int argc, char** argv) {
   CLI::App app{
       "SKELEX node: receives radiographs by DICOM, analyses them, returns reports and overlays.\n"
       "AI results are not for clinical use."};
-  app.set_version_flag("--version", NODE_VERSION);
+  app.set_version_flag("--version", *NODE_COMMIT != '\0' ? NODE_VERSION " (commit " NODE_COMMIT ")" : NODE_VERSION);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
 
@@ -65,6 +65,8 @@ int main(int argc, char** argv) {
 
   CLI::App* serve = configured(app.add_subcommand("serve", "Runs the node until SIGTERM or SIGINT"));
   CLI::App* check = configured(app.add_subcommand("check", "Tries configuration, models, store and peers"));
+  bool without_models = false;
+  check->add_flag("--without-models", without_models, "Loads no model: in a second or two what else there is to say");
   CLI::App* models = listing(configured(app.add_subcommand("models", "Lists the models and what they are for")));
 
   std::string out;
@@ -102,9 +104,11 @@ int main(int argc, char** argv) {
   bool parked = false;
   CLI::App* deliveries = listing(configured(app.add_subcommand("deliveries", "Lists what is due, sent and parked")));
   deliveries->add_flag("--parked", parked, "Only what waits for a person");
-  std::string delivery;
-  CLI::App* release = deliveries->add_subcommand("release", "Sends a parked delivery again");
-  release->add_option("ID", delivery, "The number that the list begins with")->required();
+  std::string delivery, destination;
+  CLI::App* release = deliveries->add_subcommand("release", "Sends a parked delivery again, or all of a destination");
+  release->add_option("ID", delivery, "The number that the list begins with");
+  release->add_option("--destination", destination, "Every parked delivery to it, instead of one");
+  release->require_option(1);
   release->fallthrough();
   CLI::App* give_up =
       deliveries->add_subcommand("give-up", "Sends a parked delivery never; retention may have its object");
@@ -148,7 +152,7 @@ int main(int argc, char** argv) {
   };
   const auto run = [&] {
     if (*serve) return node::operate::serve(*config, open_predictor, read_config);
-    if (*check) return node::operate::check(*config, open_predictor);
+    if (*check) return node::operate::check(*config, open_predictor, !without_models);
     if (*models) return node::operate::models(*config, open_predictor, json);
     if (*predict) return node::operate::predict(*config, open_predictor, out, paths);
     if (*calibrate) return node::operate::calibrate(*config, open_predictor, out, images_min, task, paths);
@@ -157,6 +161,7 @@ int main(int argc, char** argv) {
     if (*show) return node::operate::show_study(*config, study);
     if (*retry) return node::operate::retry_study(*config, study, json);
     if (*studies) return node::operate::list_studies(*config, state, json);
+    if (*release && !destination.empty()) return node::operate::release_parked(*config, destination, json);
     if (*release) return node::operate::release_delivery(*config, delivery, json);
     if (*give_up) return node::operate::give_up_delivery(*config, delivery, json);
     return node::operate::list_deliveries(*config, parked, json);

@@ -202,6 +202,33 @@ def test_check_names_a_full_disk_a_task_and_a_destination_without_use_and_an_ope
         assert words in done.stdout, done.stdout
 
 
+def test_check_goes_on_behind_a_full_disk_and_without_models_is_quick(tmp_path):
+    with Node(tmp_path) as node:
+        send(node, [small_image("CHEST")])
+    next((tmp_path / "store/objects").rglob("*.dcm")).unlink()
+    done = run("check", "--without-models", *Node(tmp_path, {"storage.free_bytes_min": "900 TiB"}).arguments())
+    assert done.returncode == 1
+    assert "below the reserve" in done.stdout and "1 objects are recorded and not on the disk" in done.stdout, done.stdout
+    assert "models: not tried" in done.stdout and "M parameters" not in done.stdout
+
+
+def test_root_is_told_whom_to_ask_as(tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    try:
+        os.chown(store, 1, 1)
+    except PermissionError:
+        pytest.skip("only root can give a folder to another user")
+    done = run("check", "--without-models", *Node(tmp_path).arguments())
+    assert "run by root" in done.stdout and "sudo -u daemon" in done.stdout, done.stdout
+
+
+def test_the_version_names_the_commit():
+    said = run("--version").stdout.strip()
+    commit = subprocess.run(["git", "log", "-1", "--format=%h"], cwd=SOURCE, capture_output=True, text=True).stdout.strip()
+    assert re.fullmatch(r"\d+\.\d+\.\d+" + (r" \(commit [0-9a-f]+\)" if commit else ""), said), said
+
+
 def test_check_finds_a_clock_that_was_set_back(tmp_path):
     with Node(tmp_path) as node:
         send(node, [small_image("CHEST")])

@@ -124,6 +124,24 @@ def test_each_answer_decides_and_a_person_releases_what_was_parked(tmp_path, set
             node.stop()
 
 
+def test_all_that_is_parked_for_one_destination_is_released_at_once(tmp_path, settings):
+    refusing = {"on": True}
+    sent = images(1) + images(1) + images(1)
+    with Pacs(answer=lambda dataset: 0xC000 if refusing["on"] else 0x0000) as pacs:
+        with Node(tmp_path / "node", settings, pacs_port=pacs.port) as node:
+            assert send(node, sent) == [0, 0, 0]
+            wait_until(lambda: [d["state"] for d in node.deliveries()] == ["parked"] * 3, "all are parked")
+            nobody = command(node, "deliveries", "release", "--destination", "archive", check=False)
+            assert nobody.returncode == 1 and "nothing is parked for archive" in nobody.stderr
+            both = command(node, "deliveries", "release", "1", "--destination", "pacs", check=False)
+            neither = command(node, "deliveries", "release", check=False)
+            assert both.returncode == neither.returncode == 2
+            refusing["on"] = False
+            said = command(node, "deliveries", "release", "--destination", "pacs", "--json").stdout.splitlines()
+            assert [json.loads(line)["id"] for line in said] == sorted(d["id"] for d in node.deliveries()), "the oldest first"
+            wait_until(lambda: [d["state"] for d in node.deliveries()] == ["delivered"] * 3, "all have left")
+
+
 def test_what_a_person_gives_up_is_sent_never_and_retention_may_have_it(tmp_path, settings):
     kept, gone = images(1) + images(1)
     wanted = {**settings, "storage.retention.free_bytes_low": "1000 TiB", "audit.file": tmp_path / "audit.xml"}

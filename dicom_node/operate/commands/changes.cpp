@@ -4,9 +4,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "dicom_node/operate/commands/commands.h"
 #include "dicom_node/operate/node_client.h"
@@ -69,6 +71,32 @@ int release_delivery(const config::NodeConfig& config, const std::string& id_tex
   return say(change(config, fmt::format("/api/deliveries/{}/release", *id),
                     [&](storage::StudyStore& store) { return release_delivery(store, *id); }),
              json, [&](const nlohmann::json&) { return fmt::format("delivery {}: will be sent again", *id); });
+}
+
+int release_parked(const config::NodeConfig& config, const std::string& destination, bool json) {
+  SystemClock clock;
+  const auto listed = storage::open_sqlite_study_store_read_only(config.storage, clock);
+  if (!listed.ok()) return say(listed.status(), json, {});
+  std::vector<std::int64_t> ids;
+  storage::DeliveryFilter filter{.state = storage::DeliveryState::kParked, .limit = 1000};
+  for (bool more = true; more;) {
+    const auto page = (*listed)->list_deliveries(filter);
+    if (!page.ok()) return say(page.status(), json, {});
+    for (const storage::DeliveryRecord& delivery : *page) {
+      if (delivery.destination == destination) ids.push_back(delivery.id);
+    }
+    more = std::ssize(*page) == filter.limit;
+    if (more) filter.before = page->back().id;
+  }
+  if (ids.empty()) {
+    fmt::print(stderr, "skelex-node: nothing is parked for {}: `deliveries --parked` lists what is\n", destination);
+    return 1;
+  }
+  int status = 0;
+  for (auto id = ids.rbegin(); id != ids.rend(); ++id) {  // The oldest first, as they were due.
+    status = std::max(status, release_delivery(config, std::to_string(*id), json));
+  }
+  return status;
 }
 
 int give_up_delivery(const config::NodeConfig& config, const std::string& id_text, bool json) {

@@ -1,4 +1,6 @@
 #include <fmt/format.h>
+#include <pwd.h>
+#include <sys/stat.h>
 #include <sys/timex.h>
 #include <unistd.h>
 
@@ -139,43 +141,51 @@ void check_spool(const std::string& directory, storage::StudyStore& store, Findi
   }
 }
 
-void check_store(const config::NodeConfig& config, Findings& findings) {
-  const std::string& directory = config.storage.directory;
-  const std::filesystem::path there = nearest(directory);
-  if (access(there.c_str(), R_OK | W_OK | X_OK) != 0) {
-    findings.bad(fmt::format("store {}: {} cannot be written by this user: give it to the node's user", directory,
-                             there.string()));
-    return;
-  }
-  auto free = storage::posix_file_system().free_bytes(there);
-  if (!free.ok()) {
-    findings.bad(fmt::format("store {}: {}", directory, free.status().message()));
-    return;
-  }
-  if (*free < config.storage.free_bytes_min) {
+void check_free_space(const config::StorageConfig& storage, std::uint64_t free, Findings& findings) {
+  const std::string& directory = storage.directory;
+  if (free < storage.free_bytes_min) {
     findings.bad(
         fmt::format("store {}: {} MiB free, below the reserve of {} MiB: every image would be answered 0xA700; "
                     "free the disk or lower storage.free_bytes_min",
-                    directory, *free >> 20, config.storage.free_bytes_min >> 20));
-    return;
+                    directory, free >> 20, storage.free_bytes_min >> 20));
+  } else if (free < 2 * storage.free_bytes_min) {
+    findings.note(fmt::format("store {}: less than twice the reserve of {} MiB is free: it will soon take no image",
+                              directory, storage.free_bytes_min >> 20));
   }
+}
+
+// Who may write what is asked of this process; root always may, the node's user perhaps not.
+void check_user(const std::filesystem::path& there, Findings& findings) {
+  struct stat of {};
+  if (::geteuid() != 0 || ::stat(there.c_str(), &of) != 0 || of.st_uid == 0) return;
+  const passwd* const owner = ::getpwuid(of.st_uid);
+  findings.note(
+      fmt::format("run by root: what the node's user may not read or write is not found; ask as that user: "
+                  "sudo -u {} skelex-node check ...",
+                  owner != nullptr ? owner->pw_name : "#" + std::to_string(of.st_uid)));
+}
+
+void check_store(const config::NodeConfig& config, Findings& findings) {
+  const std::string& directory = config.storage.directory;
+  const std::filesystem::path there = nearest(directory);
+  check_user(there, findings);
+  if (access(there.c_str(), R_OK | W_OK | X_OK) != 0) {
+    findings.bad(fmt::format("store {}: {} cannot be written by this user: give it to the node's user", directory,
+                             there.string()));
+  }
+  const auto free = storage::posix_file_system().free_bytes(there);
+  if (!free.ok()) return findings.bad(fmt::format("store {}: {}", directory, free.status().message()));
+  check_free_space(config.storage, *free, findings);
   SystemClock clock;
   auto store = storage::open_sqlite_study_store_read_only(config.storage, clock);
+  check_clock(store.ok() ? store->get() : nullptr, findings);
   if (store.ok()) {
     const storage::StoreStats stats = (*store)->stats();
     findings.good(fmt::format("store {}: {} instances, {} deliveries due, {} parked; {} MiB free", directory,
                               stats.instances_received, stats.deliveries_pending, stats.deliveries_parked,
                               *free >> 20));
-    if (*free < 2 * config.storage.free_bytes_min) {
-      findings.note(fmt::format("store {}: less than twice the reserve of {} MiB is free: it will soon take no image",
-                                directory, config.storage.free_bytes_min >> 20));
-    }
     check_spool(directory, **store, findings);
-    check_clock(store->get(), findings);
-    return;
-  }
-  check_clock(nullptr, findings);
-  if (store.status().code() == StatusCode::kNotFound) {
+  } else if (store.status().code() == StatusCode::kNotFound) {
     findings.good(fmt::format("store {}: not there yet, made at first start; {} MiB free", directory, *free >> 20));
   } else {
     findings.bad(fmt::format("store {}: {}", directory, store.status().message()));
@@ -246,26 +256,19 @@ void check_together(const config::InferenceConfig& config, const PredictorFactor
   }
 }
 
-}  // namespace
-
-int check(const config::NodeConfig& config, const PredictorFactory& open_predictor) {
-  Findings findings;
-  const Status syntaxes = receive::check_preferred_syntaxes(config.receive);
-  syntaxes.ok() ? findings.good("configuration") : findings.bad(syntaxes.message());
-  check_routes(config, findings);
-  check_fonts(config.report, findings);
+void check_models(const config::InferenceConfig& config, const PredictorFactory& open_predictor, Findings& findings) {
   std::map<std::string, std::vector<std::string>> labels;  // By task.
-  bool loaded = !config.inference.models.empty();
+  bool loaded = !config.models.empty();
   // One model at a time, so that each that cannot be loaded gets its own line.
-  for (const config::ModelConfig& model : config.inference.models) {
-    config::InferenceConfig alone = config.inference;
+  for (const config::ModelConfig& model : config.models) {
+    config::InferenceConfig alone = config;
     std::erase_if(alone.models, [&](const auto& other) { return other.name != model.name; });
     std::erase_if(alone.tasks, [&](const auto& task) { return task.model != model.name; });
     for (config::TaskConfig& task : alone.tasks) {
       task.when.reset();  // Of tasks of other models: all together below.
       task.region_selection.detector.clear();
     }
-    for (const config::TaskConfig& task : config.inference.tasks) {
+    for (const config::TaskConfig& task : config.tasks) {
       if (!task.regions || task.region_selection.detector != model.name) continue;
       config::TaskConfig boxes;
       boxes.name = task.name + " boxes";
@@ -288,12 +291,24 @@ int check(const config::NodeConfig& config, const PredictorFactory& open_predict
       if (!info.note.empty()) findings.note(fmt::format("model {} {}", model.name, info.note));
     }
   }
-  for (const config::TaskConfig& task : config.inference.tasks) {
+  for (const config::TaskConfig& task : config.tasks) {
     if (task.regions && task.region_selection.detector.empty())
       findings.note(fmt::format("task {}: has no detector, its regions are fixed tiles", task.name));
   }
-  const bool possible = check_conditions(config.inference.tasks, labels, findings);
-  if (loaded && possible) check_together(config.inference, open_predictor, findings);
+  const bool possible = check_conditions(config.tasks, labels, findings);
+  if (loaded && possible) check_together(config, open_predictor, findings);
+}
+
+}  // namespace
+
+int check(const config::NodeConfig& config, const PredictorFactory& open_predictor, bool with_models) {
+  Findings findings;
+  const Status syntaxes = receive::check_preferred_syntaxes(config.receive);
+  syntaxes.ok() ? findings.good("configuration") : findings.bad(syntaxes.message());
+  check_routes(config, findings);
+  check_fonts(config.report, findings);
+  with_models ? check_models(config.inference, open_predictor, findings)
+              : findings.note("models: not tried, as --without-models asks");
   check_store(config, findings);
   check_token(config.http, findings);
   check_certificates(config, findings);

@@ -21,7 +21,7 @@ using PredictorFactory = std::function<Result<std::unique_ptr<inference::Predict
 // `read_again` reads the configuration anew, for SIGHUP.
 int serve(const config::NodeConfig& config, const PredictorFactory& open_predictor,
           const std::function<Result<config::NodeConfig>()>& read_again);
-int check(const config::NodeConfig& config, const PredictorFactory& open_predictor);
+int check(const config::NodeConfig& config, const PredictorFactory& open_predictor, bool with_models);
 int models(const config::NodeConfig& config, const PredictorFactory& open_predictor, bool json);
 int predict(const config::NodeConfig& config, const PredictorFactory& open_predictor, const std::string& out,
             const std::vector<std::string>& paths);
@@ -38,6 +38,8 @@ int list_deliveries(const config::NodeConfig& config, bool parked_only, bool jso
 // Through the HTTP API of the node that holds the directory, else directly on the store.
 int retry_study(const config::NodeConfig& config, const std::string& study_instance_uid, bool json);
 int release_delivery(const config::NodeConfig& config, const std::string& id, bool json);
+// Every parked delivery to `destination`; goes on where one cannot be released, and exits with 1 then.
+int release_parked(const config::NodeConfig& config, const std::string& destination, bool json);
 int give_up_delivery(const config::NodeConfig& config, const std::string& id, bool json);
 
 // Of a failure to load what the configuration names: 2 where the configuration is wrong, else 1.
