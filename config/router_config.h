@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <optional>
 #include <string>
@@ -76,6 +77,17 @@ struct RegionHead {
   std::map<std::string, std::string> terms;                // Label -> term: "carpal bones" -> "WRIST".
   std::map<std::string, std::vector<std::string>> groups;  // BodyPartTable::groups.
 
+  std::map<std::string, std::string>
+      aliases{};  // BodyPartTable::terms: of what a detector finds, with or without a head.
+
+  // The body part that a detector's class is; empty: none that is known.
+  std::string term_of(std::string label) const {
+    const auto term = terms.find(label);
+    for (char& c : label)
+      c = c == '_' || c == '-' ? ' ' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    const auto alias = aliases.find(label);
+    return alias != aliases.end() ? alias->second : term != terms.end() ? term->second : "";
+  }
   // Whether both show parts of the body that have nothing in common.
   bool contradict(const std::string& term, const std::string& other) const {
     const auto a = groups.find(term), b = groups.find(other);
@@ -83,7 +95,10 @@ struct RegionHead {
     return std::find_first_of(a->second.begin(), a->second.end(), b->second.begin(), b->second.end()) ==
            a->second.end();
   }
-  bool operator==(const RegionHead&) const = default;
+  // What stands in `region_head`: the tables are those of the routes.
+  bool operator==(const RegionHead& other) const {
+    return task == other.task && probability_min == other.probability_min && terms == other.terms;
+  }
 };
 
 struct RouterConfig {

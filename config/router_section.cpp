@@ -237,6 +237,8 @@ void add_halves(std::vector<TaskConfig>& tasks, RouterConfig& config) {
 
 void read_region_head(Section section, const std::vector<TaskConfig>& tasks, const BodyPartTable& table,
                       RegionHead& head) {
+  head.groups = table.groups;
+  head.aliases = table.terms;
   section.number("probability_min", head.probability_min, 0, 1);
   std::string name;
   if (section.get("probability_min") != nullptr) section.require("task", "the name of a task of output softmax");
@@ -266,7 +268,6 @@ void read_region_head(Section section, const std::vector<TaskConfig>& tasks, con
     head.terms[label] = term;
   }
   head.task = name;
-  head.groups = table.groups;
 }
 
 }  // namespace node::config

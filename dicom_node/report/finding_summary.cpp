@@ -197,14 +197,12 @@ std::string detector_disagreement(const config::RegionHead& head, const storage:
   constexpr double kSure = 0.5;
   for (const object::FindingRecord& finding : findings) {
     for (const inference::Region& region : finding.prediction.regions) {  // The surest first.
-      const auto term = head.terms.find(region.label);
-      if (region.source != inference::RegionSource::kDetector || region.detector_score < kSure ||
-          term == head.terms.end() || !head.contradict(term->second, route.body_part))
-        continue;
+      if (region.source != inference::RegionSource::kDetector || region.detector_score < kSure) continue;
+      const std::string term = head.term_of(region.label);
+      if (!head.contradict(term, route.body_part)) continue;
       return fmt::format("{} shows {} ({}), the detector {} ({}: {} {:.2f})",
                          route.pending.empty() ? "The header" : "The whole image", route.body_part,
-                         route.body_part_evidence, term->second, finding.prediction.task, region.label,
-                         region.detector_score);
+                         route.body_part_evidence, term, finding.prediction.task, region.label, region.detector_score);
     }
   }
   return "";

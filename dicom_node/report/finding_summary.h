@@ -74,8 +74,8 @@ std::vector<FindingLine> finding_lines(const std::vector<config::TaskConfig>& ta
 std::string model_line(const inference::Prediction& prediction);
 
 // "The header shows HAND (Body Part Examined), the pixels LOWERLIMB (region: leg 0.97)": where the region head is sure
-// of a part of the body that has nothing in common with what the header says, or a detector of a bone that the head has
-// a label for. Empty: no disagreement, or no such finding.
+// of a part of the body that has nothing in common with what the header says, or a detector of a bone, whether
+// there is a head or not. Empty: no disagreement, or no such finding.
 std::string body_part_disagreement(const config::RegionHead& head, const storage::RouteDecision& route,
                                    const std::vector<object::FindingRecord>& findings);
 

@@ -8,7 +8,8 @@ import unicodedata
 import pytest
 import yaml
 
-TABLE = yaml.safe_load((pathlib.Path(os.environ["NODE_SOURCE_DIR"]) / "config/body_parts.yaml").read_text())
+SOURCE = pathlib.Path(os.environ["NODE_SOURCE_DIR"])
+TABLE = yaml.safe_load((SOURCE / "config/body_parts.yaml").read_text())
 KINDS = ("aliases", "codes", "loinc", "procedure_codes", "descriptions")
 # Body parts that a model of limbs is for, in the five languages the table ships.
 LIMBS = {
@@ -106,6 +107,20 @@ def test_a_limb_is_known_in_latin_english_german_french_and_spanish(term):
     known = {folded(term)} | {folded(alias) for alias in TABLE[term]["aliases"]}
     for word in LIMBS[term].split():
         assert folded(word) in known, f"{term}: {word}"
+
+
+def test_every_bone_of_the_region_head_is_part_of_a_body_part():
+    labels = re.findall('"([a-zA-Z -]+)"', (SOURCE / "inference/region_head.cpp").read_text().split("labels{")[1].split("};")[0])
+    bones = labels[5:34]
+    assert len(labels) == 38 and bones[0] == "carpal bones" and bones[-1] == "ulna diaphysis"
+    owner = {str(alias).upper(): term for term, entry in TABLE.items() for alias in [term, *entry.get("aliases", [])]}
+    assert {bone: owner.get(bone.upper()) for bone in bones if bone.upper() not in owner} == {}
+    # Neighbours that are on one film do not contradict each other.
+    for bone, films in {"distal radius": ["HAND", "FOREARM", "WRIST"], "distal humerus": ["FOREARM", "ELBOW", "HUMERUS"],
+                        "proximal humerus": ["SHOULDER", "CLAVICLE", "HUMERUS"], "distal tibia": ["ANKLE", "FOOT"],
+                        "proximal femur": ["HIP", "PELVIS", "FEMUR"], "carpal bones": ["HAND", "FOREARM"]}.items():
+        for film in films:
+            assert set(TABLE[owner[bone.upper()]]["groups"]) & set(TABLE[film]["groups"]), f"{bone} on {film}"
 
 
 def test_the_terms_and_codes_of_the_standard_agree():

@@ -105,6 +105,18 @@ storage: {directory: store}
   EXPECT_THAT(mistakes(wrong), HasSubstr("node.yaml:1: region_head.task: label 'sole' of 'region' is no body part"));
 }
 
+TEST_F(NodeConfigTest, WhatADetectorFindsIsABodyPartWithoutARegionHead) {
+  const auto config = read(kBase + "body_parts: {KNEE: {aliases: [knee joint]}}\n");
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  const RegionHead& head = config->report.region_head;
+  EXPECT_EQ(head.task, "");
+  EXPECT_EQ(head.term_of("distal femur"), "FEMUR");
+  EXPECT_EQ(head.term_of("Knee_joint"), "KNEE");
+  EXPECT_EQ(head.term_of("no such bone"), "");
+  EXPECT_TRUE(head.contradict(head.term_of("distal femur"), "HAND"));
+  EXPECT_FALSE(head.contradict(head.term_of("distal humerus"), "FOREARM"));
+}
+
 TEST_F(NodeConfigTest, ARouteMayNameABodyPartOfItsOwn) {
   const std::string route = "routes:\n  - {name: a, tasks: [anomaly], match: {body_part: [Knie, LEG, RACHIAL]}}\n";
   EXPECT_THAT(mistakes(kBase + route), HasSubstr("no body part 'RACHIAL'"));

@@ -383,6 +383,16 @@ TEST(StructuredReport, SaysWhereHeaderAndRegionHeadDisagreeStrongly) {
 
   context.config.region_head.task = "";
   EXPECT_THAT(notes({0.02, 0.01, 0.97}), testing::Not(disagrees)) << "no region head";
+  context.config.region_head.terms.clear();  // As without one: what a bone is a part of is known all the same.
+  context.config.region_head.aliases = {{"DISTAL TIBIA", "LOWERLEG"}, {"CARPAL BONES", "WRIST"}};
+  box.label = "distal tibia";
+  EXPECT_THAT(with_box({0.97, 0.02, 0.01}),
+              testing::Contains(
+                  "The header shows HAND (Body Part Examined), the detector LOWERLEG (fracture: distal tibia 0.90)"));
+  for (const char* label : {"carpal bones", "knee cap"}) {  // A neighbour; what no table knows.
+    box.label = label;
+    EXPECT_THAT(with_box({0.97, 0.02, 0.01}), testing::Not(testing::Contains(HasSubstr("the detector")))) << label;
+  }
 }
 
 TEST(StructuredReport, AScoreOfRegionsSaysWhichOneDecidedAndTheWholeImageHasItsOwn) {
