@@ -27,6 +27,7 @@ PUBLISHED_LOGITS = {"kneeoa": 5, "pediatricfx_ao": 4, "btxrd_subtype": 9, "multi
 # An image of each kind, the rule that it matches, and the tasks of the route that are not meant for it.
 CHILD_ONLY = {"bone-age", "fracture-child", "implant-child", "fracture-child-ao"}
 AO = {"fracture-child", "implant-child", "fracture-child-ao"}
+TUMOUR = {"tumour", "tumour-malignant", "tumour-subtype"}
 IMAGES = {
     "node.example.yaml": {
         "hand of a child": (dict(BodyPartExamined="HAND", ViewPosition="PA", PatientAge="009Y"), "hand-and-wrist", set()),
@@ -61,7 +62,9 @@ IMAGES = {
         "foot": (dict(BodyPartExamined="FOOT", ViewPosition="AP"), "foot", {"pes-planus"}),
         "toe, lateral": (dict(BodyPartExamined="TOE", ViewPosition="LL"), "foot", {"pes-planus"}),
         "shoulder": (dict(BodyPartExamined="SHOULDER"), "arm", set()),
+        "clavicle": (dict(BodyPartExamined="CLAVICLE"), "arm", {"fracture", "implant", *TUMOUR}),
         "hip": (dict(BodyPartExamined="HIP"), "leg", set()),
+        "pelvis": (dict(BodyPartExamined="PELVIS"), "leg", {"fracture", "implant"}),
         "arm": (dict(BodyPartExamined="UPPERLIMB"), "arm", set()),
         "leg": (dict(BodyPartExamined="LOWER EXTREMITY"), "leg", set()),
         "some limb": (dict(BodyPartExamined="EXTREMITY"), "limb", set()),
@@ -259,6 +262,22 @@ def test_every_part_of_a_limb_has_a_route(example):
     routed = [route["match"]["body_part"] for route in example.config["routes"]]
     routed = [term for parts in routed for term in ([parts] if isinstance(parts, str) else parts)]
     assert set(routed) == terms and len(routed) == len(set(routed))
+
+
+@pytest.mark.parametrize("example", ["skelex.example.yaml"], indirect=True)
+def test_every_task_says_which_body_parts_it_is_for(example):
+    """Or reads every one, as the file says, or waits for one that does; what is named is on some route to it."""
+    for name, task in example.tasks.items():
+        parts = task.get("body_parts", [])
+        if name in ("anomaly", "region") or "when" in task and not parts:
+            assert not parts
+            continue
+        routed = set()
+        for route in example.config["routes"]:
+            if name in route["tasks"]:
+                of = route["match"]["body_part"]
+                routed |= {of} if isinstance(of, str) else set(of)
+        assert parts and set(parts) <= routed and len(parts) == len(set(parts)), name
 
 
 def test_a_task_that_is_not_asked_says_why_in_line_and_report(example, models, tmp_path):
