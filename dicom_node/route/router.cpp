@@ -49,7 +49,10 @@ std::string why_out_of_scope(const std::string& task, const std::map<std::string
   }
   const auto outside = [&](const char* what, const Words& meant_for, const std::string& value) {
     if (meant_for.empty() || contains(meant_for, value)) return std::string();
-    return task + ": " + what + " is " + (value.empty() ? "unknown" : value) + ", not " + join(meant_for, " or ");
+    constexpr std::size_t kListedMax = 6;  // More is no sentence for a report; the configuration has them.
+    return task + ": " + what + " is " + (value.empty() ? "unknown" : value) + ", " +
+           (meant_for.size() > kListedMax ? "none of the " + std::to_string(meant_for.size()) + " that it is for"
+                                          : "not " + join(meant_for, " or "));
   };
   for (const std::string& why :
        {outside("body part", scope.body_parts, facts.part.term),

@@ -355,6 +355,8 @@ TEST_F(RouterTest, ATaskOfOneSideOrOfSomeBodyPartsIsNotAskedOfOthers) {
   EXPECT_THAT(route(header).tasks, IsEmpty());
   EXPECT_EQ(route(header).reason,
             "out of scope: knee-oa: laterality is B, not R or L; anomaly: body part is KNEE, not WRIST or HAND");
+  config_.scopes["anomaly"].body_parts = {"WRIST", "HAND", "ELBOW", "FOOT", "ANKLE", "HIP", "TOE"};  // No sentence.
+  EXPECT_THAT(route(header).reason, testing::EndsWith("; anomaly: body part is KNEE, none of the 7 that it is for"));
   header.laterality = "l";
   EXPECT_THAT(route(header).tasks, ElementsAre("knee-oa"));
   header.laterality = "";
