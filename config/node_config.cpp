@@ -182,13 +182,16 @@ void read_http(Section http, const Context& context, HttpConfig& config) {
     }
   }
   if (http.text("token_file", config.token_file)) config.token_file = context.resolve(config.token_file);
+  if (http.text("tokens_file", config.tokens_file)) config.tokens_file = context.resolve(config.tokens_file);
+  http.duration("session_max", config.session_max, seconds(1), hours(24 * 30));
   http.boolean("behind_proxy", config.behind_proxy);
   http.boolean("try_page", config.try_page);
   {
     Section tls = http.section("tls");
     read_server_tls(tls, context, /*ca_needed=*/false, config.tls);
   }
-  if (!is_loopback(config.bind) && (config.token_file.empty() || !(config.tls.on || config.behind_proxy))) {
+  if (!is_loopback(config.bind) &&
+      ((config.token_file.empty() && config.tokens_file.empty()) || !(config.tls.on || config.behind_proxy))) {
     http.wrong("bind",
                "is " + in_quotes(config.bind) +
                    ", which is not this machine alone; that needs token_file, and behind_proxy: true to say that "

@@ -1,6 +1,7 @@
 // HttpConfig, AuditConfig, LogConfig: the `http:`, `audit:` and `log:` of node.yaml.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -11,16 +12,18 @@ namespace node::config {
 struct HttpConfig {
   std::string bind = "127.0.0.1";
   std::uint16_t port = 8043;
-  std::string token_file;     // Holds the bearer token; needed for POST, and for everything off loopback.
-  TlsConfig tls{};            // With a ca_file clients show a certificate too.
+  std::string token_file;   // Holds the bearer token; needed for POST, and for everything off loopback.
+  std::string tokens_file;  // Holds further ones, each with a name: who did it, for the audit trail.
+  std::chrono::seconds session_max{std::chrono::hours(12)};  // How long a login in the page lasts.
+  TlsConfig tls{};                                           // With a ca_file clients show a certificate too.
   bool behind_proxy = false;  // A proxy does TLS and authentication: said explicitly to bind elsewhere than loopback.
   bool try_page = false;      // /try: one image dropped by anybody who reaches the page is analysed and shown.
   bool operator==(const HttpConfig&) const = default;
 };
 
-struct AuditConfig {     // Of these one, or none.
-  std::string file;      // A message a line.
-  std::string host;      // Syslog, over TCP.
+struct AuditConfig {  // Of these one, or none.
+  std::string file;   // A message a line.
+  std::string host;   // Syslog, over TCP.
   std::uint16_t port = 6514;
   TlsConfig tls{};
   bool operator==(const AuditConfig&) const = default;

@@ -53,6 +53,7 @@ std::string code(const char* element, const Code& of) {
 
 constexpr Code kApplication{"110150", "Application"}, kSource{"110153", "Source Role ID"},
     kDestination{"110152", "Destination Role ID"};
+constexpr Code kLogin{"110122", "Login"}, kLogout{"110123", "Logout"};
 
 std::string participant(const Party& party, bool requestor, const Code* role) {
   std::string network;
@@ -177,10 +178,9 @@ void refused(const Party& who, const std::string& why) {
   by({{"110113", "Security Alert"}, "E", 8, &kNode}, who, object(why, {"110182", "Node ID"}, "", /*role=*/13));
 }
 
-void refused_login(const Party& who) {
-  static constexpr Code kLogin{"110122", "Login"};
-  by({{"110114", "User Authentication"}, "E", 4, &kLogin}, who);
-}
+void refused_login(const Party& who) { by({{"110114", "User Authentication"}, "E", 4, &kLogin}, who); }
+void logged_in(const Party& who) { by({{"110114", "User Authentication"}, "E", 0, &kLogin}, who); }
+void logged_out(const Party& who) { by({{"110114", "User Authentication"}, "E", 0, &kLogout}, who); }
 
 void configured(bool taken) {
   static constexpr Code kConfiguration{"110131", "Software Configuration"};

@@ -17,7 +17,7 @@ namespace node::audit {
 void set_sink(const std::string& source, std::function<void(std::string)> sink);
 
 struct Party {
-  std::string name;  // Of a peer in the configuration, else its AE title; of a person "http".
+  std::string name;  // Of a peer in the configuration, else its AE title; of a person, or "http" where nobody is named.
   std::string host;  // Its address.
 };
 using Studies = std::map<std::string, int>;  // Study Instance UID -> number of objects.
@@ -31,6 +31,8 @@ void changed(const Party& who, const std::string& target);      // 110103, Updat
 void asked(const Party& who, const std::string& target);        // 110112: a listing, with what was searched for.
 void refused(const Party& who, const std::string& why);         // 110113, Node Authentication.
 void refused_login(const Party& who);                           // 110114, Login: a wrong token.
+void logged_in(const Party& who);                               // 110114, Login.
+void logged_out(const Party& who);                              // 110114, Logout.
 void configured(bool taken);  // 110113, Software Configuration: read again at a signal, taken or refused.
 
 }  // namespace node::audit

@@ -1,12 +1,12 @@
 #include "dicom_node/operate/http_api.h"
 
 #include <fmt/format.h>
-#include <openssl/crypto.h>
 
 #include <algorithm>
 #include <chrono>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "dicom_node/audit/audit.h"
@@ -24,6 +24,8 @@ namespace {
 
 constexpr std::size_t kTargetBytesMax = 2048;
 constexpr int kStudyDeliveriesMax = 1000;
+constexpr const char* kFromThePage =
+    "a change by a login comes from the page itself (Origin or Sec-Fetch-Site); programs send the bearer token";
 
 HttpAnswer plain(int status, std::string body) { return {status, std::move(body), "text/plain; charset=utf-8"}; }
 HttpAnswer refusal(int status, std::string_view message) { return {status, error_json(message) + "\n"}; }
@@ -51,6 +53,19 @@ bool is_change(const std::vector<std::string_view>& parts) {
          (parts[1] == "deliveries" && (parts[3] == "release" || parts[3] == "give-up"));
 }
 
+bool is_page(std::string_view path) { return path == "/" || path == "/try"; }
+
+// What the login page is made of: nothing of the node.
+bool shows_before_login(std::string_view path) {
+  constexpr std::string_view kFiles[] = {"/login.html", "/login.js",  "/api.js",  "/theme.js",
+                                         "/dom.js",     "/style.css", "/icon.svg"};
+  return std::find(std::begin(kFiles), std::end(kFiles), path) != std::end(kFiles);
+}
+
+audit::Party party(const std::optional<Caller>& who, const HttpRequest& request) {
+  return {who ? who->name : kSharedTokenName, std::string(request.host)};
+}
+
 // {"studies": [...], "next": "/api/studies?before=4711&limit=100"}
 HttpAnswer page_json(std::string_view name, const std::vector<std::string>& entries, const std::string& next) {
   const std::string rest = next.empty() ? "" : ",\"next\":" + text_json(next);
@@ -59,13 +74,8 @@ HttpAnswer page_json(std::string_view name, const std::vector<std::string>& entr
 
 }  // namespace
 
-HttpApi::HttpApi(NodeView view, std::string token, bool token_for_all)
-    : view_(std::move(view)), bearer_(token.empty() ? "" : "Bearer " + token), token_for_all_(token_for_all) {}
-
-bool HttpApi::authorised(const HttpRequest& request) const {
-  return !bearer_.empty() && request.authorization.size() == bearer_.size() &&
-         CRYPTO_memcmp(request.authorization.data(), bearer_.data(), bearer_.size()) == 0;
-}
+HttpApi::HttpApi(NodeView view, std::shared_ptr<HttpAccess> access)
+    : view_(std::move(view)), access_(std::move(access)) {}
 
 bool HttpApi::takes_long(std::string_view target) { return target.substr(0, target.find('?')).ends_with(".png"); }
 
@@ -81,22 +91,39 @@ HttpAnswer HttpApi::answer(const HttpRequest& request) const {
   const bool reads = request.method == "GET" || request.method == "HEAD";
 
   if (path == "/healthz") return reads ? plain(200, "ok\n") : wrong_method("GET, HEAD");
-  if (token_for_all_ && !authorised(request)) return refusal(401, "needs the bearer token of http.token_file");
+  if (path == "/login") return request.method == "POST" ? access_->log_in(request) : wrong_method("POST");
+  if (path == "/logout") return request.method == "POST" ? access_->log_out(request) : wrong_method("POST");
+  if (path == "/api/session") return reads ? access_->session(request) : wrong_method("GET, HEAD");
+  const std::optional<Caller> who = access_->caller(request);
+  if (access_->needed_by_all() && !who) {
+    if (!reads || !request.authorization.empty()) return access_->refusal(request);
+    const PageFile* file = find_page_file(is_page(path) ? "/login.html" : path);
+    if (file == nullptr || !shows_before_login(file->path)) return access_->refusal(request);
+    return {200, std::string(file->content), std::string(file->type)};
+  }
   const std::vector<std::string_view> parts = split(path.substr(path.starts_with('/') ? 1 : 0), '/');
   if (is_change(parts)) {
-    HttpAnswer answer = change(request, parts[3], parts[2]);
-    if (answer.status == 202) audit::changed({"http", std::string(request.host)}, std::string(path));
+    HttpAnswer answer = change(request, who, parts);
+    if (answer.status == 202) audit::changed(party(who, request), std::string(path));
     return answer;
   }
-  if (path == "/api/try" && view_.try_image) return try_image(request, query);
+  if (path == "/api/try" && view_.try_image) {
+    if (who && who->by_session && !HttpAccess::is_same_origin(request)) return refusal(403, kFromThePage);
+    return try_image(request, query);
+  }
   HttpAnswer answer = read(path, query);
-  if (reads && answer.status == 200 && parts.size() > 1 && parts[0] == "api") record_look(request, parts);
+  if (reads && answer.status == 200 && parts.size() > 1 && parts[0] == "api") record_look(request, who, parts);
   return reads || answer.status == 404 ? answer : wrong_method("GET, HEAD");
 }
 
+bool HttpApi::may_follow(const HttpRequest& request) const {
+  return !access_->needed_by_all() || access_->caller(request).has_value();
+}
+
 // For the audit trail.
-void HttpApi::record_look(const HttpRequest& request, const std::vector<std::string_view>& parts) const {
-  const audit::Party who{"http", std::string(request.host)};
+void HttpApi::record_look(const HttpRequest& request, const std::optional<Caller>& caller,
+                          const std::vector<std::string_view>& parts) const {
+  const audit::Party who = party(caller, request);
   if (parts.size() == 2 && (parts[1] == "studies" || parts[1] == "deliveries")) {
     audit::asked(who, std::string(request.target));
   } else if (parts.size() > 2 && parts[1] == "studies") {
@@ -108,11 +135,13 @@ void HttpApi::record_look(const HttpRequest& request, const std::vector<std::str
   }
 }
 
-HttpAnswer HttpApi::change(const HttpRequest& request, std::string_view what, std::string_view of) const {
+HttpAnswer HttpApi::change(const HttpRequest& request, const std::optional<Caller>& who,
+                           const std::vector<std::string_view>& parts) const {
   if (request.method != "POST") return wrong_method("POST");
-  if (bearer_.empty()) return refusal(403, "http.token_file is not set, so nothing can be changed over HTTP");
-  if (!authorised(request)) return refusal(401, "needs the bearer token of http.token_file");
-  return what == "retry" ? retry_study(of) : change_delivery(of, what == "release");
+  if (!access_->has_tokens()) return refusal(403, "http.token_file is not set, so nothing can be changed over HTTP");
+  if (!who) return access_->refusal(request);
+  if (who->by_session && !HttpAccess::is_same_origin(request)) return refusal(403, kFromThePage);
+  return parts[3] == "retry" ? retry_study(parts[2]) : change_delivery(parts[2], parts[3] == "release");
 }
 
 HttpAnswer HttpApi::read(std::string_view path, std::string_view query) const {

@@ -1,13 +1,14 @@
 // HttpApi: the paths of the HTTP surface and what each answers; knows no socket.
 //
-// Guarantee: what a client sends is checked here before anything is asked of the store; a POST changes nothing without
-//            the bearer token, which is compared in constant time.
+// Guarantee: what a client sends is checked here before anything is asked of the store; who may is
+//            HttpAccess's to say: a POST changes nothing without a token or the session of a login.
 // Threads:   any; answer() may wait for the store, and where takes_long() says so for the loading of an image.
 // Source:    README.md, "The HTTP API".
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,8 @@
 #include "config/base/status.h"
 #include "config/router_config.h"
 #include "config/task_config.h"
+#include "dicom_node/operate/http_access.h"
+#include "dicom_node/operate/http_message.h"
 #include "dicom_node/operate/metrics.h"
 #include "dicom_node/operate/recent_flow.h"
 #include "dicom_node/route/router.h"
@@ -39,32 +42,18 @@ struct NodeView {
   std::function<Result<std::string>(std::string_view, const std::string&)> try_image{};
 };
 
-struct HttpRequest {
-  std::string_view method;  // "GET"
-  std::string_view target;  // Path and query, as sent.
-  std::string_view authorization{};
-  std::string_view body{};
-  std::string_view host{};  // Whose: its address, for the audit trail.
-};
-
-struct HttpAnswer {
-  int status = 200;
-  std::string body{};
-  std::string type = "application/json";
-  std::string allow{};  // Of a 405: the methods that would do.
-};
-
 inline constexpr const char* kEventsType = "text/event-stream";  // An answer that goes on.
 
 class HttpApi {
  public:
-  // `token` empty: none is configured. `token_for_all`: every path but /healthz needs it, not only a POST.
-  HttpApi(NodeView view, std::string token, bool token_for_all);
+  HttpApi(NodeView view, std::shared_ptr<HttpAccess> access);
 
   HttpAnswer answer(const HttpRequest& request) const;
 
   // Whether an answer takes long, because an image is loaded for it.
   static bool takes_long(std::string_view target);
+  // Whether what was begun may go on: the events of a session that has ended do not.
+  bool may_follow(const HttpRequest& request) const;
   // Whether a request brings an image, and so more than a body usually may be.
   bool takes_image(std::string_view method, std::string_view target) const;
 
@@ -74,14 +63,14 @@ class HttpApi {
 
  private:
   const NodeView view_;
-  const std::string bearer_;  // "Bearer TOKEN", or empty.
-  const bool token_for_all_;
+  const std::shared_ptr<HttpAccess> access_;
   const std::shared_ptr<RecentFlow> flow_ = std::make_shared<RecentFlow>();
 
-  bool authorised(const HttpRequest& request) const;
-  void record_look(const HttpRequest& request, const std::vector<std::string_view>& parts) const;
+  void record_look(const HttpRequest& request, const std::optional<Caller>& who,
+                   const std::vector<std::string_view>& parts) const;
   HttpAnswer read(std::string_view path, std::string_view query) const;
-  HttpAnswer change(const HttpRequest& request, std::string_view what, std::string_view of) const;
+  HttpAnswer change(const HttpRequest& request, const std::optional<Caller>& who,
+                    const std::vector<std::string_view>& parts) const;
   HttpAnswer readiness() const;
   HttpAnswer routes() const;
   HttpAnswer try_image(const HttpRequest& request, std::string_view query) const;

@@ -172,15 +172,22 @@ struct HttpServer::Impl {
       });
     }
 
-    HttpAnswer answer() const {
+    HttpRequest request_of(std::string_view host) const {
       const auto& request = parser->get();
-      const std::string host = peer.address().to_string();
+      return {.method = view_of(request.method_string()),
+              .target = view_of(request.target()),
+              .authorization = view_of(request[http::field::authorization]),
+              .cookie = view_of(request[http::field::cookie]),
+              .origin = view_of(request[http::field::origin]),
+              .sec_fetch_site = view_of(request["Sec-Fetch-Site"]),
+              .named = view_of(request[http::field::host]),
+              .body = request.body(),
+              .host = host};
+    }
+
+    HttpAnswer answer() const {
       try {
-        return server.api.answer({.method = view_of(request.method_string()),
-                                  .target = view_of(request.target()),
-                                  .authorization = view_of(request[http::field::authorization]),
-                                  .body = request.body(),
-                                  .host = host});
+        return server.api.answer(request_of(peer.address().to_string()));
       } catch (const std::exception& error) {  // One request that throws must not take the node down.
         spdlog::error("event=http_failed reason=\"{}\"", error.what());
         return {500, error_json("this request failed: see event=http_failed in the log") + "\n"};
@@ -203,11 +210,12 @@ struct HttpServer::Impl {
       response.set("Content-Security-Policy", kPolicy);
       response.set("Referrer-Policy", "no-referrer");
       if (!answer.allow.empty()) response.set(http::field::allow, answer.allow);
-      if (answer.status == 401) {
-        response.set(http::field::www_authenticate, "Bearer");
-        const bool shown = parser->get().count(http::field::authorization) != 0;
-        audit::refused_login({"http", peer.address().to_string()});
-        server.refuse(server.refused_token, peer, shown ? "a wrong bearer token" : "no bearer token");
+      if (!answer.cookie.empty()) response.set(http::field::set_cookie, answer.cookie);
+      if (answer.status == 401) response.set(http::field::www_authenticate, "Bearer");
+      if (answer.status == 429) response.set(http::field::retry_after, "60");
+      if (!answer.refused.empty()) {
+        if (answer.status == 401) audit::refused_login({kSharedTokenName, peer.address().to_string()});
+        server.refuse(server.refused_token, peer, answer.refused);
       }
       response.keep_alive(keep_alive);
       response.body() = std::move(answer.body);
@@ -230,6 +238,12 @@ struct HttpServer::Impl {
            "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n" +
            std::move(first));
       server.streams.push_back(shared_from_this());
+    }
+
+    bool may_follow() const { return server.api.may_follow(request_of(peer.address().to_string())); }
+    void stop_following() {
+      server.streams.remove(shared_from_this());
+      stream.close();
     }
 
     // What comes while the last event is still on its way is left out: the next one says all of it.
@@ -334,6 +348,9 @@ struct HttpServer::Impl {
           spdlog::error("event=http_failed reason=\"{}\"", error.what());
         }
         asio::post(io, [this, event = std::move(event), changed = seen_version != before] {
+          for (const auto& session : std::list(streams)) {
+            if (!session->may_follow()) session->stop_following();
+          }
           if (changed || ++looks >= kLooksWithoutChange) {
             looks = 0;
             for (const auto& session : std::list(streams)) session->send(event);
@@ -356,16 +373,6 @@ struct HttpServer::Impl {
   }
 };
 
-Result<std::string> read_token(const config::HttpConfig& config) {
-  std::string token;
-  if (config.token_file.empty()) return token;
-  std::ifstream file(config.token_file);
-  std::getline(file, token);
-  while (!token.empty() && (token.back() == '\r' || token.back() == ' ')) token.pop_back();
-  if (token.empty()) return invalid_argument("http.token_file " + config.token_file + ": cannot be read, or is empty");
-  return token;
-}
-
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Result<std::unique_ptr<HttpServer>> HttpServer::open(const config::HttpConfig& config, NodeView view) {
@@ -373,8 +380,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::open(const config::HttpConfig& c
   beast::error_code error;
   const auto address = asio::ip::make_address(config.bind, error);
   if (error) return invalid_argument(where + ": not an IP address");
-  NODE_ASSIGN_OR_RETURN(std::string token, read_token(config));
-  if (!address.is_loopback() && (token.empty() || !(config.tls.on || config.behind_proxy))) {
+  NODE_ASSIGN_OR_RETURN(std::vector<NamedToken> tokens, read_tokens(config));
+  if (!address.is_loopback() && (tokens.empty() || !(config.tls.on || config.behind_proxy))) {
     return invalid_argument(where +
                             ": another address than loopback needs http.token_file, and http.tls, or "
                             "http.behind_proxy: true as the word that a proxy does TLS");
@@ -383,8 +390,15 @@ Result<std::unique_ptr<HttpServer>> HttpServer::open(const config::HttpConfig& c
   if (config.tls.on) {
     NODE_ASSIGN_OR_RETURN(tls, tls::ServerContext::open(config.tls));
   }
-  auto impl =
-      std::make_unique<Impl>(HttpApi(std::move(view), std::move(token), !address.is_loopback()), where, std::move(tls));
+  static const SystemClock clock;
+  const bool secure = config.tls.on || config.behind_proxy;  // What a browser sees of it.
+  const auto access = std::make_shared<HttpAccess>(
+      HttpAccessOptions{.needed_by_all = !address.is_loopback() || (config.behind_proxy && !tokens.empty()),
+                        .secure = secure,
+                        .cookie = fmt::format("{}skelex-{}", secure ? "__Host-" : "", config.port),
+                        .session_max = config.session_max},
+      std::move(tokens), clock);
+  auto impl = std::make_unique<Impl>(HttpApi(std::move(view), access), where, std::move(tls));
   NODE_RETURN_IF_ERROR(impl->listen(address, config.port));
   impl->accept();
   impl->look();

@@ -15,14 +15,15 @@
 #include "config/base/status.h"
 #include "config/operate_config.h"
 #include "dicom_node/operate/http_api.h"
+#include "dicom_node/operate/http_tokens.h"
 #include "dicom_node/tls/tls_context.h"
 
 namespace node::operate {
 
 class HttpServer {
  public:
-  // Binds and starts. Errors: kUnavailable (the address is taken, or is none of ours); kInvalidArgument (the token file
-  // cannot be read or is empty, another address than loopback is bound without a token and TLS or a
+  // Binds and starts. Errors: kUnavailable (the address is taken, or is none of ours); kInvalidArgument (a token file
+  // is not as read_tokens() wants it, another address than loopback is bound without a token and TLS or a
   // proxy, or a certificate or key is not good).
   static Result<std::unique_ptr<HttpServer>> open(const config::HttpConfig& config, NodeView view);
   ~HttpServer();  // As stop().
@@ -30,16 +31,13 @@ class HttpServer {
   std::uint16_t port() const;  // The one bound, also where the configuration said 0.
   HttpRefusals refusals() const;
   bool turns(std::chrono::milliseconds patience) const;  // Whether it is there for the next request by then.
-  tls::ServerContext* tls() const;  // Null: no TLS is spoken.
-  void stop();                      // Closes every connection, joins. May be called twice.
+  tls::ServerContext* tls() const;                       // Null: no TLS is spoken.
+  void stop();                                           // Closes every connection, joins. May be called twice.
 
  private:
   struct Impl;
   explicit HttpServer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
-
-// The first line of http.token_file; empty where none is configured. Errors: kInvalidArgument.
-Result<std::string> read_token(const config::HttpConfig& config);
 
 }  // namespace node::operate

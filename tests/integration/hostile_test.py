@@ -32,9 +32,9 @@ def counted(node, reason):
     return int(re.search(rf'^skelex_http_refused_total{{reason="{reason}"}} (\d+)', node.get("/metrics")[1], re.M)[1])
 
 
-def raw(node, content, seconds=20):
+def raw(node, content, seconds=20, source="127.0.0.1"):
     """What is answered to these bytes, until the node closes."""
-    with socket.create_connection(("127.0.0.1", node.page), timeout=seconds) as connection:
+    with socket.create_connection(("127.0.0.1", node.page), timeout=seconds, source_address=(source, 0)) as connection:
         try:
             connection.sendall(content)
             connection.shutdown(socket.SHUT_WR)
@@ -108,15 +108,22 @@ def test_ten_thousand_malformed_requests_change_nothing_while_a_good_peer_is_ser
 def test_a_guessed_token_opens_nothing_and_the_right_one_still_does(node):
     draw, before = random.Random(SEED), counted(node, "token")
     path = f"/api/studies/{node.image.StudyInstanceUID}/retry"
-    guesses = [f"Bearer {TOKEN[:n]}" for n in range(len(TOKEN))] + [f"Bearer {TOKEN}x", f"bearer {TOKEN}", TOKEN, "", "Basic x",
+    guesses = [f"Bearer {TOKEN[:n]}" for n in range(len(TOKEN))] + [f"Bearer {TOKEN}x", f"bearer {TOKEN}", TOKEN, "Basic x",
                f"Bearer  {TOKEN}", f"Bearer {TOKEN.upper()}"] + [f"Bearer {draw.randbytes(16).hex()}" for _ in range(500)]
-    for guess in guesses:
-        request = f"POST {path} HTTP/1.1\r\nAuthorization: {guess}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        assert status_of(raw(node, request.encode())) == 401, guess
-    assert counted(node, "token") == before + len(guesses)
-    assert node.log().count('reason="a wrong bearer token"') >= len(guesses) - 1 and TOKEN not in node.log()
-    request = f"POST {path} HTTP/1.1\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    assert status_of(raw(node, request.encode())) in (202, 409, 400), "the study may have nothing to repeat"
+
+    def post(authorization, source):
+        return status_of(raw(node, f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\nContent-Length: 0\r\n"
+                                   "Connection: close\r\n\r\n".encode(), source=source))
+
+    for number, guess in enumerate(guesses):
+        assert post(guess, f"127.0.1.{1 + number // 20}") == 401, guess
+    assert post("", "127.0.0.1") == 401
+    assert counted(node, "token") == before + len(guesses) + 1
+    assert node.log().count('reason="a wrong bearer token"') >= len(guesses) and TOKEN not in node.log()
+    for guess in (f"Bearer {draw.randbytes(16).hex()}", f"Bearer {TOKEN}"):
+        assert post(guess, "127.0.1.1") == 429, "twenty in a minute are enough, and whether this one was right is not told"
+    assert counted(node, "token") == before + len(guesses) + 3
+    assert post(f"Bearer {TOKEN}", "127.0.0.1") in (202, 409, 400), "the study may have nothing to repeat"
 
 
 TRICKS = ["..", "../..", "%2e%2e", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "../../../../etc/passwd", "..%5c..%5cwindows", "%00", "a%00.png",

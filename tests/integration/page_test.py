@@ -22,8 +22,8 @@ pytestmark = pytest.mark.skipif(not shutil.which("chromedriver"), reason="Debian
 TOKEN = "only-for-this-test"
 
 
-def start_browser(directory):
-    options = webdriver.ChromeOptions()
+def start_browser(directory, options=None):
+    options = options or webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
                      "--window-size=1440,900", f"--user-data-dir={directory}/chromium"):
@@ -57,6 +57,12 @@ def page(browser, node, address="#/studies"):
     browser.get("about:blank")
     browser.get(f"http://127.0.0.1:{node.page}/{address}")
     wait_until(lambda: text(browser, "#health") == "Ready", "the page says that the node is ready", 20)
+
+
+def log_in(browser, node):
+    page(browser, node)
+    assert browser.execute_async_script(
+        "const done = arguments[1]; fetch('/login', {method: 'POST', body: new URLSearchParams({token: arguments[0]})}).then(r => done(r.status))", TOKEN) == 200
 
 
 def all_of(browser, selector):
@@ -152,13 +158,12 @@ def test_a_study_arrives_is_shown_and_its_parked_overlay_is_released(browser, ho
     has(browser, ".deliveries", "A900")
     node.refusing["on"] = False
     click(browser, ".release")
-    has(browser, "#token-dialog", "Unlock changes")
+    has(browser, "#token-dialog", "Log in")
     field = all_of(browser, "#token-input")[0]
     field.send_keys("wrong", Keys.ENTER)
     has(browser, "#token-problem", "not this node's")
     field.send_keys(TOKEN, Keys.ENTER)
     wait_until(lambda: not browser.execute_script("return document.getElementById('token-dialog').open"), "the dialog closes")
-    click(browser, ".release")
     wait_until(lambda: not all_of(browser, ".release") and text(browser, ".deliveries").count("delivered") >= 2,
                "the overlay has left", 60)
     assert len(node.pacs.overlays()) >= 2, "refused once, then taken"
@@ -171,8 +176,8 @@ def test_what_is_parked_is_given_up_once_confirmed_and_may_be_released_after_all
     node.refusing["on"] = True
     image = radiograph("01_1_hand", AccessionNumber="GIVE-UP", StudyInstanceUID=fresh_uid(), SOPInstanceUID=fresh_uid())
     send(node, [image])
+    log_in(browser, node)
     page(browser, node)
-    browser.execute_script("sessionStorage.setItem('skelex-token', arguments[0])", TOKEN)
     has(browser, "#parked-card", "1")
     page(browser, node, "#/deliveries?state=parked")
     for accepted in (False, True):
@@ -199,8 +204,8 @@ def test_a_study_is_analysed_again_once_confirmed(browser, hospital):
     node = hospital
     image = radiograph("01_1_hand", AccessionNumber="AGAIN", StudyInstanceUID=fresh_uid(), SOPInstanceUID=fresh_uid())
     send(node, [image])
+    log_in(browser, node)
     page(browser, node, f"#/studies/{image.StudyInstanceUID}")
-    browser.execute_script("sessionStorage.setItem('skelex-token', arguments[0])", TOKEN)
     has(browser, ".study-state", "Finished")
     revision = lambda: next(s["revision"] for s in node.studies() if s["study_instance_uid"] == image.StudyInstanceUID)
     for accepted in (False, True):

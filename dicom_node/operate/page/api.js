@@ -1,11 +1,4 @@
-// The node's HTTP API, and the token that changes need.
-
-const kTokenKey = "skelex-token";
-
-export const token = {
-  get: () => sessionStorage.getItem(kTokenKey) ?? "",
-  set: (value) => (value ? sessionStorage.setItem(kTokenKey, value) : sessionStorage.removeItem(kTokenKey)),
-};
+// The node's HTTP API, and the login that changes need, and elsewhere than on the node's own machine everything.
 
 export class ApiError extends Error {
   constructor(status, message) {
@@ -54,7 +47,12 @@ export async function list(name, query, count, signal) {
   }
 }
 
-export const post = (path) => ask(path, { method: "POST", headers: { Authorization: `Bearer ${token.get()}` } });
+export const post = (path, body) => ask(path, { method: "POST", body });
+
+// {user: "anna", session: true, needed: true}: who is logged in, if anybody, and whether everything needs that.
+export const session = () => get("/api/session");
+export const logIn = (token) => post("/login", new URLSearchParams({ token }));
+export const logOut = () => post("/logout");
 
 // Milliseconds. The node says something every 5 s or so: after this long it is stuck, or the way to it is.
 export const kSilentAfter = 15000;

@@ -1,7 +1,7 @@
-// The page as a whole: which part the address names, what is live, the token, light and dark.
-import { get, kSilentAfter, listen, token } from "./api.js";
+// The page as a whole: which part the address names, what is live, the login, light and dark.
+import { get, kSilentAfter, listen, logIn, logOut, session } from "./api.js";
 import { Deliveries } from "./deliveries.js";
-import { clock, duration, h, icon } from "./dom.js";
+import { clock, duration, h, icon, toast } from "./dom.js";
 import { Models } from "./models.js";
 import { drawNow } from "./now.js";
 import { Studies } from "./studies.js";
@@ -13,47 +13,71 @@ const main = $("main");
 
 drawTheme($("theme"));
 
-// --- The token. ------------------------------------------------------------------------------------------------------
+// --- The login. ------------------------------------------------------------------------------------------------------
 const dialog = $("token-dialog");
-function drawToken() {
-  const unlocked = Boolean(token.get());
-  $("token").replaceChildren(icon(unlocked ? "unlock" : "lock"));
-  $("token").title = unlocked ? "Lock changes" : "Unlock changes";
+let user = "", needed = false;  // Who is logged in here, and whether everything needs that.
+function drawUser() {
+  $("token").replaceChildren(icon(user ? "unlock" : "lock"));
+  $("token").title = user ? `Log out ${user}` : "Log in, to change something";
   $("token").setAttribute("aria-label", $("token").title);
 }
+async function readSession() {
+  const now = await session();
+  needed = now.needed;
+  user = now.session ? now.user : "";
+  drawUser();
+}
+// Where everything needs a login the node answers its page with another one: that of the login.
+const toLogin = () => location.reload();
+
 function askForToken(problem) {
   $("token-problem").textContent = problem ?? "";
   $("token-problem").hidden = !problem;
   $("token-input").value = "";
   dialog.returnValue = "cancel";
   dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", () => {
-    if (dialog.returnValue === "ok") token.set($("token-input").value.trim());
+  return new Promise((resolve) => dialog.addEventListener("close", async () => {
+    const given = $("token-input").value.trim();
     $("token-input").value = "";
-    drawToken();
-    resolve(dialog.returnValue === "ok" && Boolean(token.get()));
+    if (dialog.returnValue !== "ok" || !given) return resolve(false);
+    try {
+      await logIn(given);
+      await readSession();
+      resolve(Boolean(user));
+    } catch (error) {
+      resolve(askForToken(error.message));
+    }
   }, { once: true }));
 }
-$("token-input").addEventListener("keydown", (event) => {  // Enter is "Unlock", not the first button.
+$("token-input").addEventListener("keydown", (event) => {  // Enter is "Log in", not the first button.
   if (event.key !== "Enter") return;
   event.preventDefault();
   dialog.close("ok");
 });
-// Whether changes may be asked for; asks for the token where there is none, or where `refused` says that it is wrong.
+// Whether changes may be asked for; asks for a login where there is none, or where `refused` says that it has ended.
 async function unlock(refused) {
+  await known;
+  if (refused && needed) return toLogin();
   if (refused) {
-    token.set("");
-    drawToken();
-    return askForToken("That token is not this node's.");
+    user = "";
+    drawUser();
+    return askForToken("The login has ended.");
   }
-  return token.get() ? true : askForToken();
+  return user ? true : askForToken();
 }
-$("token").addEventListener("click", () => {
-  if (!token.get()) return askForToken();
-  token.set("");
-  drawToken();
+$("token").addEventListener("click", async () => {
+  if (!user) return askForToken();
+  try {
+    await logOut();
+    await readSession();
+    if (needed) toLogin();
+  } catch (error) {
+    toast(error.message, true);
+  }
 });
-drawToken();
+drawUser();
+const known = readSession().catch(() => {});  // Whatever is wrong is said by what follows.
+if (location.href.split("#")[0].endsWith("?")) history.replaceState(null, "", location.pathname + location.hash);
 
 // --- Which part of the page the address names. -----------------------------------------------------------------------
 const address = (path, query) => `#${path}${query.toString() ? `?${query}` : ""}`;
@@ -168,6 +192,7 @@ function onNow(now) {
   if (focus) $("now").querySelector(`a[href="${focus}"]`)?.focus();
 }
 function onTrouble(error) {
+  if (error.status === 401 && user && needed) return toLogin();
   lost = error;
   drawHealth();
 }

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <fstream>
 #include <future>
 #include <nlohmann/json.hpp>
@@ -38,12 +39,12 @@ std::string ask(std::uint16_t port, const std::string& request) {
 }
 
 std::string get(std::uint16_t port, const std::string& path, const std::string& headers = {}) {
-  return ask(port, "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + "\r\n");
+  return ask(port, "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + headers + "\r\n");
 }
 
 std::string post(std::uint16_t port, const std::string& path, const std::string& headers = {}) {
-  return ask(port,
-             "POST " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n" + headers + "\r\n");
+  return ask(port, "POST " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n" +
+                       headers + "\r\n");
 }
 
 nlohmann::json json_of(const std::string& answer) {
@@ -117,7 +118,7 @@ TEST_F(HttpServerTest, ThePageIsPartOfTheProgramAndAllowsItselfAlone) {
 TEST_F(HttpServerTest, EventsSayWhatIsNowAndThatSomethingHasChanged) {
   auto server = open();
   const int fd = connected(server->port());
-  const std::string request = "GET /api/events HTTP/1.1\r\nHost: x\r\n\r\n";
+  const std::string request = "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
   ASSERT_EQ(send(fd, request.data(), request.size(), MSG_NOSIGNAL), static_cast<ssize_t>(request.size()));
   std::string answer;
   const auto read_until = [&](const char* text) {
@@ -140,7 +141,7 @@ TEST_F(HttpServerTest, EventsSayWhatIsNowAndThatSomethingHasChanged) {
 TEST_F(HttpServerTest, OnlySoManyPagesFollowTheEvents) {
   auto server = open();
   std::vector<int> open_pages;
-  const std::string request = "GET /api/events HTTP/1.1\r\nHost: x\r\n\r\n";
+  const std::string request = "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
   std::string last;
   for (int page = 0; page < 25; ++page) {
     open_pages.push_back(connected(server->port()));
@@ -162,7 +163,7 @@ struct BadRequest {
 std::ostream& operator<<(std::ostream& out, const BadRequest& bad) { return out << bad.name; }
 
 std::string request_of(const std::string& method, const std::string& target, const std::string& headers = {}) {
-  return method + " " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + "\r\n";
+  return method + " " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + headers + "\r\n";
 }
 
 class BadRequestTest : public HttpServerTest, public ::testing::WithParamInterface<BadRequest> {};
@@ -377,9 +378,71 @@ TEST_F(HttpServerTest, AnotherAddressThanLoopbackNeedsTokenAndProxy) {
   config.behind_proxy = true;
   auto server = open(config);
   EXPECT_NE(get(server->port(), "/healthz").find("200 OK"), std::string::npos);
-  EXPECT_NE(get(server->port(), "/").find("401"), std::string::npos);
+  const std::string door = get(server->port(), "/");
+  EXPECT_NE(door.find("200 OK"), std::string::npos);
+  EXPECT_NE(door.find("Log in"), std::string::npos);
+  for (const char* open_to_all : {"/login.js", "/api.js", "/theme.js", "/dom.js", "/style.css", "/icon.svg"}) {
+    EXPECT_NE(get(server->port(), open_to_all).find("200 OK"), std::string::npos) << open_to_all;
+  }
+  for (const char* closed : {"/app.js", "/api/now", "/api/events", "/api/studies", "/metrics", "/readyz",
+                             "/login.html/", "/api/instances/1.2.3/preview.png", "/try.js", "/none"}) {
+    EXPECT_NE(get(server->port(), closed).find("HTTP/1.1 401"), std::string::npos) << closed;
+  }
   EXPECT_NE(get(server->port(), "/", "Authorization: Bearer secreT\r\n").find("401"), std::string::npos);
   EXPECT_NE(get(server->port(), "/", "Authorization: Bearer secret\r\n").find("200 OK"), std::string::npos);
+}
+
+TEST_F(HttpServerTest, ALoginOpensThePageAndItsSessionChangesFromThePageAlone) {
+  here.add("bytes", "1.2.3.1", "1.2.3", {"fracture"});
+  config::HttpConfig config = with_token();
+  config.bind = "0.0.0.0";
+  config.behind_proxy = true;
+  config.session_max = std::chrono::seconds(1);
+  auto server = open(config);
+  const auto form = [&](const std::string& path, const std::string& body, const std::string& headers) {
+    return ask(server->port(), "POST " + path +
+                                   " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: " +
+                                   std::to_string(body.size()) + "\r\n" + headers + "\r\n" + body);
+  };
+  const std::string page = "Sec-Fetch-Site: same-origin\r\n";
+  EXPECT_NE(form("/login", "token=secreT", page).find("HTTP/1.1 401"), std::string::npos);
+  EXPECT_NE(form("/login", "token=secret", "Origin: https://evil\r\n").find("HTTP/1.1 403"), std::string::npos);
+  EXPECT_NE(form("/login", "token=secret", "").find("HTTP/1.1 403"), std::string::npos);
+  EXPECT_NE(get(server->port(), "/login").find("HTTP/1.1 405"), std::string::npos);
+  const std::string welcome = form("/login", "token=secret", page);
+  ASSERT_NE(welcome.find("HTTP/1.1 200"), std::string::npos) << welcome;
+  const std::size_t at = welcome.find("Set-Cookie: ") + 12;
+  const std::string cookie = "Cookie: " + welcome.substr(at, welcome.find(';', at) - at) + "\r\n";
+  EXPECT_EQ(json_of(get(server->port(), "/api/session", cookie))["user"], "http");
+  EXPECT_NE(get(server->port(), "/", cookie).find("/app.js"), std::string::npos);
+  EXPECT_NE(get(server->port(), "/api/studies", cookie).find("200 OK"), std::string::npos);
+  const std::string retry = "/api/studies/1.2.3/retry";
+  const auto version = [&] { return here.store().list_instances(storage::Uid::parse("1.2.3").value())->at(0).version; };
+  for (const char* elsewhere : {"", "Origin: https://evil\r\n", "Sec-Fetch-Site: same-site\r\n", "Origin: null\r\n"}) {
+    EXPECT_NE(post(server->port(), retry, cookie + elsewhere).find("HTTP/1.1 403"), std::string::npos) << elsewhere;
+  }
+  EXPECT_EQ(version(), 1);
+  EXPECT_NE(post(server->port(), retry, cookie + page).find("HTTP/1.1 202"), std::string::npos);
+  EXPECT_EQ(version(), 2);
+
+  // Who follows the events is let go with the session.
+  const int fd = connected(server->port());
+  const std::string request = "GET /api/events HTTP/1.1\r\nHost: localhost\r\n" + cookie + "\r\n";
+  ASSERT_EQ(send(fd, request.data(), request.size(), MSG_NOSIGNAL), static_cast<ssize_t>(request.size()));
+  std::string events;
+  char buffer[4096];
+  ssize_t got = 0;
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(15);
+  while ((got = recv(fd, buffer, sizeof buffer, 0)) > 0 && std::chrono::steady_clock::now() < patience) {
+    events.append(buffer, got);
+  }
+  close(fd);
+  EXPECT_EQ(got, 0) << "the node closes";
+  EXPECT_NE(events.find("event: now"), std::string::npos) << events;
+  EXPECT_NE(get(server->port(), "/api/studies", cookie).find("HTTP/1.1 401"), std::string::npos) << "it has ended";
+  EXPECT_NE(post(server->port(), retry, cookie + page).find("HTTP/1.1 401"), std::string::npos);
+  EXPECT_NE(get(server->port(), "/", cookie).find("Log in"), std::string::npos);
+  EXPECT_EQ(server->refusals().token, 3u);
 }
 
 TEST_F(HttpServerTest, AnAddressThatIsTakenIsSaid) {
