@@ -2,7 +2,7 @@
 from run import Mutation
 
 OPTIONS = ["-DNODE_INFERENCE=OFF"]
-SCP = "dicom_node/receive/store_scp.cpp"
+SCP, SESSION = "dicom_node/receive/store_scp.cpp", "dicom_node/receive/association_session.cpp"
 ACCEPTOR = "dicom_node/receive/association_acceptor.cpp"
 MESSAGES = "dicom_node/receive/message_io.cpp"
 READER = "dicom_node/receive/pdu_reader.cpp"
@@ -12,26 +12,26 @@ PEER = "dicom_node/receive/calling_peer.cpp"
 
 def mutations():
     return [
-        Mutation("any called AE title", SCP, "if (called != config.ae_title)", "if (false)"),
-        Mutation("any calling AE title", SCP, "if (peer == nullptr && !rules->accept_unknown) {", "if (false) {"),
-        Mutation("a peer from any host", SCP, "if (rules->check_hosts && ", "if (false && "),
-        Mutation("any application context", SCP, "if (context_text != std::string_view(UID_StandardApplicationContext)) {",
+        Mutation("any called AE title", SESSION, "if (called_ != config.ae_title)", "if (false)"),
+        Mutation("any calling AE title", SESSION, "if (peer == nullptr && !rules->accept_unknown) {", "if (false) {"),
+        Mutation("a peer from any host", SESSION, "if (rules->check_hosts && ", "if (false && "),
+        Mutation("any application context", SESSION, "if (context_text != std::string_view(UID_StandardApplicationContext)) {",
                  "if (false) {"),
         Mutation("associations without limit", SCP, "std::ssize(associations) >= config.associations_max || ", ""),
         Mutation("associations of one host without limit", SCP, " || of_host >= config.associations_per_host_max", ""),
-        Mutation("an object of any size", SCP, "} else if (writer.too_large()) {", "} else if (false) {"),
-        Mutation("a class of another context", SCP,
-                 "if (command.sop_class_uid != context.abstractSyntax || !is_storage_class(command.sop_class_uid, config)) {",
+        Mutation("an object of any size", SESSION, "} else if (writer.too_large()) {", "} else if (false) {"),
+        Mutation("a class of another context", SESSION,
+                 "if (command.sop_class_uid != context.abstractSyntax || !is_storage_class(command.sop_class_uid, reception_.config)) {",
                  "if (false) {"),
-        Mutation("a failed write is success", SCP, "} else if (!writer.written().ok()) {", "} else if (false) {"),
+        Mutation("a failed write is success", SESSION, "} else if (!writer.written().ok()) {", "} else if (false) {"),
         Mutation("a command within a data set", MESSAGES,
                  'if (value.is_command) return reader.fail("a command within a data set");', ""),
         Mutation("data in two contexts", MESSAGES,
                  'if (value.context != context) return reader.fail("data in two contexts");', ""),
         Mutation("a data set without end", MESSAGES, "if (into.endless())", "if (false)"),
-        Mutation("a release is not answered", SCP, "::send(socket, kReleaseRp.data(), kReleaseRp.size(), MSG_NOSIGNAL);", ""),
-        Mutation("a whole study though the association broke", SCP,
-                 "session.whole_study && ending == Ending::kReleased", "session.whole_study"),
+        Mutation("a release is not answered", SESSION, "::send(socket_, kReleaseRp.data(), kReleaseRp.size(), MSG_NOSIGNAL);", ""),
+        Mutation("a whole study though the association broke", SESSION,
+                 "whole_study_ && ending == Ending::kReleased", "whole_study_"),
         Mutation("a message may last for ever", READER, "if (deadline_) until = std::min(until, *deadline_);", ""),
         Mutation("a message may last for ever, byte by byte", READER,
                  "if (deadline_ && steady_clock::now() >= *deadline_) return end(Ending::kTimeout);", ""),

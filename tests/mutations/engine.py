@@ -58,7 +58,7 @@ def mutations():
         Mutation("patience without end", BATCHER, "now - waiting.since >= options_.patience", "false"),
         Mutation("out of memory fails the batch", WORKER,
                  "if (status.code() != StatusCode::kResourceExhausted || rows_max == 1) return status;", "return status;"),
-        Mutation("one bad image fails its batch", WORKER, "items.size() > 1 ? run_items(work, {&item, 1}) : status", "status"),
+        Mutation("one bad image fails its batch", WORKER, "items.size() > 1 ? run_items(queue, {&item, 1}) : status", "status"),
         Mutation("heads on one backbone pass it twice", ENGINE, "model.backbone_and_devices()", "wanted.name"),
         Mutation("the answer comes with the first part", REQUEST, "ended = running_ == 0;", "ended = true;"),
         Mutation("a task that waits is decided before its gate is done", REQUEST,

@@ -3,7 +3,7 @@ from run import Mutation
 
 OPTIONS = ["-DCMAKE_CXX_FLAGS="]
 API, SERVER, CONFIG = "dicom_node/operate/http_api.cpp", "dicom_node/operate/http_server.cpp", "config/node_config.cpp"
-SCP, ACCEPTOR, TLS = "dicom_node/receive/store_scp.cpp", "dicom_node/receive/association_acceptor.cpp", "dicom_node/tls/tls_context.cpp"
+SESSION, ACCEPTOR, TLS = "dicom_node/receive/association_session.cpp", "dicom_node/receive/association_acceptor.cpp", "dicom_node/tls/tls_context.cpp"
 NODE, DESTINATIONS, SERVE = "dicom_node/node.cpp", "dicom_node/destinations.cpp", "dicom_node/operate/commands/serve.cpp"
 CHECK, CHECK_PEERS, QUERY = "dicom_node/operate/commands/check.cpp", "dicom_node/operate/commands/check_peers.cpp", "dicom_node/operate/http_query.cpp"
 
@@ -41,7 +41,7 @@ BROKEN = [
     (["http_server_test", TOKEN], Mutation("a token with something after it opens", API,
         "request.authorization.size() == bearer_.size() &&", "request.authorization.size() >= bearer_.size() &&")),
     (["http_server_test"], Mutation("changes need no token", API,
-        'if (!authorised(request)) return refusal(401, "needs the bearer token of http.token_file");\n  return retries', "return retries")),
+        'if (!authorised(request)) return refusal(401, "needs the bearer token of http.token_file");\n  return what', "return what")),
     (["http_server_test"], Mutation("without a token file everybody changes", API, "if (bearer_.empty()) return refusal(403,", "if (false) return refusal(403,")),
     (["http_server_test", ELSEWHERE], Mutation("elsewhere than on loopback whoever looks needs no token", API,
         "if (token_for_all_ && !authorised(request))", "if (false)")),
@@ -62,10 +62,10 @@ BROKEN = [
     (["http_server_test"], Mutation("the pages may load anything", SERVER, 'response.set("Content-Security-Policy", kPolicy);', "")),
     (["http_server_test", TOKEN, MALFORMED], Mutation("who is refused is not counted", SERVER, "++counter;", "")),
     ([NO_TRY], Mutation("the try page though it is not wanted", API, "if (tries && !view_.try_image)", "if (tries && !view_.try_image && false)")),
-    (["store_scp_test", HELD], Mutation("a peer from any host", SCP, "if (rules->check_hosts && ", "if (false && ")),
-    (["store_scp_test", HELD], Mutation("any calling AE title", SCP, "if (peer == nullptr && !rules->accept_unknown) {", "if (false) {")),
-    ([HELD], Mutation("the pin of who calls is ignored", SCP, "if (peer != nullptr && !peer->certificates.empty() &&", "if (false &&")),
-    ([BESIDE], Mutation("a peer with TLS may call without", SCP, "if (peer != nullptr && peer->tls.on && !caller.tls) {", "if (false) {")),
+    (["store_scp_test", HELD], Mutation("a peer from any host", SESSION, "if (rules->check_hosts && ", "if (false && ")),
+    (["store_scp_test", HELD], Mutation("any calling AE title", SESSION, "if (peer == nullptr && !rules->accept_unknown) {", "if (false) {")),
+    ([HELD], Mutation("the pin of who calls is ignored", SESSION, "if (peer != nullptr && !peer->certificates.empty() &&", "if (false &&")),
+    ([BESIDE], Mutation("a peer with TLS may call without", SESSION, "if (peer != nullptr && peer->tls.on && !caller_.tls) {", "if (false) {")),
     ([TO_WHOM], Mutation("the pin of who is called is ignored", TLS, "if (shown && shown->is_any(pinned)) return ok_status();", "return ok_status();")),
     ([TO_WHOM], Mutation("the name of who is called is ignored", TLS, "if (!pinned.empty()) {  // Whatever name it bears.", "if (!pinned.empty() || true) {")),
     ([STRANGER], Mutation("a certificate that has expired", TLS, "SSL_CTX_set_dh_auto(raw, 1);",
@@ -80,27 +80,27 @@ BROKEN = [
         '    SSL_CTX_set_session_id_context(raw, reinterpret_cast<const unsigned char*>("x"), 1);\n')),
     ([STALLED], Mutation("a handshake or a request may take for ever", ACCEPTOR,
         "connection->deadline.expires_after(limits.request_timeout);", "connection->deadline.expires_after(std::chrono::hours(9));")),
-    ([AUDIT], Mutation("the trail does not tell who was refused", SCP, "audit::refused({calling, host}, std::string(why.meaning));", "")),
-    ([AUDIT], Mutation("the trail does not tell who sent", SCP, "if (!session.studies.empty()) audit::received({session.sender.name, caller.host}, session.studies);", "")),
+    ([AUDIT], Mutation("the trail does not tell who was refused", SESSION, "audit::refused({calling_, caller_.host}, std::string(why.meaning));", "")),
+    ([AUDIT], Mutation("the trail does not tell who sent", SESSION, "if (!studies_.empty()) audit::received({sender_.name, caller_.host}, studies_);", "")),
     ([AUDIT], Mutation("the trail does not tell who looked at a study", API, "audit::looked(who, std::string(parts[2]));", "")),
     ([AUDIT], Mutation("the trail does not tell who guessed a token", SERVER, 'audit::refused_login({"http", peer.address().to_string()});', "")),
     ([AUDIT], Mutation("the trail does not tell who released or repeated", API, "if (answer.status == 202) audit::changed(", "if (false) audit::changed(")),
-    ([PEERS], Mutation("a reload leaves the peers", NODE, "impl_->scp->set_callers(fresh.receive);", "")),
+    ([PEERS], Mutation("a reload leaves the peers", NODE, "scp->set_callers(fresh.receive);", "")),
     ([REFUSED], Mutation("a reload keeps half of a bad file", NODE, "  const std::vector<std::string> fixed =",
-        "  impl_->scp->set_callers(fresh.receive);\n  const std::vector<std::string> fixed =")),
+        "  scp->set_callers(fresh.receive);\n  const std::vector<std::string> fixed =")),
     (["reloadable_test", REFUSED], Mutation("a reload says nothing of what needs a restart", NODE, "if (!fixed.empty()) {", "if (false) {")),
     ([REFUSED], Mutation("a reload does not look at certificates first", NODE, "NODE_RETURN_IF_ERROR(operate::check_tls(fresh));", "")),
     ([RENEWED], Mutation("a reload leaves the certificate of the page", NODE, "if (fresh.http.tls.on) ", "if (false) ")),
     ([RENEWED], Mutation("a reload leaves the certificate of the node", NODE, "if (fresh.receive.tls.on) ", "if (false) ")),
     ([PLACES], Mutation("a destination that moved is sent to where it was", DESTINATIONS, "same->second != here->second.place", "false")),
     ([PLACES], Mutation("the store is not told of destinations that come and go", DESTINATIONS, "Status told = tell_store(config);", "Status told = ok_status();")),
-    ([PLACES], Mutation("a reload leaves the forms of results", NODE, "impl_->reports->set_config(fresh.report);", "")),
-    ([pytest("service", "what_is_urgent_changes_with_a_reload")], Mutation("a reload leaves what is urgent", NODE, "impl_->analysis->set_urgent_when(urgent_when(fresh));", "")),
-    ([pytest("service", "it_says_when_it_is_ready_alive_and_stopping")], Mutation("the watchdog is not told", SERVE, 'tell_service_manager("WATCHDOG=1");', "")),
+    ([PLACES], Mutation("a reload leaves the forms of results", NODE, "reports->set_config(fresh.report);", "")),
+    ([pytest("service", "what_is_urgent_changes_with_a_reload")], Mutation("a reload leaves what is urgent", NODE, "analysis->set_urgent_when(urgent_when(fresh));", "")),
+    ([pytest("service", "it_says_when_it_is_ready_alive_and_stopping")], Mutation("the watchdog is not told", SERVE, '"WATCHDOG=1\\nSTATUS="', '"STATUS="')),
     ([CERTIFICATES], Mutation("check: an expired certificate is well", CHECK, "if (left < 0) {", "if (false) {")),
     ([CERTIFICATES], Mutation("check: a key that everybody reads is well", CHECK, "if (!use.config.key_file.empty() && !error &&", "if (false &&")),
-    ([DISK], Mutation("check: a full disk is well", CHECK, "if (*free < config.storage.free_bytes_min) {", "if (false) {")),
-    ([DISK], Mutation("check: a task without a route is well", CHECK, "if (!used.contains(task)) ", "if (false) ")),
+    ([DISK], Mutation("check: a full disk is well", CHECK, "if (free < storage.free_bytes_min) {", "if (false) {")),
+    ([DISK], Mutation("check: a task without a route is well", CHECK, " && !used.contains(task.name))", " && false)")),
     ([CLOCK], Mutation("check: a clock that was set back is well", CHECK, "> now + kTolerance", "> now + kTolerance * 1000")),
 ]
 

@@ -4,6 +4,7 @@ from run import Mutation
 OPTIONS = ["-DNODE_INFERENCE=OFF"]
 TABLE = "dicom_node/object/grey_table.cpp"
 STORED = "dicom_node/object/stored_pixels.cpp"
+FRAGMENTS, JPEG = "dicom_node/object/fragments.cpp", "dicom_node/object/jpeg_stream.cpp"
 LOADER = "dicom_node/object/image_loader.cpp"
 STRUCTURE = "dicom_node/object/structure.cpp"
 
@@ -30,9 +31,9 @@ def mutations():
         Mutation("High Bit is ignored", STORED, "how.shift = high_bit + 1 - how.bits_stored;", ""),
         Mutation("Bits Stored is believed though it lies", STORED, "if (bits > 0) {", "if (false) {"),
         Mutation("planar colour read as interleaved", STORED, "if (planar && ", "if (false && "),
-        Mutation("a JPEG of another size than the header says", STORED,
-                 "if (height == rows && width == columns) return ok_status();", "return ok_status();"),
-        Mutation("every frame is the first", STORED, "return Range{number + 1, number + 2};", "return Range{1, 2};"),
+        Mutation("a JPEG of another size than the header says", JPEG,
+                 "if (height != rows || width != columns)", "if (false)"),
+        Mutation("every frame is the first", FRAGMENTS, "return Range{number + 1, number + 2};", "return Range{1, 2};"),
         Mutation("native frames: every one is the first", STORED, "native_at + size * static_cast<std::size_t>(frame)",
                  "native_at"),
         Mutation("FOR PROCESSING is taken for displayable", LOADER,
@@ -43,7 +44,7 @@ def mutations():
                  "const double aspect = 1;"),
         Mutation("what was done is not recorded", LOADER,
                  "image.rendering.insert(image.rendering.end(), table.rendering.begin(), table.rendering.end());", ""),
-        Mutation("frames that cannot be told apart are guessed", STORED,
+        Mutation("frames that cannot be told apart are guessed", FRAGMENTS,
                  'if (first.size() != frames) return invalid_argument("fragments that cannot be told apart by frame");',
                  "first.resize(frames, 1);"),
     ]
