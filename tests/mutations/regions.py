@@ -93,7 +93,7 @@ def mutations():
         Mutation("the text report says no notes", TEXT, "lines.push_back(note);", "static_cast<void>(note);"),
         Mutation("a webhook says no notes", MESSAGES, '{"notes", image_notes(image, context.config)}', '{"notes", Json::array()}'),
         Mutation("a map's picture says no notes", OVERLAY, "if (!text.notes.empty()) canvas.text(", "if (false) canvas.text("),
-        Mutation("detector and header may disagree unsaid", SUMMARY, "!head.contradict(term->second, route.body_part))\n        continue;", "true)\n        continue;"),
+        Mutation("detector and header may disagree unsaid", SUMMARY, "if (!head.contradict(term->second, route.body_part)) continue;", "continue;"),
         Mutation("a region is not highlighted", PICTURE, "deciding ? kDecidingColour : kRegionColour);\n    }", "kRegionColour);\n    }"),
     ]
 
