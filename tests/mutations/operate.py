@@ -3,6 +3,7 @@ from run import Mutation
 
 OPTIONS = ["-DCMAKE_CXX_FLAGS="]
 API, SERVER, CONFIG = "dicom_node/operate/http_api.cpp", "dicom_node/operate/http_server.cpp", "config/node_config.cpp"
+ACCESS = "dicom_node/operate/http_access.cpp"
 SESSION, ACCEPTOR, TLS = "dicom_node/receive/association_session.cpp", "dicom_node/receive/association_acceptor.cpp", "dicom_node/tls/tls_context.cpp"
 NODE, DESTINATIONS, SERVE = "dicom_node/node.cpp", "dicom_node/destinations.cpp", "dicom_node/operate/commands/serve.cpp"
 CHECK, CHECK_PEERS, QUERY = "dicom_node/operate/commands/check.cpp", "dicom_node/operate/commands/check_peers.cpp", "dicom_node/operate/http_query.cpp"
@@ -12,6 +13,7 @@ def pytest(name, only=""):
     return f"integration/{name}_test.py{only and '::test_' + only} skelex-node skelex-modality"
 
 
+LOGIN = pytest("login")
 TOKEN = pytest("hostile", "a_guessed_token_opens_nothing_and_the_right_one_still_does")
 SLOW = pytest("hostile", "clients_that_send_a_byte_now_and_then_are_closed_and_others_served")
 MALFORMED = pytest("hostile", "ten_thousand_malformed_requests_change_nothing_while_a_good_peer_is_served")
@@ -37,18 +39,21 @@ CLOCK = pytest("command", "check_finds_a_clock_that_was_set_back")
 
 # Nearest tests, mutation.
 BROKEN = [
-    (["http_server_test", TOKEN], Mutation("any token opens", API, "bearer_.size()) == 0;", "bearer_.size()) >= -1000;")),
-    (["http_server_test", TOKEN], Mutation("a token with something after it opens", API,
-        "request.authorization.size() == bearer_.size() &&", "request.authorization.size() >= bearer_.size() &&")),
-    (["http_server_test"], Mutation("changes need no token", API,
-        'if (!authorised(request)) return refusal(401, "needs the bearer token of http.token_file");\n  return what', "return what")),
-    (["http_server_test"], Mutation("without a token file everybody changes", API, "if (bearer_.empty()) return refusal(403,", "if (false) return refusal(403,")),
+    (["http_access_test", TOKEN], Mutation("any token opens", ACCESS, "if (same(token, one.token)) found = &one;", "found = &one;")),
+    (["http_access_test", TOKEN], Mutation("a token without its end opens", ACCESS, "if (same(token, one.token)) found = &one;",
+        "if (one.token.starts_with(token)) found = &one;")),
+    (["http_server_test"], Mutation("changes need no token", API, "if (!who) return access_->refusal(request);\n  if", "if")),
+    (["http_server_test"], Mutation("without a token file everybody changes", API, "if (!access_->has_tokens()) return refusal(403,", "if (false) return refusal(403,")),
     (["http_server_test", ELSEWHERE], Mutation("elsewhere than on loopback whoever looks needs no token", API,
-        "if (token_for_all_ && !authorised(request))", "if (false)")),
+        "if (access_->needed_by_all() && !who) {", "if (false) {")),
+    (["http_access_test", LOGIN], Mutation("a session without end", ACCESS, "now < session.ends) found", "true) found")),
+    (["http_access_test", LOGIN], Mutation("guesses without limit", ACCESS, "std::ssize(found->second) >= kWrongTokensMax", "false")),
+    (["http_access_test", LOGIN], Mutation("another site may change by a session", ACCESS,
+        'return request.sec_fetch_site == "same-origin";', "return true;")),
     (["http_server_test"], Mutation("another address than loopback without token and TLS, as it opens", SERVER,
-        "if (!address.is_loopback() && (token.empty()", "if (false && (token.empty()")),
+        "if (!address.is_loopback() && (tokens.empty()", "if (false && (tokens.empty()")),
     (["node_config_test"], Mutation("another address than loopback without token and TLS, as it is read", CONFIG,
-        "if (!is_loopback(config.bind) && (", "if (!is_loopback(config.bind) && false && (")),
+        "if (!is_loopback(config.bind) &&\n      (", "if (!is_loopback(config.bind) && false &&\n      (")),
     (["uid_test", PATHS], Mutation("a UID may be a path", "storage/uid.cpp", "text[i] < '0' || text[i] > '9'", "text[i] < '.' || text[i] > 'z'")),
     (["http_server_test", PATHS], Mutation("%00 in a search", QUERY, "if (!both || value == 0)", "if (!both)")),
     (["http_server_test"], Mutation("a page of any length", QUERY, "value >= 1 && value <= max", "value >= 1")),
@@ -83,7 +88,7 @@ BROKEN = [
     ([AUDIT], Mutation("the trail does not tell who was refused", SESSION, "audit::refused({calling_, caller_.host}, std::string(why.meaning));", "")),
     ([AUDIT], Mutation("the trail does not tell who sent", SESSION, "if (!studies_.empty()) audit::received({sender_.name, caller_.host}, studies_);", "")),
     ([AUDIT], Mutation("the trail does not tell who looked at a study", API, "audit::looked(who, std::string(parts[2]));", "")),
-    ([AUDIT], Mutation("the trail does not tell who guessed a token", SERVER, 'audit::refused_login({"http", peer.address().to_string()});', "")),
+    ([AUDIT], Mutation("the trail does not tell who guessed a token", SERVER, 'if (answer.status == 401) audit::refused_login(', 'if (false) audit::refused_login(')),
     ([AUDIT], Mutation("the trail does not tell who released or repeated", API, "if (answer.status == 202) audit::changed(", "if (false) audit::changed(")),
     ([PEERS], Mutation("a reload leaves the peers", NODE, "scp->set_callers(fresh.receive);", "")),
     ([REFUSED], Mutation("a reload keeps half of a bad file", NODE, "  const std::vector<std::string> fixed =",
