@@ -184,6 +184,10 @@ void read_http(Section http, const Context& context, HttpConfig& config) {
   if (http.text("token_file", config.token_file)) config.token_file = context.resolve(config.token_file);
   if (http.text("tokens_file", config.tokens_file)) config.tokens_file = context.resolve(config.tokens_file);
   http.duration("session_max", config.session_max, seconds(1), hours(24 * 30));
+  http.words("names", config.names, [](const std::string& name) {
+    const bool good = !name.empty() && name.find_first_of("/:@ ") == std::string::npos;
+    return good || is_address(name) ? "" : "is " + in_quotes(name) + "; a name or an address without a port is wanted";
+  });
   http.boolean("behind_proxy", config.behind_proxy);
   http.boolean("try_page", config.try_page);
   {

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "config/tls_config.h"
 
@@ -15,7 +16,8 @@ struct HttpConfig {
   std::string token_file;   // Holds the bearer token; needed for POST, and for everything off loopback.
   std::string tokens_file;  // Holds further ones, each with a name: who did it, for the audit trail.
   std::chrono::seconds session_max{std::chrono::hours(12)};  // How long a login in the page lasts.
-  TlsConfig tls{};                                           // With a ca_file clients show a certificate too.
+  std::vector<std::string> names;  // How others call this machine, beside its addresses and what its certificate names.
+  TlsConfig tls{};                 // With a ca_file clients show a certificate too.
   bool behind_proxy = false;  // A proxy does TLS and authentication: said explicitly to bind elsewhere than loopback.
   bool try_page = false;      // /try: one image dropped by anybody who reaches the page is analysed and shown.
   bool operator==(const HttpConfig&) const = default;

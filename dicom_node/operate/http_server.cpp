@@ -10,11 +10,13 @@
 #include <fstream>
 #include <future>
 #include <list>
+#include <map>
 #include <optional>
 #include <thread>
 #include <utility>  // Before Asio 1.74, whose awaitable.hpp forgets it in C++20.
 
 #include "dicom_node/audit/audit.h"
+#include "dicom_node/operate/http_host.h"
 #include "dicom_node/operate/listing_json.h"
 #include "dicom_node/operate/try_image.h"
 #include "dicom_node/tls/tls_connection.h"
@@ -50,18 +52,31 @@ std::string_view view_of(beast::string_view text) { return {text.data(), text.si
 struct HttpServer::Impl {
   struct Session;
 
-  Impl(HttpApi api_in, std::string where_in, std::shared_ptr<tls::ServerContext> tls_in)
-      : api(std::move(api_in)), where(std::move(where_in)), tls(std::move(tls_in)) {}
+  Impl(std::shared_ptr<HttpAccess> access_in, NodeView view, const config::HttpConfig& config, std::string where_in,
+       std::shared_ptr<tls::ServerContext> tls_in)
+      : access(std::move(access_in)),
+        api(std::move(view), access),
+        names(config.names),
+        where(std::move(where_in)),
+        tls(std::move(tls_in)) {}
 
+  const std::shared_ptr<HttpAccess> access;
   const HttpApi api;
+  const std::vector<std::string> names;
   const std::string where;
   const std::shared_ptr<tls::ServerContext> tls;  // Null: no TLS.
   // Counted for /metrics.
-  std::atomic<std::uint64_t> refused_tls{0}, refused_token{0}, refused_malformed{0}, refused_late{0};
+  std::atomic<std::uint64_t> refused_tls{0}, refused_token{0}, refused_malformed{0}, refused_late{0}, refused_host{0},
+      no_room{0}, busy{0};
   // Touched on the io thread only; they outlive the sessions, which `io` and `pages` hold.
   int connections = 0;
-  int images = 0;              // Requests that bring one.
-  std::list<Session*> silent;  // Those whose next byte is awaited, the one silent for longest first.
+  int images = 0;  // Requests that bring one.
+  struct Flood {
+    std::chrono::steady_clock::time_point quiet_until{};
+    std::uint64_t times = 0;  // Not logged yet.
+  };
+  std::map<std::string, Flood> floods;  // By reason.
+  std::list<Session*> silent;           // Those whose next byte is awaited, the one silent for longest first.
   asio::io_context io{1};
   std::list<std::shared_ptr<tls::TlsConnection>> handshakes;  // The oldest first.
   asio::thread_pool pages{1};                                 // Where answers may wait for the store.
@@ -76,8 +91,8 @@ struct HttpServer::Impl {
   std::thread thread;
 
   struct Session : std::enable_shared_from_this<Session> {
-    Session(Impl& server_in, tcp::socket socket, tcp::endpoint peer_in)
-        : server(server_in), peer(std::move(peer_in)), stream(std::move(socket)) {
+    Session(Impl& server_in, tcp::socket socket, tcp::endpoint peer_in, std::string came_to_in)
+        : server(server_in), peer(std::move(peer_in)), came_to(std::move(came_to_in)), stream(std::move(socket)) {
       ++server.connections;
       beast::error_code ignored;
       stream.socket().set_option(tcp::no_delay(true), ignored);
@@ -108,9 +123,12 @@ struct HttpServer::Impl {
 
     void read_body() {
       const auto& request = parser->get();
+      if (auto refused = wrong_host()) return respond(std::move(*refused), false);
       if (server.api.takes_image(view_of(request.method_string()), view_of(request.target()))) {
         if (server.images >= kImagesMax) {
-          return respond({503, error_json("others are being analysed: try again in a moment") + "\n"}, false);
+          HttpAnswer later{503, error_json("others are being analysed: try again in a moment") + "\n"};
+          later.refused = "more images to try than are held at once";
+          return respond(std::move(later), false);
         }
         ++server.images;
         brings_image = true;
@@ -124,6 +142,24 @@ struct HttpServer::Impl {
         self->no_longer_await();
         error ? self->refuse(error) : self->handle();
       });
+    }
+
+    // RFC 9112 3.2: one of them. Another's name, though it leads here, is not this node's.
+    std::optional<HttpAnswer> wrong_host() const {
+      const auto& request = parser->get();
+      const auto hosts = request.count(http::field::host);
+      if (hosts > 1 || (hosts == 0 && request.version() >= 11)) {
+        const char* const wrong = hosts > 1 ? "more than one Host" : "no Host";
+        server.refuse(server.refused_malformed, peer, wrong);
+        return HttpAnswer{400, error_json(std::string("no HTTP request: ") + wrong) + "\n"};
+      }
+      const std::string name = name_of_host(view_of(request[http::field::host]));
+      if (hosts == 0 || names_this_node(name, came_to, server.names)) return {};
+      if (server.tls && server.tls->names(name)) return {};
+      server.refuse_quietly(server.refused_host, peer, "a Host that is not this node's");
+      return HttpAnswer{421, error_json("this node is not called \"" + name.substr(0, 255) +
+                                        "\": http.names says how it is called beside its addresses") +
+                                 "\n"};
     }
 
     void image_done() {
@@ -200,6 +236,7 @@ struct HttpServer::Impl {
       if (answer.status == 200 && answer.type == kEventsType && !head) {
         if (std::ssize(server.streams) < kStreamsMax) return follow(std::move(answer.body));
         answer = {503, error_json("too many pages follow the events") + "\n"};
+        answer.refused = "more pages that follow the events than there may be";
       }
       response = {};
       response.result(static_cast<unsigned>(answer.status));
@@ -214,8 +251,12 @@ struct HttpServer::Impl {
       if (answer.status == 401) response.set(http::field::www_authenticate, "Bearer");
       if (answer.status == 429) response.set(http::field::retry_after, "60");
       if (!answer.refused.empty()) {
-        if (answer.status == 401) audit::refused_login({kSharedTokenName, peer.address().to_string()});
-        server.refuse(server.refused_token, peer, answer.refused);
+        if (answer.status == 401) {
+          audit::refused_login({kSharedTokenName, peer.address().to_string()});
+          server.refuse(server.refused_token, peer, answer.refused);
+        } else {
+          server.refuse_quietly(answer.status == 503 ? server.busy : server.refused_token, peer, answer.refused);
+        }
       }
       response.keep_alive(keep_alive);
       response.body() = std::move(answer.body);
@@ -270,6 +311,7 @@ struct HttpServer::Impl {
 
     Impl& server;
     const tcp::endpoint peer;
+    const std::string came_to;  // The address of ours that it asked.
     beast::tcp_stream stream;
     beast::flat_buffer buffer{kHeaderBytesMax + kBodyBytesMax};
     std::array<char, 4096> scratch{};
@@ -287,13 +329,16 @@ struct HttpServer::Impl {
       if (error == asio::error::operation_aborted) return;
       beast::error_code gone;
       const tcp::endpoint peer = error ? tcp::endpoint() : socket.remote_endpoint(gone);
-      if (!error && !gone) tls ? shake_hands(std::move(socket), peer) : start(std::move(socket), peer);
+      const tcp::endpoint ours = error || gone ? tcp::endpoint() : socket.local_endpoint(gone);
+      const std::string came_to = ours.address().to_string();
+      if (!error && !gone)
+        tls ? shake_hands(std::move(socket), peer, came_to) : start(std::move(socket), peer, came_to);
       accept();
     });
   }
 
   // Afterwards there is a plain connection like any other.
-  void shake_hands(tcp::socket socket, const tcp::endpoint& peer) {
+  void shake_hands(tcp::socket socket, const tcp::endpoint& peer, const std::string& came_to) {
     beast::error_code error;
     socket.set_option(tcp::no_delay(true), error);
     const int descriptor = socket.release(error);
@@ -306,32 +351,46 @@ struct HttpServer::Impl {
     const auto place = handshakes.insert(handshakes.end(), nullptr);
     *place = tls::TlsConnection::begin(io, descriptor, tls->current(),
                                        {.handshake_timeout = kRequestTimeout, .write_timeout = kRequestTimeout},
-                                       [this, place, peer](const Result<int>& plain) {
+                                       [this, place, peer, came_to](const Result<int>& plain) {
                                          handshakes.erase(place);
                                          if (!plain.ok()) return refuse(refused_tls, peer, plain.status().message());
                                          tcp::socket inner(io);
                                          beast::error_code failed;
                                          inner.assign(tcp::v4(), *plain, failed);
-                                         if (!failed) start(std::move(inner), peer);
+                                         if (!failed) start(std::move(inner), peer, came_to);
                                        });
   }
 
-  void start(tcp::socket socket, const tcp::endpoint& peer) {
+  void start(tcp::socket socket, const tcp::endpoint& peer, const std::string& came_to) {
     if (connections >= kConnectionsMax && !silent.empty()) {
       Session* oldest = silent.front();
       oldest->no_longer_await();
       oldest->counted = false;
       --connections;
+      refuse_quietly(no_room, oldest->peer, "silent for longest, closed to make room for another");
       oldest->stream.close();
     }
     // With none silent the new one closes here: no answer is kinder than a queue without end.
-    if (connections < kConnectionsMax) std::make_shared<Session>(*this, std::move(socket), peer)->read();
+    if (connections >= kConnectionsMax) return refuse_quietly(no_room, peer, "too many connections");
+    std::make_shared<Session>(*this, std::move(socket), peer, came_to)->read();
   }
 
   void refuse(std::atomic<std::uint64_t>& counter, const tcp::endpoint& peer, std::string_view reason) {
     ++counter;
     if (&counter == &refused_tls) audit::refused({"http", peer.address().to_string()}, std::string(reason));
     spdlog::warn("event=http_refused host={} reason=\"{}\"", peer.address().to_string(), reason);
+  }
+
+  // Of what may come in floods: a line a minute, with how often it was.
+  void refuse_quietly(std::atomic<std::uint64_t>& counter, const tcp::endpoint& peer, const std::string& reason) {
+    ++counter;
+    Flood& flood = floods[reason];
+    ++flood.times;
+    const auto now = std::chrono::steady_clock::now();
+    if (now < flood.quiet_until) return;
+    spdlog::warn("event=http_refused host={} reason=\"{}\" times={}", peer.address().to_string(), reason,
+                 std::exchange(flood.times, 0));
+    flood.quiet_until = now + std::chrono::minutes(1);
   }
 
   // Looks about every second whether something has changed, and tells the pages that are open.
@@ -398,7 +457,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::open(const config::HttpConfig& c
                         .cookie = fmt::format("{}skelex-{}", secure ? "__Host-" : "", config.port),
                         .session_max = config.session_max},
       std::move(tokens), clock);
-  auto impl = std::make_unique<Impl>(HttpApi(std::move(view), access), where, std::move(tls));
+  auto impl = std::make_unique<Impl>(access, std::move(view), config, where, std::move(tls));
   NODE_RETURN_IF_ERROR(impl->listen(address, config.port));
   impl->accept();
   impl->look();
@@ -414,6 +473,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::open(const config::HttpConfig& c
 }
 
 HttpServer::~HttpServer() { stop(); }
+
+void HttpServer::set_tokens(std::vector<NamedToken> tokens) { impl_->access->set_tokens(std::move(tokens)); }
 
 void HttpServer::stop() {
   impl_->io.stop();
@@ -435,7 +496,13 @@ bool HttpServer::turns(std::chrono::milliseconds patience) const {
 tls::ServerContext* HttpServer::tls() const { return impl_->tls.get(); }
 
 HttpRefusals HttpServer::refusals() const {
-  return {impl_->refused_tls, impl_->refused_token, impl_->refused_malformed, impl_->refused_late};
+  return {.tls = impl_->refused_tls,
+          .token = impl_->refused_token,
+          .malformed = impl_->refused_malformed,
+          .late = impl_->refused_late,
+          .host = impl_->refused_host,
+          .no_room = impl_->no_room,
+          .busy = impl_->busy};
 }
 
 }  // namespace node::operate

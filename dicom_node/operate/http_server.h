@@ -32,7 +32,9 @@ class HttpServer {
   HttpRefusals refusals() const;
   bool turns(std::chrono::milliseconds patience) const;  // Whether it is there for the next request by then.
   tls::ServerContext* tls() const;                       // Null: no TLS is spoken.
-  void stop();                                           // Closes every connection, joins. May be called twice.
+  // In force from now on, as HttpAccess::set_tokens() has it.
+  void set_tokens(std::vector<NamedToken> tokens);
+  void stop();  // Closes every connection, joins. May be called twice.
 
  private:
   struct Impl;

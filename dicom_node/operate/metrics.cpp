@@ -185,7 +185,10 @@ void put_security(const NodeStats& stats, Families& out) {
       .add(stats.http.tls, {{"reason", "tls"}})
       .add(stats.http.token, {{"reason", "token"}})
       .add(stats.http.malformed, {{"reason", "malformed"}})
-      .add(stats.http.late, {{"reason", "no_request_in_time"}});
+      .add(stats.http.late, {{"reason", "no_request_in_time"}})
+      .add(stats.http.host, {{"reason", "host"}})
+      .add(stats.http.no_room, {{"reason", "no_room"}})
+      .add(stats.http.busy, {{"reason", "busy"}});
   out.gauge("skelex_tls_certificate_left_seconds", "Until the first certificate of a file ends, by the file's key");
   for (const auto& [key, days] : stats.certificate_days) out.add(days * 86'400, {{"certificate", key}});
 }

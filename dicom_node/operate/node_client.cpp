@@ -64,7 +64,8 @@ Result<std::string> post_to_node(const config::HttpConfig& config, const std::st
         "node");
   }
   http::request<http::empty_body> request(http::verb::post, target, 11);
-  request.set(http::field::host, fmt::format("{}:{}", config.bind, config.port));
+  const std::string host = address.is_v6() ? "[" + address.to_string() + "]" : address.to_string();
+  request.set(http::field::host, fmt::format("{}:{}", host, config.port));
   request.set(http::field::authorization, "Bearer " + token);
   request.set(http::field::connection, "close");
   request.prepare_payload();

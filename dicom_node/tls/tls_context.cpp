@@ -254,6 +254,13 @@ Context ServerContext::current() const {
   return context_;
 }
 
+bool ServerContext::names(const std::string& host) const {
+  const Context context = current();
+  X509* const certificate = SSL_CTX_get0_certificate(context.get());
+  return certificate != nullptr && (X509_check_host(certificate, host.data(), host.size(), 0, nullptr) == 1 ||
+                                    X509_check_ip_asc(certificate, host.c_str(), 0) == 1);
+}
+
 std::vector<FileCertificate> ServerContext::certificates() const {
   MutexLock lock(mutex_);
   return certificates_;

@@ -68,6 +68,7 @@ class ServerContext {
   static Result<std::shared_ptr<ServerContext>> open(const config::TlsConfig& config);
 
   Context current() const;
+  bool names(const std::string& host) const;          // Whether the certificate is for this name or address.
   std::vector<FileCertificate> certificates() const;  // Of the files as they were read.
   // From the next connection on. Errors: as make_context(), and what was spoken stays.
   Status reload(const config::TlsConfig& config);

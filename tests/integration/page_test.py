@@ -368,7 +368,7 @@ def test_a_refusal_of_the_events_is_told_and_does_not_last(browser, hospital):
     try:
         def all_taken():  # Those of the tests before are counted until the node has seen that they are gone.
             other = socket.create_connection(("127.0.0.1", node.page), timeout=10)
-            other.sendall(b"GET /api/events HTTP/1.1\r\nHost: node\r\n\r\n")
+            other.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
             others.append(other) if b" 200 " in other.recv(64) else other.close()
             return len(others) == 24
         wait_until(all_taken, "others have all streams of the node", 30)

@@ -152,6 +152,7 @@ TEST_F(HttpServerTest, OnlySoManyPagesFollowTheEvents) {
     EXPECT_EQ(last.substr(0, 15) == "HTTP/1.1 200 OK", page < 24) << page;
   }
   EXPECT_EQ(last.substr(0, 12), "HTTP/1.1 503");
+  EXPECT_EQ(server->refusals().busy, 1u);
   EXPECT_NE(get(server->port(), "/healthz").find("200 OK"), std::string::npos);
   for (const int fd : open_pages) close(fd);
 }
@@ -335,6 +336,7 @@ TEST_F(HttpServerTest, IdleConnectionsMakeRoomForNewOnes) {
   char byte = 0;
   EXPECT_EQ(recv(idle.front(), &byte, 1, 0), 0) << "the one that was silent for longest was closed";
   EXPECT_EQ(recv(idle.back(), &byte, 1, MSG_DONTWAIT), -1) << "the newest stays";
+  EXPECT_EQ(server->refusals().no_room, 37u);
   for (const int fd : idle) close(fd);
 }
 
@@ -443,6 +445,45 @@ TEST_F(HttpServerTest, ALoginOpensThePageAndItsSessionChangesFromThePageAlone) {
   EXPECT_NE(post(server->port(), retry, cookie + page).find("HTTP/1.1 401"), std::string::npos);
   EXPECT_NE(get(server->port(), "/", cookie).find("Log in"), std::string::npos);
   EXPECT_EQ(server->refusals().token, 3u);
+}
+
+TEST_F(HttpServerTest, OnlyUnderItsOwnNamesItAnswers) {
+  config::HttpConfig config = with_token();
+  config.bind = "0.0.0.0";
+  config.behind_proxy = true;
+  config.names = {"Skelex.hospital", "2001:db8::7"};
+  auto server = open(config);
+  const auto asked = [&](const std::string& hosts) {
+    const std::string answer = ask(server->port(), "GET /healthz HTTP/1.1\r\n" + hosts + "Connection: close\r\n\r\n");
+    return std::pair(answer.substr(9, 3), answer);
+  };
+  for (const char* ours : {"localhost", "LOCALHOST:80", "127.0.0.1:8043", "127.9.9.9", "[::1]:8043", "skelex.hospital",
+                           "SKELEX.hospital.:443", "[2001:db8::7]:8043"}) {
+    EXPECT_EQ(asked("Host: " + std::string(ours) + "\r\n").first, "200") << ours;
+  }
+  for (const char* other : {"evil.example", "evil.example:8043", "0.0.0.0:8043", "10.0.0.1", "localhost.evil.example",
+                            "", "skelex.hospital.evil", "[::2]", "2130706433", "127.0.0.1.evil.example"}) {
+    EXPECT_EQ(asked("Host: " + std::string(other) + "\r\n").first, "421") << other;
+  }
+  EXPECT_NE(asked("Host: evil.example\r\n").second.find("not called \\\"evil.example\\\": http.names"),
+            std::string::npos);
+  EXPECT_EQ(server->refusals().host, 11u);
+  EXPECT_EQ(asked("Host: localhost\r\nHost: localhost\r\n").first, "400");
+  EXPECT_EQ(asked("Host: localhost\r\nhost: evil\r\n").first, "400");
+  EXPECT_EQ(asked("").first, "400");
+  EXPECT_EQ(ask(server->port(), "GET /healthz HTTP/1.0\r\n\r\n").substr(9, 3), "200");
+  EXPECT_EQ(server->refusals().malformed, 3u);
+}
+
+TEST_F(HttpServerTest, AnotherTokenIsTakenWhileItRuns) {
+  auto server = open(with_token());
+  const auto status = [&](const std::string& token) {
+    return post(server->port(), "/api/studies/1.2.4/retry", "Authorization: Bearer " + token + "\r\n").substr(9, 3);
+  };
+  EXPECT_EQ(status("secret"), "404");
+  server->set_tokens({{"anna", "another"}});
+  EXPECT_EQ(status("secret"), "401");
+  EXPECT_EQ(status("another"), "404");
 }
 
 TEST_F(HttpServerTest, AnAddressThatIsTakenIsSaid) {
