@@ -232,6 +232,7 @@ Status Node::Impl::reload(const config::NodeConfig& fresh) {
     return invalid_argument(fmt::format("{}: what it says now needs a restart", fmt::join(fixed, ", ")));
   }
   NODE_RETURN_IF_ERROR(operate::check_tls(fresh));
+  NODE_ASSIGN_OR_RETURN(const std::vector<operate::NamedToken> tokens, operate::read_tokens(fresh.http));
   NODE_ASSIGN_OR_RETURN(route::Router fresh_router, route::Router::create(fresh.router, task_names(fresh.inference)));
   // The destinations first, so that nothing is routed to one that is not there; of the rest nothing can fail but a file
   // that was changed since it was checked.
@@ -239,6 +240,7 @@ Status Node::Impl::reload(const config::NodeConfig& fresh) {
   if (fresh.receive.tls.on) NODE_RETURN_IF_ERROR(scp->tls()->reload(fresh.receive.tls).within("node"));
   if (fresh.http.tls.on) NODE_RETURN_IF_ERROR(http->tls()->reload(fresh.http.tls).within("http"));
   reports->set_config(fresh.report);
+  http->set_tokens(tokens);
   analysis->set_urgent_when(urgent_when(fresh));
   *router = std::move(fresh_router);
   scp->set_callers(fresh.receive);

@@ -38,12 +38,14 @@ std::string host_name() {
 }  // namespace
 
 struct AuditSink::Impl {
-  Impl(const config::AuditConfig& config_in) : config(config_in), host(host_name()) {}
+  Impl(const config::AuditConfig& config_in, bool of_node_in)
+      : config(config_in), of_node(of_node_in), host(host_name()) {}
   ~Impl() {
     if (file >= 0) ::close(file);
   }
 
   const config::AuditConfig config;
+  const bool of_node;  // Else of a command.
   const std::string host;
   int file = -1;
   std::unique_ptr<deliver::Connection> connection;  // Of the thread alone.
@@ -144,20 +146,21 @@ struct AuditSink::Impl {
 
 AuditSink::AuditSink(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Result<std::unique_ptr<AuditSink>> AuditSink::open(const config::AuditConfig& config, const std::string& ae_title) {
+Result<std::unique_ptr<AuditSink>> AuditSink::open(const config::AuditConfig& config, const std::string& ae_title,
+                                                   bool of_node) {
   if (config.file.empty() && config.host.empty()) return std::unique_ptr<AuditSink>();
-  auto impl = std::make_unique<Impl>(config);
+  auto impl = std::make_unique<Impl>(config, of_node);
   if (!config.file.empty()) {
     NODE_RETURN_IF_ERROR(impl->open_file());
   }
   impl->thread = std::thread([self = impl.get()] { self->run(); });
   audit::set_sink(ae_title, [self = impl.get()](std::string message) { self->take(std::move(message)); });
-  audit::application(/*starts=*/true);
+  if (of_node) audit::application(/*starts=*/true);
   return std::unique_ptr<AuditSink>(new AuditSink(std::move(impl)));
 }
 
 AuditSink::~AuditSink() {
-  audit::application(/*starts=*/false);
+  if (impl_->of_node) audit::application(/*starts=*/false);
   audit::set_sink("", {});
   {
     MutexLock lock(impl_->mutex);

@@ -16,9 +16,10 @@ namespace node::operate {
 
 class AuditSink {
  public:
-  // Puts itself behind audit::set_sink() and says that the node starts; the destructor that it stops. Null where
-  // nothing is configured. Errors: kUnavailable: the file cannot be opened.
-  static Result<std::unique_ptr<AuditSink>> open(const config::AuditConfig& config, const std::string& ae_title);
+  // Puts itself behind audit::set_sink(), and where it is the node's says that it starts; the destructor that it stops.
+  // Null where nothing is configured. Errors: kUnavailable: the file cannot be opened.
+  static Result<std::unique_ptr<AuditSink>> open(const config::AuditConfig& config, const std::string& ae_title,
+                                                 bool of_node = true);
   ~AuditSink();
 
  private:

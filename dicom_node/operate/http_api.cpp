@@ -124,14 +124,20 @@ bool HttpApi::may_follow(const HttpRequest& request) const {
 void HttpApi::record_look(const HttpRequest& request, const std::optional<Caller>& caller,
                           const std::vector<std::string_view>& parts) const {
   const audit::Party who = party(caller, request);
+  const auto is_new = [&](const std::string& what) {
+    return looks_->is_new(fmt::format("{}\n{}\n{}", who.name, who.host, what), std::chrono::steady_clock::now());
+  };
+  const auto look = [&](const std::string& study_uid) {
+    if (is_new(study_uid)) audit::looked(who, study_uid);
+  };
   if (parts.size() == 2 && (parts[1] == "studies" || parts[1] == "deliveries")) {
-    audit::asked(who, std::string(request.target));
+    if (is_new(std::string(request.target))) audit::asked(who, std::string(request.target));
   } else if (parts.size() > 2 && parts[1] == "studies") {
-    audit::looked(who, std::string(parts[2]));
+    look(std::string(parts[2]));
   } else if (parts.size() > 2 && parts[1] == "instances") {
     const auto uid = storage::Uid::parse(std::string(parts[2]));
     const auto instance = uid.ok() ? view_.store->show_instance(*uid) : uid.status();
-    if (instance.ok()) audit::looked(who, instance->study_instance_uid.str());
+    if (instance.ok()) look(instance->study_instance_uid.str());
   }
 }
 
@@ -179,7 +185,9 @@ HttpAnswer HttpApi::try_image(const HttpRequest& request, std::string_view query
   if (found.ok()) return {200, std::move(found).value() + "\n"};
   // What cannot be read is the file's fault.
   const bool later = found.status().code() == StatusCode::kUnavailable;
-  return refusal(later ? 503 : 422, found.status().message());
+  HttpAnswer refused = refusal(later ? 503 : 422, found.status().message());
+  if (later) refused.refused = "more images to try than are analysed at once";
+  return refused;
 }
 
 HttpAnswer HttpApi::routes() const {

@@ -20,6 +20,7 @@
 #include "dicom_node/operate/http_message.h"
 #include "dicom_node/operate/metrics.h"
 #include "dicom_node/operate/recent_flow.h"
+#include "dicom_node/operate/recent_looks.h"
 #include "dicom_node/route/router.h"
 #include "storage/spool.h"
 #include "storage/study_store.h"
@@ -64,6 +65,7 @@ class HttpApi {
  private:
   const NodeView view_;
   const std::shared_ptr<HttpAccess> access_;
+  const std::shared_ptr<RecentLooks> looks_ = std::make_shared<RecentLooks>();
   const std::shared_ptr<RecentFlow> flow_ = std::make_shared<RecentFlow>();
 
   void record_look(const HttpRequest& request, const std::optional<Caller>& who,

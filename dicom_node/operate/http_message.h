@@ -24,7 +24,7 @@ struct HttpAnswer {
   std::string type = "application/json";
   std::string allow{};    // Of a 405: the methods that would do.
   std::string cookie{};   // Set-Cookie.
-  std::string refused{};  // Of a 401 or 429: why, for the log.
+  std::string refused{};  // Of a 401, 429 or 503: why, for the log.
 };
 
 }  // namespace node::operate

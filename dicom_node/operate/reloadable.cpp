@@ -17,6 +17,9 @@ config::NodeConfig fixed_part(config::NodeConfig config) {
   config.receive.accept_unknown = config.receive.check_hosts = false;
   config.delivery.peers.clear();
   without_files(config.http.tls);
+  const bool with_token = !config.http.token_file.empty() || !config.http.tokens_file.empty();
+  config.http.token_file = with_token ? "one" : "";  // That there is one may not change.
+  config.http.tokens_file.clear();
   for (config::TaskConfig& task : config.inference.tasks) task.origin.clear();
   return config;
 }

@@ -1,5 +1,6 @@
 """The DICOM audit trail: who sent, what left, who looked, who was refused; to a file and to syslog over TLS."""
 import base64
+import pwd
 import signal
 import socket
 import threading
@@ -96,7 +97,7 @@ def test_a_day_in_a_file(tmp_path):
     assert find(found, "110102", "E")[0].participants.keys() == {"SKELEX", "pacs"}
     left = find(found, "110104", "R")
     assert all(m.outcome == "0" and set(m.participants) == {"SKELEX", "pacs"} and set(m.objects) == {study} for m in left)
-    assert [set(m.objects) for m in find(found, "110103", "R")] == [{study}] * 2, "what is not there nobody has seen"
+    assert [set(m.objects) for m in find(found, "110103", "R")] == [{study}], "one look, though the picture was asked for too; what is not there nobody has seen"
     query, = find(found, "110112")
     assert base64.b64decode(query.root.find(".//ParticipantObjectQuery").text) == b"/api/studies?search=4711"
     assert len(find(found, "110103", "U")) == (repeated == 202)
@@ -168,3 +169,50 @@ def test_one_place_is_named_or_it_is_a_mistake(tmp_path):
     node = Node(tmp_path / "node", {"audit.file": "x", "audit.syslog.host": "127.0.0.1"})
     done = node.run("check", *node.arguments(), check=False)
     assert done.returncode == 2 and "audit.file: and syslog are both given" in done.stderr
+
+
+def test_persons_are_named_and_one_look_is_one_message(tmp_path):
+    file, tokens = tmp_path / "audit.xml", tmp_path / "tokens"
+    tokens.write_text("anna: anna-0123456789abcdef\nben: ben-0123456789abcdef\n")
+    study, sent = images(1)
+    settings = {**FORWARD, "audit.file": file, "http.tokens_file": tokens}
+    with Pacs(answer=lambda dataset: 0xA900) as pacs, Node(tmp_path / "node", settings, pacs.port) as node:
+        assert send(node, sent) == [0]
+        parked = wait_until(lambda: [d for d in node.deliveries() if d["state"] == "parked"], "it is parked", 30)[0]["id"]
+
+        def ask(path, who, method="GET"):
+            request = urllib.request.Request(f"http://127.0.0.1:{node.page}{path}", method=method,
+                                             headers={"Authorization": f"Bearer {who}-0123456789abcdef"} if who else {})
+            return urllib.request.urlopen(request, timeout=10).status
+        for _ in range(5):  # As a page that is open does.
+            for who in ("anna", "ben", ""):
+                assert ask("/api/studies?limit=50", who) == ask(f"/api/studies/{study}", who) == 200
+        assert ask("/api/deliveries?limit=50", "anna") == 200
+        assert ask(f"/api/deliveries/{parked}/release", "anna", "POST") == 202
+        tokens.write_text("ben: ben-0123456789abcdef\ncarl: carl-0123456789abcdef\n")
+        node.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "event=reloaded" in node.log(), "the tokens are read again", 20)
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            ask(f"/api/deliveries/{parked}/release", "anna", "POST")
+        tokens.write_text("ben: short\n")
+        node.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "event=reload_refused" in node.log(), "a mistake is refused", 20)
+        assert "tokens:1: a token has at least 16 characters" in node.log() and "anna-0123" not in node.log()
+        wait_until(lambda: [d for d in node.deliveries() if d["id"] == parked and d["state"] == "parked"], "it is parked again", 30)
+        assert ask(f"/api/deliveries/{parked}/release", "carl", "POST") == 202, "what was in force stays"
+        wait_until(lambda: [d for d in node.deliveries() if d["id"] == parked and d["state"] == "parked"], "and again", 30)
+        tokens.write_text("ben: ben-0123456789abcdef\n")
+        assert node.stop() == 0
+        before = len(file.read_text().splitlines())
+        node.run("deliveries", *node.arguments(), "give-up", str(parked))
+    lines = file.read_text().splitlines()
+    found = [Message(line) for line in lines]
+    who = lambda message: next(name for name, p in message.participants.items() if p.get("UserIsRequestor") == "true")
+    assert sorted(who(m) for m in find(found, "110103", "R")) == ["anna", "ben", "http"]
+    assert sorted(who(m) for m in find(found, "110112")) == ["anna", "anna", "ben", "http"], "studies each, and deliveries"
+    assert [(who(m), *m.objects) for m in find(found, "110103", "U")][:2] == [
+        ("anna", f"/api/deliveries/{parked}/release"), ("carl", f"/api/deliveries/{parked}/release")]
+    by_command, = found[before:]
+    check_schema(by_command)
+    assert (by_command.code, by_command.action, *by_command.objects) == ("110103", "U", f"/api/deliveries/{parked}/give-up")
+    assert who(by_command) in {user.pw_name for user in pwd.getpwall()}

@@ -3,19 +3,33 @@
 #include "dicom_node/operate/changes.h"
 
 #include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "dicom_node/audit/audit.h"
+#include "dicom_node/operate/audit_sink.h"
 #include "dicom_node/operate/commands/commands.h"
 #include "dicom_node/operate/node_client.h"
 #include "storage/sqlite_study_store.h"
 
 namespace node::operate {
 namespace {
+
+// Who gives the command: the user who has logged in, also behind sudo, else the process's.
+std::string user_of_machine() {
+  unsigned int id = ~0u;
+  std::ifstream("/proc/self/loginuid") >> id;
+  if (id == ~0u) id = ::getuid();
+  const passwd* const user = ::getpwuid(id);
+  return user != nullptr ? user->pw_name : fmt::format("user {}", id);
+}
 
 // `apply` where no node holds the directory, else a POST to `target`. The JSON of what was changed.
 Result<std::string> change(const config::NodeConfig& config, const std::string& target,
@@ -24,7 +38,13 @@ Result<std::string> change(const config::NodeConfig& config, const std::string& 
   // Also says that there is no store, instead of making one.
   NODE_RETURN_IF_ERROR(storage::open_sqlite_study_store_read_only(config.storage, clock).status());
   auto store = storage::open_sqlite_study_store(config.storage, clock);
-  if (store.ok()) return apply(**store);
+  if (store.ok()) {
+    // First, so that nothing is changed that the trail would not know.
+    NODE_ASSIGN_OR_RETURN(const auto trail, AuditSink::open(config.audit, config.receive.ae_title, /*of_node=*/false));
+    Result<std::string> done = apply(**store);
+    if (done.ok()) audit::changed({user_of_machine(), ""}, target);
+    return done;
+  }
   if (store.status().code() != StatusCode::kUnavailable) return store.status();
   Result<std::string> answer = post_to_node(config.http, target);
   if (answer.status().code() == StatusCode::kUnavailable) {

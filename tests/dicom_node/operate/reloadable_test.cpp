@@ -18,6 +18,7 @@ NodeConfig in_force() {
   NodeConfig config;
   config.receive.peers = {{.name = "xray", .ae_title = "XRAY1", .host = ""}};
   config.delivery.peers = config.receive.peers;
+  config.http.token_file = "token";
   config.receive.tls = {true, "ca.pem", "node.pem", "node.key"};
   config.inference.tasks.resize(1);
   config.inference.tasks[0].name = "fracture";
@@ -50,6 +51,7 @@ TEST(Reloadable, WhatARunningNodeTakes) {
       [](NodeConfig& c) { c.messages.emplace_back(), c.dicomweb.emplace_back(); },
       [](NodeConfig& c) { c.report.forms["pacs"] = {"sr"}; },
       [](NodeConfig& c) { c.report.skipped_to = {"pacs"}; },
+      [](NodeConfig& c) { c.http.token_file = "other", c.http.tokens_file = "tokens"; },
   };
   for (std::size_t i = 0; i < changes.size(); ++i) EXPECT_THAT(after(changes[i]), IsEmpty()) << i;
 }
@@ -57,6 +59,7 @@ TEST(Reloadable, WhatARunningNodeTakes) {
 TEST(Reloadable, WhatNeedsARestartIsNamed) {
   const std::vector<std::pair<const char*, std::function<void(NodeConfig&)>>> changes = {
       {"node", [](NodeConfig& c) { c.receive.port = 104; }},
+      {"http", [](NodeConfig& c) { c.http.token_file.clear(); }},
       {"node", [](NodeConfig& c) { c.receive.ae_title = c.delivery.ae_title = "OTHER"; }},
       {"node", [](NodeConfig& c) { c.receive.commit_after_delivery = c.delivery.commit_after_delivery = true; }},
       {"node", [](NodeConfig& c) { c.receive.tls_port = 2762; }},
