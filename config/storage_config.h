@@ -16,6 +16,7 @@ struct StorageConfig {
   std::chrono::milliseconds study_open_max{std::chrono::hours(1)};  // A study is closed after so long at the latest.
   bool keep_first_on_conflict = false;  // `conflict: keep_first` answers 0x0000 to other pixels under a known UID.
   int analysis_attempts_max = 3;        // An image that took the process down so often is FAILED.
+  int log_pages_max = 1000;             // The database takes over what its write-ahead log holds once it has so many.
   bool operator==(const StorageConfig&) const = default;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <string>
+#include <utility>
 
 namespace node::storage {
 namespace {
@@ -33,22 +34,26 @@ void Transaction::end(bool committed) {
   then_.clear();
 }
 
-Status GroupCommit::run(Durability durability, Work work) {
-  Request request{durability, std::move(work), {}, false};
+Status GroupCommit::run(Durability durability, Work work, bool* undone) {
+  Request request{durability, std::move(work), {}};
   std::vector<Request*> batch;
   {
     MutexLock lock(mutex_);
     waiting_.push_back(&request);
     while (committing_ && !request.done) committed_.wait(lock);
-    if (request.done) return request.status;
-    committing_ = true;
-    batch.swap(waiting_);
+    if (!request.done) {
+      committing_ = true;
+      batch.swap(waiting_);
+    }
   }
-  commit(batch);
-  MutexLock lock(mutex_);
-  committing_ = false;
-  for (Request* one : batch) one->done = true;
-  committed_.notify_all();
+  if (!batch.empty()) {
+    commit(batch);
+    MutexLock lock(mutex_);
+    committing_ = false;
+    for (Request* one : batch) one->done = true;
+    committed_.notify_all();
+  }
+  if (undone != nullptr) *undone = request.undone;
   return request.status;
 }
 
@@ -71,16 +76,20 @@ void GroupCommit::commit(const std::vector<Request*>& batch) noexcept {
   std::vector<Transaction> transactions(batch.size(), Transaction(*database_));
   const std::int64_t changes_before = database_->total_changes();
   const Status applied = apply(batch, transactions);
+  const bool begun_to_commit = std::exchange(commits_, false);
   if (!applied.ok()) {
     log_suspect_ = log_suspect_ || is_store_failure(applied);  // Not where it was merely locked.
     if (database_->in_transaction()) static_cast<void>(database_->execute("ROLLBACK").ok());
     // Undone in the reverse order of the works, because a later one may have built on an earlier one.
     for (std::size_t i = batch.size(); i-- > 0;) {
+      batch[i]->undone = !batch[i]->status.ok() || !begun_to_commit;
       batch[i]->status = applied;
       transactions[i].end(false);
     }
   } else {
     for (Transaction& transaction : transactions) transaction.end(true);
+    for (Request* request : batch) request->undone = !request->status.ok();
+    if (database_->log_pages() >= log_pages_max_) shorten_log();
   }
   const auto synced =
       std::count_if(batch.begin(), batch.end(), [](const Request* r) { return r->durability == Durability::kPower; });
@@ -108,6 +117,13 @@ Status GroupCommit::empty_log() {
   return ok_status();
 }
 
+// SQLite would do it by itself, within COMMIT and without a word of what fails: its sync of the log is one like any
+// other. What a reader holds up is done after a later transaction.
+void GroupCommit::shorten_log() {
+  Query checkpoint(*database_, "PRAGMA wal_checkpoint(PASSIVE)");
+  if (!checkpoint.next() && checkpoint.status().code() == StatusCode::kDataLoss) log_suspect_ = true;
+}
+
 Status GroupCommit::apply(const std::vector<Request*>& batch, std::vector<Transaction>& transactions) {
   // After a failure every transaction writes and syncs, if only a mark, so that the store notices that it works again.
   const bool probe = !health().ok();
@@ -133,6 +149,7 @@ Status GroupCommit::apply(const std::vector<Request*>& batch, std::vector<Transa
     }
     NODE_RETURN_IF_ERROR(Query(*database_, "RELEASE work").run());
   }
+  commits_ = true;
   return database_->execute("COMMIT");
 }
 

@@ -43,10 +43,14 @@ class GroupCommit {
     std::int64_t works = 0, commits = 0;  // Of the works that asked for kPower.
   };
 
-  explicit GroupCommit(std::unique_ptr<Database> database) : database_(std::move(database)) {}
+  // `log_pages_max`: once the write-ahead log has so many pages, the database takes them over between two transactions.
+  explicit GroupCommit(std::unique_ptr<Database> database, int log_pages_max = 1000)
+      : database_(std::move(database)), log_pages_max_(log_pages_max) {}
 
   // Waits until `work` is committed or has failed. Errors: those of `work` and of the database; kInternal: it threw.
-  Status run(Durability durability, Work work);
+  // After an error `undone` says whether nothing of it is left for certain: only a commit that fails may turn out,
+  // after a power loss, to have been written.
+  Status run(Durability durability, Work work, bool* undone = nullptr);
 
   // The error of the last transaction that the disk or the database refused, until one succeeds again.
   Status health() const;
@@ -59,15 +63,19 @@ class GroupCommit {
     Work work;
     Status status;
     bool done = false;
+    bool undone = false;
   };
   void commit(const std::vector<Request*>& batch) noexcept;
   Status apply(const std::vector<Request*>& batch, std::vector<Transaction>& transactions);
   Status empty_log();
+  void shorten_log();
 
   // Of whoever commits.
   std::unique_ptr<Database> database_;
+  const int log_pages_max_;
   bool full_sync_ = true;     // As the connection is set.
   bool log_suspect_ = false;  // A sync of the log may have failed.
+  bool commits_ = false;      // The transaction has come to its COMMIT.
 
   mutable Mutex mutex_;
   ConditionVariable committed_;

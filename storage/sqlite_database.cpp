@@ -37,6 +37,13 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& pa
   sqlite3_extended_result_codes(handle, 1);
   if (code != SQLITE_OK) return database->last_error("open " + path.string());
   sqlite3_busy_timeout(handle, 10'000);
+  sqlite3_wal_hook(
+      handle,
+      [](void* self, sqlite3*, const char*, int pages) {
+        static_cast<Database*>(self)->log_pages_ = pages;
+        return SQLITE_OK;
+      },
+      database.get());
   // The -wal file stays after the last close, so that a reader without write permission can open a stopped store.
   int persist = 1;
   sqlite3_file_control(handle, nullptr, SQLITE_FCNTL_PERSIST_WAL, &persist);

@@ -25,7 +25,8 @@ class Database {
  public:
   enum class Mode { kReadWrite, kReadOnly };
 
-  // Errors also: kNotFound (read-only, and no such file).
+  // Nothing is taken over from the write-ahead log but by a checkpoint, or when the last connection closes. Errors
+  // also: kNotFound (read-only, and no such file).
   static Result<std::unique_ptr<Database>> open(const std::filesystem::path& path, Mode mode);
   ~Database();
   Database(const Database&) = delete;
@@ -36,8 +37,9 @@ class Database {
   Status execute(const std::string& sql);  // Statements without parameters and rows.
   bool in_transaction() const;
   std::int64_t last_insert_id() const;
-  std::int64_t changes() const;        // Rows changed by the last statement.
-  std::int64_t total_changes() const;  // Since open().
+  std::int64_t changes() const;                 // Rows changed by the last statement.
+  std::int64_t total_changes() const;           // Since open().
+  int log_pages() const { return log_pages_; }  // Of the write-ahead log, after the last commit.
 
  private:
   friend class Query;
@@ -45,6 +47,7 @@ class Database {
   Status last_error(const std::string& what) const;
 
   sqlite3* handle_;
+  int log_pages_ = 0;
   std::unordered_multimap<std::string, sqlite3_stmt*> idle_;  // Prepared statements by their SQL.
 };
 

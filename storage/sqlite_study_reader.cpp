@@ -79,7 +79,7 @@ class ReadOnlyStudyStore : public SqliteStudyReader {
     return std::unique_ptr<StudyStore>(new ReadOnlyStudyStore(std::move(connections)));
   }
 
-  Result<AddResult> add_instance(const NewInstance&, Arrival, int) override { return refused(); }
+  Result<AddResult> add_instance(const NewInstance&, Arrival, int) override { return AddResult{.refused = refused()}; }
   Status end_association(std::uint64_t, bool) override { return refused(); }
   Result<std::vector<ClaimedInstance>> claim_instances(int, std::chrono::milliseconds) override { return refused(); }
   Status settle_route(ClaimToken, const RouteDecision&) override { return refused(); }

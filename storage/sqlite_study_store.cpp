@@ -70,7 +70,7 @@ Result<std::unique_ptr<StudyStore>> SqliteStudyStore::open(const config::Storage
 Result<AddResult> SqliteStudyStore::add_instance(const NewInstance& instance, Arrival arrival, int seen_version) {
   AddResult result;
   const std::string& uid = instance.sop_instance_uid.str();
-  Status added = writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
+  const auto record = [&](Transaction& transaction) -> Status {
     result = {};
     Database& database = transaction.database;
     Query held(database,
@@ -131,9 +131,12 @@ Result<AddResult> SqliteStudyStore::add_instance(const NewInstance& instance, Ar
     NODE_RETURN_IF_ERROR(refresh_rest(transaction, study));
     signal_on_commit(transaction, kStudies);
     return ok_status();
-  });
-  if (!added.ok()) return added.within("add instance " + uid);
-  return result;
+  };
+  bool undone = false;
+  const Status added = writer_.run(Durability::kPower, record, &undone);
+  if (added.ok()) return result;
+  if (!undone) return added.within("add instance " + uid);
+  return AddResult{.refused = added.within("add instance " + uid)};
 }
 
 Status SqliteStudyStore::insert_instance(Transaction& transaction, const NewInstance& instance, Arrival arrival,

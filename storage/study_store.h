@@ -92,6 +92,8 @@ struct HeldInstance {  // The newest version held under a SOP Instance UID, for 
 struct AddResult {
   bool added = false;  // false: another version than `seen_version` is held by now; look again and decide again.
   bool known_conflict = false;  // These bytes were kept aside before; the new file has no row: delete it.
+  Status
+      refused{};  // Not OK: nothing was recorded, whatever happens to the machine; the new file has no row: delete it.
 };
 
 // What one task found, in the words of dicom_node/object/finding_record.h; storage does not look inside.
@@ -292,7 +294,8 @@ class StudyStore {
   // Whether this UID is that of an object we made (the loop guard).
   virtual Result<bool> is_own_result(const Uid& sop_instance_uid) = 0;
   // Records the instance, its route, its study's (re)opening and one PENDING delivery of the original per
-  // route.forward_to. `seen_version`: what find_instance() said, 0 for nothing. [synced]
+  // route.forward_to. `seen_version`: what find_instance() said, 0 for nothing. An error has an unknown outcome, unlike
+  // AddResult::refused. [synced]
   virtual Result<AddResult> add_instance(const NewInstance& instance, Arrival arrival, int seen_version) = 0;
   // The association carries nothing more. It held the study open that it brought the last reportable instance of, until
   // it went on to another, but not beyond StorageConfig::study_open_max; from now on the quiet period counts, or, if

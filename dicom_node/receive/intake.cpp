@@ -163,9 +163,13 @@ IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, co
       }
     }
     const auto added = store_.add_instance(instance, arrival, held->has_value() ? (*held)->version : 0);
-    // After a failure the row may be there all the same, so the file stays: at worst it is an orphan, which the next
-    // start deletes.
+    // After a commit that failed the row may be there all the same, so the file stays: at worst it is an orphan, which
+    // the next start deletes.
     if (!added.ok()) return failed(added.status());
+    if (!added->refused.ok()) {
+      discard(stored);
+      return failed(added->refused);
+    }
     if (added->added) {
       object::crash_point("recorded");
       if (arrival == Arrival::kCorrection) answer.outcome = Outcome::kCorrection;

@@ -133,6 +133,18 @@ Stage late_image_and_retention() {
       [outcome](Process& process, Hospital& hospital, int faults) { check_end(outcome, process, hospital, faults); }};
 }
 
+// The same where the database takes over its log after almost every transaction: its writes and syncs are points too.
+template <Stage (*kStage)()>
+Stage with_short_log() {
+  static const Plan plan{.log_pages_max = 4};
+  Stage stage = kStage();
+  const bool is_first = kStage == &first_report;
+  stage.before = [is_first] { return is_first ? std::make_unique<Hospital>(plan) : after(&live_first_report, plan); };
+  return stage;
+}
+
+INSTANTIATE_TEST_SUITE_P(ShortLog, EveryCall,
+                         testing::Values(&with_short_log<&first_report>, &with_short_log<&late_image_and_retention>));
 INSTANTIATE_TEST_SUITE_P(Life, EveryCall, testing::Values(&first_report, &late_image_and_retention));
 
 }  // namespace

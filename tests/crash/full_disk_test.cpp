@@ -32,5 +32,33 @@ TEST_F(FullDisk, AnAssociationThatEndsThenLetsItsStudyGoOnceThereIsSpace) {
   EXPECT_TRUE(claim_study()) << "without it the study stays open for study_open_max";
 }
 
+// Whether it was committed is known only of what came to no commit: its file may be deleted. What did come to one, and
+// failed, may be there after a power loss.
+TEST_F(FullDisk, WhatIsRefusedForCertainIsNotThereAfterAPowerLoss) {
+  add(image(1, 1));
+  const int before = files_.calls();
+  add(image(1, 2));
+  const int calls = files_.calls() - before;
+  int number = 3, refused = 0, unknown = 0;
+  for (int call = 1; call <= calls; ++call) {
+    std::vector<Uid> not_there;
+    for (int attempt = 0; attempt < 2; ++attempt) {  // The second finds a log that it empties first.
+      files_.fail(files_.calls() + call, data_loss("Input/output error"));
+      const NewInstance one = image(1, number++);
+      const auto added = store_->add_instance(one, Arrival::kFirst, 0);
+      unknown += !added.ok();
+      if (!added.ok() || added->refused.ok()) continue;
+      ++refused;
+      not_there.push_back(one.sop_instance_uid);
+    }
+    store_.reset();
+    files_.lose_power(fakes::FaultyFileSystem::Loss::kNames);  // What was written is there, though nobody synced it.
+    open();
+    for (const Uid& one : not_there) EXPECT_FALSE(*store_->find_instance(one)) << call;
+  }
+  EXPECT_GT(unknown, 0);
+  EXPECT_GT(refused, 0);
+}
+
 }  // namespace
 }  // namespace node::storage

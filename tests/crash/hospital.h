@@ -69,6 +69,7 @@ struct Plan {  // How the node is configured.
   std::vector<config::ForwardRule> forward = {{.match = {}, .send_to = {"archive"}}};
   std::vector<std::string> results_to = {"pacs"};
   std::vector<config::MessageConfig> messages{};
+  int log_pages_max = 1000;
 };
 
 class Hospital {
@@ -76,6 +77,7 @@ class Hospital {
   explicit Hospital(Plan plan = {}) : plan_(std::move(plan)), vfs_(files_, directory_.path()) {
     config_.directory = (directory_.path() / "store").string();
     config_.free_bytes_min = 0;
+    config_.log_pages_max = plan_.log_pages_max;
   }
   // As another one whose processes have all ended; what is on its disk is durable here.
   explicit Hospital(const Hospital& other) : Hospital(other.plan_) {

@@ -48,5 +48,32 @@ TEST_F(SqliteVfs, SyncsWhatSqliteSyncs) {
   EXPECT_EQ(syncs_of_a_life([this](const std::filesystem::path& path) { return files_->syncs_of(path); }), real);
 }
 
+// SQLite ignores a sync of the directory that fails; the one that the store makes itself, as it opens, does not.
+TEST_F(SqliteVfs, AStoreThatHasOpenedSurvivesAPowerLossWhateverFailedOnTheWay) {
+  int opened = 0;
+  bool reached = true;
+  for (int call = 1; reached; ++call) {
+    for (const auto& entry : std::filesystem::directory_iterator(directory_.path())) {
+      std::filesystem::remove_all(entry.path());
+    }
+    files_ = std::make_unique<fakes::FaultyFileSystem>();
+    const fakes::FaultySqliteVfs vfs(*files_, directory_.path());
+    files_->fail(call, data_loss("Input/output error"));
+    auto store = open_store();
+    reached = files_->calls() >= call;
+    if (!store.ok()) continue;
+    ++opened;
+    const Uid node_uid = (*store)->node_uid();
+    files_->lose_power_before(1);
+    store->reset();
+    files_->lose_power();
+    store = open_store();
+    ASSERT_TRUE(store.ok()) << store.status().message();
+    EXPECT_EQ((*store)->node_uid(), node_uid) << "call " << call;
+    store->reset();
+  }
+  EXPECT_GT(opened, 1) << "some failures are ignored";
+}
+
 }  // namespace
 }  // namespace node::storage

@@ -159,7 +159,9 @@ def test_a_locked_database_is_said_and_waited_for(tmp_path):
         other = sqlite3.connect(tmp_path / "store" / "studies.sqlite", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         image = small_image(seed=1)
+        files = sorted((tmp_path / "store/objects").rglob("*.dcm"))
         assert send(node, [image]) == [0xA700]
+        assert sorted((tmp_path / "store/objects").rglob("*.dcm")) == files, "of what is refused nothing is left"
         status, reason = node.get("/readyz")
         assert status == 503 and "locked" in reason
         other.execute("ROLLBACK")

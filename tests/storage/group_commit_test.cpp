@@ -130,14 +130,17 @@ TEST_F(GroupCommitTest, AFullDiskFailsTheWholeBatchAndHealthSaysSoUntilAWriteSuc
                     .ok());
   };
   set_limit("8");
-  bool undone = false;
+  bool undone = false, certain = false;
   std::future<Status> small, big;
   as_one_batch([&] {
     small = std::async(std::launch::async, [&] {
-      return group_->run(Durability::kPower, [&](Transaction& transaction) {
-        transaction.on_rollback([&] { undone = true; });
-        return insert(transaction, 1);
-      });
+      return group_->run(
+          Durability::kPower,
+          [&](Transaction& transaction) {
+            transaction.on_rollback([&] { undone = true; });
+            return insert(transaction, 1);
+          },
+          &certain);
     });
     while (group_->waiting() < 1) std::this_thread::yield();
     big = std::async(std::launch::async, [&] {
@@ -150,6 +153,7 @@ TEST_F(GroupCommitTest, AFullDiskFailsTheWholeBatchAndHealthSaysSoUntilAWriteSuc
   EXPECT_EQ(small.get().code(), StatusCode::kResourceExhausted);
   EXPECT_EQ(big.get().code(), StatusCode::kResourceExhausted);
   EXPECT_TRUE(undone);
+  EXPECT_TRUE(certain) << "it never came to a commit";
   EXPECT_EQ(group_->health().code(), StatusCode::kResourceExhausted);
   set_limit("100000");  // Any transaction writes a mark while the store is unwell, so it recovers by itself.
   EXPECT_TRUE(group_->health().ok());

@@ -199,12 +199,12 @@ TEST_F(SqliteStudyStoreTest, AReaderBesideARunningNodeSeesWhatIsCommittedAndWrit
   EXPECT_THAT(*(*reader)->known_files(), SizeIs(4));
   EXPECT_EQ((*reader)->stats().instances_received, 2);
 
-  EXPECT_EQ((*reader)->add_instance(image(3, 1), Arrival::kFirst, 0).status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ((*reader)->add_instance(image(3, 1), Arrival::kFirst, 0)->refused.code(), StatusCode::kUnavailable);
   EXPECT_EQ((*reader)->claim_instances(1, kNoWait).status().code(), StatusCode::kUnavailable);
   EXPECT_EQ((*reader)->claim_ready_study(kNoWait).status().code(), StatusCode::kUnavailable);
   EXPECT_EQ((*reader)->claim_due_deliveries("pacs", 1, kNoWait).status().code(), StatusCode::kUnavailable);
-  EXPECT_EQ((*reader)->retry_study(uid("1.2.1")).code(), StatusCode::kUnavailable);
-  EXPECT_EQ((*reader)->release_delivery(1).code(), StatusCode::kUnavailable);
+  EXPECT_EQ((*reader)->retry_study(uid("1.2.1")).status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ((*reader)->release_delivery(1).status().code(), StatusCode::kUnavailable);
   EXPECT_EQ((*reader)->give_up_delivery(1).code(), StatusCode::kUnavailable);
   EXPECT_EQ(summary(1).state, StudyState::kFinished);
   EXPECT_THAT(claim_instances(), SizeIs(1)) << "the reader takes no lock";

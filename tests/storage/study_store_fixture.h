@@ -102,7 +102,7 @@ class StudyStoreFixture : public testing::Test {
 
   bool add(const NewInstance& instance, Arrival arrival = Arrival::kFirst, int seen_version = 0) {
     const auto added = store_->add_instance(instance, arrival, seen_version);
-    EXPECT_TRUE(added.ok()) << added.status().message();
+    EXPECT_TRUE(added.ok() && added->refused.ok()) << added.status().message();
     return added.ok() && added->added;
   }
   std::vector<ClaimedInstance> claim_instances(int max = 100) {

@@ -54,7 +54,7 @@ class IntakeTest : public ::testing::Test {
     DJEncoderRegistration::registerCodecs(ECC_lossyYCbCr, EUC_never);  // The UID stays, as with a careless PACS.
   }
 
-  Intake intake() { return Intake(config_, stored_.spool(), stored_.store(), router_); }
+  Intake intake() { return Intake(config_, stored_.spool(), *store_, router_); }
 
   static Command command_of(DcmFileFormat& file) {
     OFString sop_class, sop_instance;
@@ -123,10 +123,21 @@ class IntakeTest : public ::testing::Test {
   }
 
   fakes::TemporaryStore stored_;
+  storage::StudyStore* store_ = &stored_.store();
   route::Router router_ = make_router();
   config::ReceiveConfig config_;
   Sender sender_{"xray1", std::chrono::milliseconds(10'000)};
 };
+
+TEST_F(IntakeTest, WhatTheStoreRefusesForCertainLeavesNoFile) {
+  config::StorageConfig config;
+  config.directory = (stored_.directory() / "store").string();
+  const auto refuses = storage::open_sqlite_study_store_read_only(config, stored_.clock());
+  ASSERT_TRUE(refuses.ok()) << refuses.status().message();
+  store_ = refuses->get();
+  for (int attempt = 0; attempt < 3; ++attempt) EXPECT_EQ(take(make_image(knee())).status, kOutOfResources);
+  expect_nothing_kept();
+}
 
 TEST_F(IntakeTest, StoresAnImageWithItsRouteAndItsForwarding) {
   const IntakeAnswer answer = take(make_image(knee()));
