@@ -481,15 +481,21 @@ Status SqliteStudyStore::release_instance(ClaimToken token) {
 
 // --- operate ----------------------------------------------------------------------------------------------------
 
-Status SqliteStudyStore::retry_study(const Uid& study_instance_uid) {
-  return writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
+Result<bool> SqliteStudyStore::retry_study(const Uid& study_instance_uid) {
+  bool changed = false;
+  Status retried = writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
     Database& database = transaction.database;
-    Query row(database, "SELECT id FROM study WHERE uid = ?", study_instance_uid.str());
+    Query row(database,
+              "SELECT id, state NOT IN (0, 1) OR NOT waits OR EXISTS (SELECT 1 FROM instance WHERE study_id = study.id "
+              "AND current = 1 AND (tasks != '' OR pending_route != '') AND purged_at IS NULL AND state != 0) "
+              "FROM study WHERE uid = ?",
+              study_instance_uid.str());
     if (!row.next()) {
       NODE_RETURN_IF_ERROR(row.status());
       return not_found("retry study " + study_instance_uid.str() + ": no such study");
     }
     const std::int64_t study = row.integer();
+    changed = row.boolean();
     Query kept(database,
                "SELECT count(*), count(*) FILTER (WHERE purged_at IS NULL) FROM instance "
                "WHERE study_id = ? AND current = 1",
@@ -498,14 +504,13 @@ Status SqliteStudyStore::retry_study(const Uid& study_instance_uid) {
     if (kept.integer() > 0 && kept.integer() == 0) {
       return invalid_argument("retry study " + study_instance_uid.str() + ": its images were deleted by retention");
     }
-    Query instances(database,
-                    "UPDATE instance SET state = 0, reason = '', attempts = 0, version = version + 1, "
-                    "priority = route_priority "
-                    "WHERE study_id = ? AND current = 1 AND (tasks != '' OR pending_route != '') AND purged_at IS NULL "
-                    "RETURNING id",
-                    study);
-    while (instances.next()) drop_instance_claim(transaction, instances.integer());
-    NODE_RETURN_IF_ERROR(instances.status());
+    // What waits for its analysis, or is being analysed, needs no other version: so asking twice is asking once.
+    NODE_RETURN_IF_ERROR(Query(database,
+                               "UPDATE instance SET state = 0, reason = '', attempts = iif(state = 0, attempts, 0), "
+                               "version = version + (state != 0), priority = route_priority WHERE study_id = ? AND "
+                               "current = 1 AND (tasks != '' OR pending_route != '') AND purged_at IS NULL",
+                               study)
+                             .run());
     // What was found is decided anew, and so is whether it is urgent. What the earlier revision sends stays urgent.
     NODE_RETURN_IF_ERROR(Query(database,
                                "UPDATE study SET urgent = '', priority = (SELECT max(route_priority) FROM instance "
@@ -516,6 +521,19 @@ Status SqliteStudyStore::retry_study(const Uid& study_instance_uid) {
     NODE_RETURN_IF_ERROR(refresh_waits(transaction, study));
     signal_on_commit(transaction, kInstances);
     signal_on_commit(transaction, kStudies);
+    return ok_status();
+  });
+  if (!retried.ok()) return retried;
+  return changed;
+}
+
+Status SqliteStudyStore::set_accepted_losses(const std::vector<std::string>& keys) {
+  return writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
+    NODE_RETURN_IF_ERROR(Query(transaction.database, "DELETE FROM accepted_loss").run());
+    for (const std::string& key : keys) {
+      NODE_RETURN_IF_ERROR(
+          Query(transaction.database, "INSERT OR IGNORE INTO accepted_loss VALUES (?, ?)", key, now()).run());
+    }
     return ok_status();
   });
 }

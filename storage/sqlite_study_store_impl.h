@@ -79,9 +79,10 @@ class SqliteStudyStore : public SqliteStudyReader {
   Result<std::map<std::string, int>> set_destinations(const std::vector<std::string>& names) override;
   Result<std::map<std::string, int>> set_commitment_peers(const std::vector<std::string>& committing,
                                                           const std::vector<std::string>& callable) override;
-  Status release_delivery(std::int64_t id) override;
+  Result<DeliveryState> release_delivery(std::int64_t id) override;
   Status give_up_delivery(std::int64_t id) override;
-  Status retry_study(const Uid& study_instance_uid) override;
+  Result<bool> retry_study(const Uid& study_instance_uid) override;
+  Status set_accepted_losses(const std::vector<std::string>& keys) override;
   Result<PurgedFiles> purge(const PurgeLimits& limits, int files_max) override;
   StoreStats stats() override;
   Status health() override { return writer_.health(); }

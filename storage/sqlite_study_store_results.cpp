@@ -382,19 +382,21 @@ Status SqliteStudyStore::release_parked_elsewhere(Transaction& transaction) {
   return ok_status();
 }
 
-Status SqliteStudyStore::release_delivery(std::int64_t id) {
-  return writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
+Result<DeliveryState> SqliteStudyStore::release_delivery(std::int64_t id) {
+  DeliveryState was{};
+  Status released = writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
     const std::string name = "release delivery " + std::to_string(id);
     Query row(transaction.database,
-              "SELECT d.state, d.study_id, d.destination, coalesce(r.purged_at, i.purged_at), coalesce(i.current, 1) "
-              "FROM delivery d "
-              "LEFT JOIN instance i ON i.id = d.instance_id LEFT JOIN result r ON r.id = d.result_id WHERE d.id = ?",
+              "SELECT d.state, d.released_at IS NOT NULL, d.study_id, d.destination, coalesce(r.purged_at, "
+              "i.purged_at), coalesce(i.current, 1) FROM delivery d LEFT JOIN instance i ON i.id = d.instance_id LEFT "
+              "JOIN result r ON r.id = d.result_id WHERE d.id = ?",
               id);
     if (!row.next()) return row.status().ok() ? not_found(name + ": no such delivery") : row.status();
-    const auto state = static_cast<DeliveryState>(row.integer());
-    if (state != DeliveryState::kParked && state != DeliveryState::kGivenUp) {
-      return invalid_argument(name + ": it is not parked");
-    }
+    was = static_cast<DeliveryState>(row.integer());
+    const bool released_before = row.boolean();
+    // Who has asked, but has not heard, may ask again.
+    if (was == DeliveryState::kPending || (was == DeliveryState::kDelivered && released_before)) return ok_status();
+    if (was == DeliveryState::kDelivered) return invalid_argument(name + ": it is not parked, but delivered");
     const std::int64_t study = row.integer();
     const std::string destination = row.text();
     if (row.integer_or_null()) return invalid_argument(name + ": its object was deleted, there is nothing to send");
@@ -427,6 +429,8 @@ Status SqliteStudyStore::give_up_delivery(std::int64_t id) {
     if (state != DeliveryState::kParked) return invalid_argument(name + ": it is not parked");
     NODE_RETURN_IF_ERROR(
         Query(transaction.database, "UPDATE delivery SET state = 3, given_up_at = ?2 WHERE id = ?1", id, now()).run());
+  if (!released.ok()) return released;
+  return was;
     return refresh_rest(transaction, study);
   });
 }

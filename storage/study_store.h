@@ -384,9 +384,11 @@ class StudyStore {
   // Returns how many deliveries were freed, by destination. [synced]
   virtual Result<std::map<std::string, int>> set_commitment_peers(const std::vector<std::string>& committing,
                                                                   const std::vector<std::string>& callable) = 0;
-  // PARKED or GIVEN_UP to PENDING, due now, its attempts and its time counted anew. Errors: kNotFound (no such id),
-  // kInvalidArgument (neither, its object is deleted, or its destination is none of set_destinations()). [synced]
-  virtual Status release_delivery(std::int64_t id) = 0;
+  // PARKED or GIVEN_UP to PENDING, due now, its attempts and its time counted anew. Returns the state in which it was:
+  // one that is PENDING, or was released before and is DELIVERED since, is left as it is. Errors: kNotFound (no such
+  // id), kInvalidArgument (delivered without having been parked, its object is deleted, or its destination is none of
+  // set_destinations()). [synced]
+  virtual Result<DeliveryState> release_delivery(std::int64_t id) = 0;
   // PARKED to GIVEN_UP: it is not sent, and no longer keeps its study from retention. One that was given up already is
   // no error. Errors: kNotFound (no such id), kInvalidArgument (not parked). [synced]
   virtual Status give_up_delivery(std::int64_t id) = 0;
@@ -403,9 +405,10 @@ class StudyStore {
   virtual Result<std::int64_t> data_version() = 0;
   // Opens the next revision of a study's report, its instances to be analysed again, each as its next version, so that
   // their image objects get UIDs of their own; what was purged keeps what was found. Urgent is what is found so again;
-  // what earlier revisions made and have yet to send keeps its place. Errors: kNotFound;
-  // kInvalidArgument: all its images were purged. [synced]
-  virtual Status retry_study(const Uid& study_instance_uid) = 0;
+  // what earlier revisions made and have yet to send keeps its place. What waits for its analysis waits on, as the same
+  // version; false: all of it did, for the same revision. Errors: kNotFound; kInvalidArgument: all its images were
+  // purged. [synced]
+  virtual Result<bool> retry_study(const Uid& study_instance_uid) = 0;
   // Marks up to `files_max` files as PURGED, of the studies that are at rest longest, first; the caller deletes them.
   // Their rows stay, so that a resend is still known. [synced]
   virtual Result<PurgedFiles> purge(const PurgeLimits& limits, int files_max) = 0;

@@ -10,16 +10,23 @@
 namespace node::operate {
 
 Result<std::string> retry_study(storage::StudyStore& store, const storage::Uid& study_instance_uid) {
-  NODE_RETURN_IF_ERROR(store.retry_study(study_instance_uid));
+  NODE_ASSIGN_OR_RETURN(const bool retried, store.retry_study(study_instance_uid));
   NODE_ASSIGN_OR_RETURN(const storage::StudySummary study, store.find_study(study_instance_uid));
-  spdlog::info("event=study_retried study_instance_uid={} revision={}", study.study_instance_uid, study.revision);
-  return study_json(study);
+  if (retried)
+    spdlog::info("event=study_retried study_instance_uid={} revision={}", study.study_instance_uid, study.revision);
+  std::string json = study_json(study);
+  if (!retried) json.insert(json.size() - 1, R"(,"already":true)");
+  return json;
 }
 
 Result<std::string> release_delivery(storage::StudyStore& store, std::int64_t id) {
-  NODE_RETURN_IF_ERROR(store.release_delivery(id));
-  spdlog::info("event=delivery_released id={}", id);
-  return fmt::format(R"({{"id":{},"state":"{}"}})", id, storage::to_string(storage::DeliveryState::kPending));
+  using storage::DeliveryState;
+  NODE_ASSIGN_OR_RETURN(const DeliveryState was, store.release_delivery(id));
+  const bool sent_since = was == DeliveryState::kDelivered;
+  const bool already = sent_since || was == DeliveryState::kPending;
+  if (!already) spdlog::info("event=delivery_released id={}", id);
+  return fmt::format(R"({{"id":{},"state":"{}"{}}})", id, to_string(sent_since ? was : DeliveryState::kPending),
+                     already ? R"(,"already":true)" : "");
 }
 
 Result<std::string> give_up_delivery(storage::StudyStore& store, std::int64_t id) {

@@ -10,11 +10,12 @@
 
 namespace node::operate {
 
-// Analyses and reports a study again as a new revision. Errors: kNotFound; those of the store.
+// Analyses and reports a study again as a new revision, unless it waits for that already. Errors: kNotFound; those of
+// the store.
 Result<std::string> retry_study(storage::StudyStore& store, const storage::Uid& study_instance_uid);
 
-// Sends a delivery again that is parked or was given up. Errors: kNotFound; kInvalidArgument (neither, its object is
-// deleted); those of the store.
+// Sends a delivery again that is parked or was given up; "already": it was due, or has been sent since it was released.
+// Errors: kNotFound; kInvalidArgument (delivered at once, its object is deleted); those of the store.
 Result<std::string> release_delivery(storage::StudyStore& store, std::int64_t id);
 
 // Sends it never, and lets retention have its object. Errors: kNotFound; kInvalidArgument (not parked); those of the

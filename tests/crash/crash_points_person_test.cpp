@@ -56,7 +56,7 @@ Status live(Process& process, Hospital& hospital) {
     if (!first || one.kind == "original") continue;
     if (one.kind == "sc") {
       NODE_RETURN_IF_ERROR(act(hospital, "released " + id, one.state != DeliveryState::kParked,
-                               [&] { return process.store().release_delivery(one.id); }));
+                               [&] { return process.store().release_delivery(one.id).status(); }));
     } else {
       NODE_RETURN_IF_ERROR(act(hospital, "given up " + id, one.state == DeliveryState::kGivenUp,
                                [&] { return process.store().give_up_delivery(one.id); }));
@@ -64,7 +64,7 @@ Status live(Process& process, Hospital& hospital) {
   }
   NODE_RETURN_IF_ERROR(process.deliver("pacs", answer));
   NODE_RETURN_IF_ERROR(act(hospital, "run again", revision(process) > 1,
-                           [&] { return process.store().retry_study(Uid::parse(kStudy).value()); }));
+                           [&] { return process.store().retry_study(Uid::parse(kStudy).value()).status(); }));
   NODE_RETURN_IF_ERROR(process.analyze());
   hospital.clock().advance(kQuiet);
   NODE_RETURN_IF_ERROR(process.report());

@@ -117,9 +117,13 @@ def test_each_answer_decides_and_a_person_releases_what_was_parked(tmp_path, set
             assert node.stop() == 0
             done = command(node, "deliveries", "release", str(found[unsupported]["id"]))
             assert "will be sent again" in done.stdout
+            again = command(node, "deliveries", "release", str(found[unsupported]["id"]))
+            assert "is due already" in again.stdout, "asked for by somebody who has not heard the answer"
             assert by_object(node)[unsupported]["state"] == "pending"
             node.start()
             wait_until(lambda: by_object(node)[unsupported]["state"] == "delivered", "and after a start")
+            again = command(node, "deliveries", "release", str(found[unsupported]["id"]))
+            assert "was released before, and sent since" in again.stdout
         finally:
             node.stop()
 

@@ -8,6 +8,51 @@ namespace {
 
 // --- retention ----------------------------------------------------------------------------------------------------
 
+TEST_P(StudyStoreContract, AStudyThatFailedIsAtRestOnceItsOriginalsHaveLeft) {
+  NewInstance forwarded = image(1, 1);
+  forwarded.route.forward_to = {"archive"};
+  add(forwarded);
+  analyse_all();
+  ASSERT_TRUE(store_->fail_study(close_and_claim()->token, "no").ok());
+  EXPECT_THAT(store_->purge({seconds(0), {}}, 10)->originals, IsEmpty());
+  ASSERT_TRUE(store_->finish_delivery(claim_deliveries("archive")[0].token, {}).ok());
+  clock_.advance(seconds(60));
+  EXPECT_THAT(store_->purge({seconds(61), {}}, 10)->originals, IsEmpty()) << "a person has its days to look";
+  EXPECT_THAT(store_->purge({seconds(60), {}}, 10)->originals, SizeIs(1));
+}
+
+TEST_P(StudyStoreContract, ThePauseOfOneDestinationDelaysNoOther) {
+  NewInstance forwarded = image(1, 1);
+  forwarded.route.forward_to = {"archive", "pacs"};
+  add(forwarded);
+  const auto claims = claim_deliveries("archive");
+  ASSERT_THAT(claims, SizeIs(1));
+  ASSERT_TRUE(store_->postpone_deliveries("archive", {claims[0].token}, seconds(60), "down").ok());
+  EXPECT_THAT(claim_deliveries("pacs"), SizeIs(1));
+  EXPECT_THAT(claim_deliveries("archive"), IsEmpty());
+  clock_.advance(seconds(60));
+  EXPECT_THAT(claim_deliveries("archive"), SizeIs(1));
+}
+
+TEST_P(StudyStoreContract, AReleaseThatIsAskedForTwiceIsOne) {
+  finish_one(1);
+  auto overlay = claim_deliveries("pacs", 1);
+  ASSERT_TRUE(store_->finish_delivery(overlay[0].token, {.state = DeliveryState::kParked}).ok());
+  EXPECT_EQ(*store_->release_delivery(overlay[0].id), DeliveryState::kParked);
+  overlay = claim_deliveries("pacs", 1);
+  EXPECT_EQ(*store_->release_delivery(overlay[0].id), DeliveryState::kPending) << "due already";
+  EXPECT_THAT(claim_deliveries("pacs", 1), IsEmpty()) << "and in hand";
+  ASSERT_TRUE(
+      store_->finish_delivery(overlay[0].token, {.state = DeliveryState::kPending, .retry_in = seconds(60)}).ok());
+  EXPECT_EQ(*store_->release_delivery(overlay[0].id), DeliveryState::kPending);
+  EXPECT_THAT(claim_deliveries("pacs", 1), IsEmpty()) << "it was tried, and keeps its pause";
+  clock_.advance(seconds(60));
+  overlay = claim_deliveries("pacs", 1);
+  ASSERT_TRUE(store_->finish_delivery(overlay[0].token, {}).ok());
+  EXPECT_EQ(*store_->release_delivery(overlay[0].id), DeliveryState::kDelivered) << "since it was released";
+  EXPECT_EQ(summary(1).deliveries_done, 1);
+}
+
 TEST_P(StudyStoreContract, NothingIsPurgedBeforeItsStudyIsAtRestForSoLong) {
   NewInstance given = image(1, 1);
   given.route.forward_to = {"archive"};
@@ -54,7 +99,8 @@ TEST_P(StudyStoreContract, ACorrectedOriginalWaitsForTheVersionThatItReplaces) {
   const auto second = claim_deliveries("archive");
   ASSERT_THAT(second, SizeIs(1)) << "what is parked holds nothing";
   EXPECT_NE(second[0].id, first[0].id);
-  EXPECT_EQ(store_->release_delivery(first[0].id).code(), StatusCode::kInvalidArgument) << "it must not come last";
+  EXPECT_EQ(store_->release_delivery(first[0].id).status().code(), StatusCode::kInvalidArgument)
+      << "it must not come last";
   EXPECT_TRUE(store_->give_up_delivery(first[0].id).ok());
 }
 
@@ -123,7 +169,7 @@ TEST_P(StudyStoreContract, WhatAPersonGaveUpKeepsNothingFromRetentionAndComesDue
   ASSERT_TRUE(store_->give_up_delivery(id).ok());
   restart();
   EXPECT_THAT(purged({kNoWait, kNoWait}), SizeIs(3));
-  EXPECT_EQ(store_->release_delivery(id).code(), StatusCode::kInvalidArgument) << "there is nothing to send";
+  EXPECT_EQ(store_->release_delivery(id).status().code(), StatusCode::kInvalidArgument) << "there is nothing to send";
   EXPECT_EQ(store_->stats().deliveries_given_up, 1);
 }
 
@@ -176,7 +222,7 @@ TEST_P(StudyStoreContract, WhatIsPurgedIsStillKnown) {
   EXPECT_EQ(instances(1)[0].file.sha256_hex, image(1, 1).file.sha256_hex);
   EXPECT_THAT(instances(1)[0].predictions, SizeIs(2));
   EXPECT_FALSE(add(image(1, 1))) << "a resend";
-  EXPECT_EQ(store_->retry_study(uid("1.2.1")).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(store_->retry_study(uid("1.2.1")).status().code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(summary(1).state, StudyState::kFinished);
 }
 
@@ -271,7 +317,7 @@ TEST_P(StudyStoreContract, WhatIsForADestinationThatIsGoneIsNotReleasedAndCanBeG
   ASSERT_TRUE(store_->set_destinations({"pacs", "gone too"}).ok());
   const auto id = store_->list_deliveries({.state = DeliveryState::kParked}).value().at(0).id;
   const auto refused = [&] {
-    const Status answer = store_->release_delivery(id);
+    const Status answer = store_->release_delivery(id).status();
     EXPECT_EQ(answer.code(), StatusCode::kInvalidArgument);
     EXPECT_THAT(answer.message(), testing::HasSubstr("gone is not in the configuration"));
     EXPECT_EQ(store_->stats().deliveries_pending, 0) << "nobody would ever send it";
@@ -354,8 +400,8 @@ TEST_P(StudyStoreContract, TheOutcomeOfADeliveryIsWrittenDown) {
   EXPECT_EQ(delivered[0].text, "coerced");
   EXPECT_EQ(delivered[0].attempts, 1);
   EXPECT_EQ(delivered[0].delivered_at, clock_.now());
-  EXPECT_EQ(store_->release_delivery(delivered[0].id).code(), StatusCode::kInvalidArgument);
-  EXPECT_EQ(store_->release_delivery(4711).code(), StatusCode::kNotFound);
+  EXPECT_EQ(store_->release_delivery(delivered[0].id).status().code(), StatusCode::kInvalidArgument) << "never parked";
+  EXPECT_EQ(store_->release_delivery(4711).status().code(), StatusCode::kNotFound);
   restart();
   EXPECT_EQ(summary(1).deliveries_done, 1);
 }

@@ -269,7 +269,68 @@ TEST_P(StudyStoreContract, ARetryAnalysesAgainAsTheNextVersionAndRevision) {
   ASSERT_THAT(ready->instances[0].predictions, SizeIs(1));
   EXPECT_EQ(ready->instances[0].predictions[0].model_version, "fracture@2");
   EXPECT_NE(ready->instances[0].predicted_at, before.predicted_at);
-  EXPECT_EQ(store_->retry_study(uid("1.2.77")).code(), StatusCode::kNotFound);
+  EXPECT_EQ(store_->retry_study(uid("1.2.77")).status().code(), StatusCode::kNotFound);
+}
+
+TEST_P(StudyStoreContract, ARetryThatIsAskedForTwiceIsOne) {
+  finish_one(1);
+  add(image(1, 2));
+  EXPECT_TRUE(*store_->retry_study(uid("1.2.1")));
+  const auto claims = claim_instances(1);
+  EXPECT_FALSE(*store_->retry_study(uid("1.2.1"))) << "all waits for it already";
+  EXPECT_EQ(summary(1).revision, 2);
+  for (const InstanceRecord& one : instances(1)) {
+    EXPECT_EQ(one.version, one.sop_instance_uid == uid("1.2.1.1") ? 2 : 1) << "the new one was never analysed";
+  }
+  EXPECT_TRUE(store_->finish_instance(claims[0].token, predictions()).ok()) << "what is in hand goes on";
+  EXPECT_TRUE(*store_->retry_study(uid("1.2.1"))) << "now there is something to do again";
+  EXPECT_EQ(summary(1).waiting, 2);
+  EXPECT_EQ(summary(1).revision, 2) << "of which nothing has left";
+}
+
+TEST_P(StudyStoreContract, AStudyWhoseOnlyImageWasMovedTakesItsReportBack) {
+  finish_one(1);
+  NewInstance moved = image(2, 9);
+  moved.sop_instance_uid = uid("1.2.1.1");
+  ASSERT_TRUE(add(moved, Arrival::kCorrection, 1));
+  const auto ready = close_and_claim();
+  ASSERT_TRUE(ready);
+  EXPECT_EQ(ready->study_instance_uid, uid("1.2.1"));
+  EXPECT_EQ(ready->revision, 2);
+  EXPECT_THAT(ready->instances, IsEmpty());
+  EXPECT_THAT(ready->earlier_results, SizeIs(2));
+  ASSERT_THAT(ready->taken_back, SizeIs(1));
+  EXPECT_EQ(ready->taken_back[0].sop_instance_uid, uid("1.2.1.1"));
+  EXPECT_EQ(ready->taken_back[0].version, 1);
+  EXPECT_THAT(ready->taken_back[0].route.results_to, ElementsAre("pacs"));
+  report(*ready);
+  EXPECT_EQ(summary(1).state, StudyState::kFinished);
+  analyse_all();
+  EXPECT_EQ(claim_study()->study_instance_uid, uid("1.2.2"));
+}
+
+TEST_P(StudyStoreContract, AStudyWhoseImageIsReportedOnNoMoreTakesItsReportBack) {
+  finish_one(1);
+  NewInstance corrected = unrouted(1, 1);
+  ASSERT_TRUE(add(corrected, Arrival::kCorrection, 1));
+  const auto ready = close_and_claim();
+  ASSERT_TRUE(ready);
+  EXPECT_EQ(ready->revision, 2);
+  ASSERT_THAT(ready->instances, SizeIs(1));
+  ASSERT_THAT(ready->taken_back, SizeIs(1));
+  EXPECT_THAT(ready->taken_back[0].route.results_to, ElementsAre("pacs")) << "who was told before";
+}
+
+TEST_P(StudyStoreContract, AStudyThatHasImagesToReportOnTakesNothingBack) {
+  add(image(1, 2));
+  finish_one(1);
+  NewInstance moved = image(2, 9);
+  moved.sop_instance_uid = uid("1.2.1.1");
+  ASSERT_TRUE(add(moved, Arrival::kCorrection, 1));
+  const auto ready = close_and_claim();
+  ASSERT_TRUE(ready);
+  EXPECT_THAT(ready->instances, SizeIs(1));
+  EXPECT_THAT(ready->taken_back, IsEmpty());
 }
 
 TEST_P(StudyStoreContract, AWallClockThatJumpsBackAnHourDelaysNothing) {

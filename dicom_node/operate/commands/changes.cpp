@@ -80,8 +80,9 @@ int retry_study(const config::NodeConfig& config, const std::string& study_insta
   return say(change(config, "/api/studies/" + uid->str() + "/retry",
                     [&](storage::StudyStore& store) { return retry_study(store, *uid); }),
              json, [&](const nlohmann::json& study) {
-               return fmt::format("study {}: revision {}, {} of {} images to be analysed again", uid->str(),
-                                  study.value("revision", 0), study.value("waiting", 0), study.value("instances", 0));
+               return fmt::format("study {}: revision {}, {} of {} images to be analysed again{}", uid->str(),
+                                  study.value("revision", 0), study.value("waiting", 0), study.value("instances", 0),
+                                  study.value("already", false) ? ", as asked before" : "");
              });
 }
 
@@ -90,7 +91,34 @@ int release_delivery(const config::NodeConfig& config, const std::string& id_tex
   if (!id.ok()) return wrong_call(id.status());
   return say(change(config, fmt::format("/api/deliveries/{}/release", *id),
                     [&](storage::StudyStore& store) { return release_delivery(store, *id); }),
-             json, [&](const nlohmann::json&) { return fmt::format("delivery {}: will be sent again", *id); });
+             json, [&](const nlohmann::json& delivery) {
+               const bool sent = delivery.value("state", "") == "delivered";
+               return fmt::format("delivery {}: {}", *id,
+                                  sent                               ? "was released before, and sent since"
+                                  : delivery.value("already", false) ? "is due already"
+                                                                     : "will be sent again");
+             });
+}
+
+int losses(const config::NodeConfig& config, bool accept, bool json) {
+  const auto here = [&](storage::StudyStore& store) -> Result<std::string> {
+    storage::FileSystem& file_system = storage::posix_file_system();
+    NODE_ASSIGN_OR_RETURN(const auto spool, storage::Spool::open(config.storage, file_system));
+    NODE_ASSIGN_OR_RETURN(const auto check, storage::check_spool(config.storage.directory, file_system, store));
+    NODE_RETURN_IF_ERROR(storage::remember_losses(check, *spool, store));
+    return review_losses(store, *spool, accept);
+  };
+  const auto found =
+      change(config, accept ? "/api/losses/accept" : "/api/losses", here, accept ? Method::kPost : Method::kGet);
+  return say(found, json, [](const nlohmann::json& answer) {
+    std::string lines;
+    for (const auto& loss : answer.value("losses", nlohmann::json::array())) {
+      const std::string study = loss.value("study_instance_uid", "");
+      lines += fmt::format("{}  {}  {}\n", loss.value("file", ""), loss.value("accepted", false) ? "accepted" : "lost",
+                           study.empty() ? "a result" : "an image of study " + study);
+    }
+    return lines.empty() ? "nothing is lost" : lines.substr(0, lines.size() - 1);
+  });
 }
 
 int release_parked(const config::NodeConfig& config, const std::string& destination, bool json) {

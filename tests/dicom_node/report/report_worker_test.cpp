@@ -117,7 +117,7 @@ class ScriptedStore : public storage::StudyStore {
                                                           const std::vector<std::string>&) override {
     return none();
   }
-  Status release_delivery(std::int64_t) override { return none(); }
+  Result<storage::DeliveryState> release_delivery(std::int64_t) override { return none(); }
   Status give_up_delivery(std::int64_t) override { return none(); }
   Result<std::vector<storage::StudySummary>> list_studies(const storage::StudyFilter&) override { return none(); }
   Result<storage::StudySummary> find_study(const storage::Uid&) override { return none(); }
@@ -127,7 +127,9 @@ class ScriptedStore : public storage::StudyStore {
     return none();
   }
   Result<std::int64_t> data_version() override { return none(); }
-  Status retry_study(const storage::Uid&) override { return none(); }
+  Result<bool> retry_study(const storage::Uid&) override { return none(); }
+  Status set_accepted_losses(const std::vector<std::string>&) override { return none(); }
+  Result<std::vector<std::string>> accepted_losses() override { return none(); }
   Result<storage::PurgedFiles> purge(const storage::PurgeLimits&, int) override { return none(); }
   Result<std::vector<storage::StoredFile>> known_files() override { return none(); }
   storage::StoreStats stats() override { return {}; }
