@@ -28,8 +28,8 @@ Result<Look> SqliteStudyStore::look_for_study(Transaction& transaction, std::opt
     Query closed(
         database,
         "UPDATE study INDEXED BY study_to_close SET closed_at = ?1, state = CASE WHEN EXISTS (SELECT 1 FROM instance "
-        "WHERE study_id = study.id AND current = 1 AND reportable = 1) THEN 1 ELSE 3 END "
-        "WHERE state = 0 AND close_due_at <= ?2 RETURNING id, state",
+        "WHERE study_id = study.id AND current = 1 AND reportable = 1) OR EXISTS (SELECT 1 FROM result "
+        "WHERE study_id = study.id) THEN 1 ELSE 3 END WHERE state = 0 AND close_due_at <= ?2 RETURNING id, state",
         now(), due_now());
     while (closed.next()) {
       const std::int64_t row = closed.integer();
@@ -79,6 +79,19 @@ Result<Look> SqliteStudyStore::look_for_study(Transaction& transaction, std::opt
   ready->urgent = row.text();
   NODE_ASSIGN_OR_RETURN(ready->instances, queries::list_instances(database, ready->study_instance_uid, true));
   NODE_ASSIGN_OR_RETURN(ready->earlier_results, queries::list_results(database, study));
+  if (std::none_of(ready->instances.begin(), ready->instances.end(), [](const auto& one) { return one.reportable; })) {
+    Query replaced(
+        database,
+        "SELECT id FROM instance i WHERE study_id = ?1 AND current = 0 AND state != 4 AND reportable = 1 AND "
+        "version = (SELECT max(version) FROM instance WHERE study_id = ?1 AND current = 0 AND state != 4 AND "
+        "reportable = 1 AND sop_instance_uid = i.sop_instance_uid) ORDER BY id",
+        study);
+    while (replaced.next()) {
+      NODE_ASSIGN_OR_RETURN(InstanceRecord record, queries::load_instance(database, replaced.integer()));
+      ready->taken_back.push_back(std::move(record));
+    }
+    NODE_RETURN_IF_ERROR(replaced.status());
+  }
   ready->token = study_claims_.take(transaction, study);
   look.found = true;
   return look;

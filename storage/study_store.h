@@ -157,6 +157,9 @@ struct ReadyStudy {
   std::string urgent{};                         // Which finding made it urgent; empty: none.
   std::vector<InstanceRecord> instances{};      // Newest versions in order of arrival, ended, with their predictions.
   std::vector<ResultRecord> earlier_results{};  // Of earlier revisions, oldest first: what need not be made again.
+  // Where corrections left no image to report on, though something was reported: what earlier revisions spoke of, the
+  // replaced versions. Else empty.
+  std::vector<InstanceRecord> taken_back{};
 };
 
 struct ClaimedDelivery {

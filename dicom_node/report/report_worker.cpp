@@ -35,6 +35,22 @@ using storage::InstanceState;
 constexpr std::chrono::milliseconds kClaimWait{500};
 constexpr std::chrono::milliseconds kRetryIn{10'000};
 
+// The current images, and those that corrections have moved to another study where none is left to report on: said to
+// be gone in the report that takes back the earlier one.
+std::vector<InstanceRecord> spoken_of(const storage::ReadyStudy& ready) {
+  std::vector<InstanceRecord> images = ready.instances;
+  for (InstanceRecord moved : ready.taken_back) {
+    const bool is_here = std::any_of(ready.instances.begin(), ready.instances.end(), [&](const auto& current) {
+      return current.sop_instance_uid == moved.sop_instance_uid;
+    });
+    if (is_here) continue;
+    moved.state = InstanceState::kSkipped;
+    moved.reason = "moved to another study by a correction";
+    images.push_back(std::move(moved));
+  }
+  return images;
+}
+
 bool routed(const InstanceRecord& instance) { return !instance.route.tasks.empty(); }
 
 // Every image of which anything was asked is in shadow.
@@ -128,7 +144,8 @@ class SpooledResults {
 
 Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const config::ReportConfig& config,
                                          storage::Spool& spool, storage::StudyStore& store) {
-  const bool shadow = all_in_shadow(ready.instances);
+  const std::vector<InstanceRecord> images = spoken_of(ready);
+  const bool shadow = all_in_shadow(images);
   ResultContext context;
   context.node_uid = store.node_uid().str();
   context.config = config;
@@ -141,7 +158,7 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
   std::set<std::string> all_destinations;
   std::set<storage::Uid> made_before;
   for (const storage::ResultRecord& result : ready.earlier_results) made_before.insert(result.sop_instance_uid);
-  for (const InstanceRecord& record : ready.instances) {
+  for (const InstanceRecord& record : images) {
     if (!reported(record, shadow)) continue;
     NODE_ASSIGN_OR_RETURN(ReportedImage image, to_reported_image(record, spool));
     const std::vector<std::string>& destinations = record.route.results_to;
@@ -149,7 +166,11 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
     all_destinations.insert(destinations.begin(), destinations.end());
     study.add(std::move(image));
   }
-  const bool any_routed = std::any_of(ready.instances.begin(), ready.instances.end(), routed);
+  for (const InstanceRecord& replaced : ready.taken_back) {  // Who was told is told.
+    if (!replaced.route.shadow)
+      all_destinations.insert(replaced.route.results_to.begin(), replaced.route.results_to.end());
+  }
+  const bool any_routed = std::any_of(images.begin(), images.end(), routed);
   if (config.report_skipped && !any_routed && all_destinations.empty())  // Somebody must be told.
     all_destinations.insert(config.skipped_to.begin(), config.skipped_to.end());
   add_recipients(recipients, config, {all_destinations.begin(), all_destinations.end()}, FormOf::kStudy,

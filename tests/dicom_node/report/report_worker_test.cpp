@@ -363,6 +363,39 @@ TEST_F(ReportStudy, ASecondRevisionMakesNoOverlayAgainAndNamesTheFirstReport) {
   EXPECT_EQ(std::string(uid.c_str()), first[1].sop_instance_uid.str());
 }
 
+TEST_F(ReportStudy, AStudyWhoseOnlyImageWasMovedSaysSoInPlaceOfItsReport) {
+  storage::InstanceRecord moved = stored(made::kHand, {made::anomaly()});
+  moved.route.results_to = {"pacs", "archive"};
+  ASSERT_TRUE(report(ready({moved})).ok());
+  const storage::Uid first = store_.results.back().sop_instance_uid;
+  ReadyStudy again = ready({moved});
+  again.instances.clear();
+  again.taken_back = {moved};
+  again.revision = 2;
+  again.earlier_results = store_.results;
+  const auto done = report(again);
+  ASSERT_TRUE(done.ok()) << done.status().message();
+  EXPECT_THAT(sent(), UnorderedElementsAre("sr -> pacs", "sr -> archive")) << "to all who had the first, and no overlay";
+  const auto file = read(store_.results[0]);
+  DcmItem* before = nullptr;
+  ASSERT_TRUE(file->getDataset()->findAndGetSequenceItem(DCM_PredecessorDocumentsSequence, before).good());
+  const std::string bytes = bytes_of(store_.results[0]);
+  EXPECT_NE(bytes.find(first.str()), std::string::npos);
+  EXPECT_NE(bytes.find("moved to another study by a correction"), std::string::npos);
+  EXPECT_EQ(bytes.find("anomaly HAND L"), std::string::npos) << "nothing is found in it any more";
+
+  // It is still there, but by its corrected header no image to be read: whoever had the report hears of it.
+  storage::InstanceRecord unrouted = moved;
+  unrouted.state = storage::InstanceState::kSkipped;
+  unrouted.reason = "no rule for DX, CHEST";
+  unrouted.route = {};
+  unrouted.predictions.clear();
+  again.instances = {unrouted};
+  ASSERT_TRUE(report(again).ok());
+  EXPECT_THAT(sent(), UnorderedElementsAre("sr -> pacs", "sr -> archive"));
+  EXPECT_EQ(bytes_of(store_.results[0]).find("moved to another study"), std::string::npos);
+}
+
 TEST_F(ReportStudy, WhatRetentionDeletedIsReportedFromWhatWasFoundWhenALateImageComes) {
   storage::InstanceRecord a =
       stored("02_1_foot_ap.dcm", {made::anomaly(), made::finding(made::fracture_task(), {0.9})});
