@@ -115,6 +115,10 @@ int main(int argc, char** argv) {
   give_up->add_option("ID", delivery, "The number that the list begins with")->required();
   give_up->fallthrough();
 
+  CLI::App* losses = listing(configured(app.add_subcommand("losses", "Lists stored objects that are lost")));
+  CLI::App* accept = losses->add_subcommand("accept", "Accepts all that is lost, so that the node is ready without it");
+  accept->fallthrough();
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -164,6 +168,7 @@ int main(int argc, char** argv) {
     if (*release && !destination.empty()) return node::operate::release_parked(*config, destination, json);
     if (*release) return node::operate::release_delivery(*config, delivery, json);
     if (*give_up) return node::operate::give_up_delivery(*config, delivery, json);
+    if (*losses) return node::operate::losses(*config, accept->parsed(), json);
     return node::operate::list_deliveries(*config, parked, json);
   };
   try {

@@ -57,7 +57,6 @@ struct Node::Impl {
   Replaceable<config::NodeConfig> config;  // In force.
   inference::Predictor& predictor;
   std::atomic<bool> reloaded{true};  // False: the last attempt was refused.
-  std::int64_t losses = 0;           // Rows whose file is gone; found at start.
   std::int64_t orphans = 0;          // Files without a row; found and deleted at start.
   // In the order of the flow, so that they are destroyed from the last to the first: each outlives its users.
   std::unique_ptr<storage::Spool> spool;
@@ -84,11 +83,11 @@ struct Node::Impl {
 Status Node::Impl::check_invariants(storage::FileSystem& file_system) {
   NODE_ASSIGN_OR_RETURN(const storage::SpoolCheck check,
                         storage::check_spool(config.get()->storage.directory, file_system, *store));
-  losses = std::ssize(check.lost);
   orphans = std::ssize(check.orphans);
-  for (const std::string& key : check.lost) {
-    spdlog::error("event=data_loss file={} reason=\"recorded, but not on the disk\"", key);
+  for (const storage::StoredFile& file : check.lost) {
+    spdlog::error("event=data_loss file={} reason=\"recorded, but not on the disk\"", file.key);
   }
+  NODE_RETURN_IF_ERROR(storage::remember_losses(check, *spool, *store));
   for (const std::string& key : check.orphans) {
     spdlog::warn("event=orphan_deleted file={} reason=\"no row: nobody was told Success\"", key);
     NODE_RETURN_IF_ERROR(spool->remove(key));
@@ -115,10 +114,10 @@ Status Node::Impl::ready() const {
                     inference::kFailuresInARow, failing.front()));
   }
   // Last: what else is wrong can be mended at once.
-  if (const std::int64_t lost = losses + spool->losses(); lost > 0) {
+  NODE_ASSIGN_OR_RETURN(const auto losses, storage::known_losses(*spool, *store));
+  if (const auto lost = std::ranges::count(losses, false, &storage::Loss::accepted); lost > 0) {
     return data_loss(
-        fmt::format("{} stored objects are gone from {}, or not as they were stored: see event=data_loss "
-                    "in the log",
+        fmt::format("{} stored objects are gone from {}, or not as they were stored: `skelex-node losses` lists them",
                     lost, storage.directory));
   }
   return ok_status();
@@ -134,7 +133,10 @@ operate::NodeStats Node::Impl::stats() const {
   stats.tasks = predictor.tasks();
   if (const auto free = spool->free_bytes(); free.ok()) stats.disk_free_bytes = *free;
   stats.disk_reserve_bytes = in_force->storage.free_bytes_min;
-  stats.losses = losses + spool->losses();
+  if (const auto losses = storage::known_losses(*spool, *store); losses.ok()) {
+    stats.losses_accepted = std::ranges::count(*losses, true, &storage::Loss::accepted);
+    stats.losses = std::ssize(*losses) - stats.losses_accepted;
+  }
   stats.orphans_deleted = orphans;
   stats.certificate_days = operate::client_certificate_days(*in_force);
   if (!started) return stats;

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <map>
 #include <random>
 #include <set>
 
@@ -167,11 +168,11 @@ struct Spool::Impl {
   std::filesystem::path root;
   std::uint64_t free_bytes_min;
   std::atomic<std::uint64_t> next_incoming{0};
-  std::atomic<std::int64_t> losses{0};
-
   Mutex restore_mutex;  // One at a time: what fails takes nothing of another's with it.
   Mutex shards_mutex;
   std::set<std::string> shards GUARDED_BY(shards_mutex);  // The directories of the fan-out that are durable.
+  Mutex lost_mutex;
+  std::map<std::string, StoredFile> lost GUARDED_BY(lost_mutex);  // By key.
 
   Impl(FileSystem& file_system, std::filesystem::path root, std::uint64_t free_bytes_min)
       : file_system(file_system), root(std::move(root)), free_bytes_min(free_bytes_min) {}
@@ -179,6 +180,14 @@ struct Spool::Impl {
   std::filesystem::path incoming() const { return root / "incoming"; }
   std::filesystem::path objects() const { return objects_directory(root); }
 
+  void note(const StoredFile& file, bool is_lost) {
+    MutexLock lock(lost_mutex);
+    if (is_lost) {
+      lost.insert_or_assign(file.key, file);
+    } else {
+      lost.erase(file.key);
+    }
+  }
   void add_shard(const std::string& shard) {
     MutexLock lock(shards_mutex);
     shards.insert(shard);
@@ -278,9 +287,13 @@ Status Spool::restore(IncomingFile file, const StoredFile& lost) {
     return invalid_argument(what + ": these are other bytes than were stored");
   }
   MutexLock lock(impl_->restore_mutex);
-  if (const Status intact = compare(lost); intact.code() != StatusCode::kDataLoss) return intact;
-  const Status restored = make_durable();
-  if (restored.ok()) return restored;
+  Status restored = compare(lost);
+  if (restored.code() == StatusCode::kUnavailable) return restored;
+  if (!restored.ok()) restored = make_durable();
+  if (restored.ok()) {
+    impl_->note(lost, false);
+    return restored;
+  }
   const IncomingFile not_restored = std::move(file);  // Goes before the lock does.
   return not_kept(what, restored);
 }
@@ -297,11 +310,16 @@ std::filesystem::path Spool::path(const std::string& key) const { return impl_->
 
 Status Spool::verify(const StoredFile& file) const {
   Status found = compare(file);
-  if (found.code() == StatusCode::kDataLoss) ++impl_->losses;
+  if (found.ok() || found.code() == StatusCode::kDataLoss) impl_->note(file, !found.ok());
   return found;
 }
 
-std::int64_t Spool::losses() const { return impl_->losses; }
+std::vector<StoredFile> Spool::lost() const {
+  MutexLock lock(impl_->lost_mutex);
+  std::vector<StoredFile> files;
+  for (const auto& [key, file] : impl_->lost) files.push_back(file);
+  return files;
+}
 
 Status Spool::health() {
   NODE_ASSIGN_OR_RETURN(IncomingFile probe, begin_in_reserve());
@@ -324,6 +342,7 @@ Status Spool::compare(const StoredFile& file) const {
 
 Status Spool::remove(const std::string& key) {
   if (!is_key(key)) return invalid_argument("remove: not a key of this spool");
+  impl_->note({key, 0, {}}, false);
   const Status removed = impl_->file_system.remove(path(key));
   return removed.code() == StatusCode::kNotFound ? ok_status() : removed.within("remove " + key);
 }

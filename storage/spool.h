@@ -77,15 +77,16 @@ class Spool {
   Result<StoredFile> store(const std::string& bytes, const Uid& sop_instance_uid);
 
   std::filesystem::path path(const std::string& key) const;
-  // Errors: kDataLoss if the file is missing, or its size or digest is not as stored; kUnavailable if it cannot be
-  // opened for another reason (too many open files, no permission).
+  // Errors: kDataLoss if the file is missing, or its size or digest is not as stored, which lost() remembers;
+  // kUnavailable if it cannot be opened for another reason (too many open files, no permission).
   Status verify(const StoredFile& file) const;
-  // The same of a file that retention may delete meanwhile: what is missing is not counted as a loss.
+  // The same of a file that retention may delete meanwhile: what is missing is not remembered as a loss.
   Status compare(const StoredFile& file) const;
   // Whether a file can be made and written now; it is gone again at once. Errors: as begin() and append(), whatever
   // the reserve.
   Status health();
-  std::int64_t losses() const;            // How often verify() found one.
+  // What verify() found lost and has not found whole since, and nobody has restored or removed; in the order of keys.
+  std::vector<StoredFile> lost() const;
   Status remove(const std::string& key);  // OK if it is gone already.
   Result<std::vector<std::string>> list_keys() const;
   Result<std::uint64_t> free_bytes() const;

@@ -2,26 +2,34 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <iterator>
 
-#include "storage/spool.h"
 #include "storage/sqlite_study_reader.h"
 
 namespace node::storage {
 namespace {
 
-Result<std::vector<std::string>> keys_with_row(StudyStore& store) {
-  NODE_ASSIGN_OR_RETURN(const std::vector<StoredFile> files, store.known_files());
-  std::vector<std::string> keys;
-  keys.reserve(files.size());
-  for (const StoredFile& file : files) keys.push_back(file.key);
-  std::sort(keys.begin(), keys.end());
-  return keys;
+// What compares files and keys, by key.
+struct ByKey {
+  static const std::string& key(const std::string& key) { return key; }
+  static const std::string& key(const StoredFile& file) { return file.key; }
+  template <typename A, typename B>
+  bool operator()(const A& a, const B& b) const {
+    return key(a) < key(b);
+  }
+};
+
+Result<std::vector<StoredFile>> files_with_row(StudyStore& store) {
+  NODE_ASSIGN_OR_RETURN(std::vector<StoredFile> files, store.known_files());
+  std::sort(files.begin(), files.end(), ByKey());
+  return files;
 }
 
-std::vector<std::string> only_in(const std::vector<std::string>& these, const std::vector<std::string>& those) {
-  std::vector<std::string> only;
-  std::set_difference(these.begin(), these.end(), those.begin(), those.end(), std::back_inserter(only));
+template <typename A, typename B>
+std::vector<A> only_in(const std::vector<A>& these, const std::vector<B>& those) {
+  std::vector<A> only;
+  for (const A& one : these) {
+    if (!std::binary_search(those.begin(), those.end(), one, ByKey())) only.push_back(one);
+  }
   return only;
 }
 
@@ -30,20 +38,56 @@ std::vector<std::string> only_in(const std::vector<std::string>& these, const st
 Result<SpoolCheck> check_spool(const std::string& directory, FileSystem& file_system, StudyStore& store) {
   // The files first: one that is added meanwhile is then no orphan, because its row is read later.
   NODE_ASSIGN_OR_RETURN(const std::vector<std::string> on_disk, list_keys(directory, file_system));
-  NODE_ASSIGN_OR_RETURN(const std::vector<std::string> with_row, keys_with_row(store));
+  NODE_ASSIGN_OR_RETURN(const std::vector<StoredFile> with_row, files_with_row(store));
   SpoolCheck check;
   check.orphans = only_in(on_disk, with_row);
-  for (std::string& key : only_in(with_row, on_disk)) {
+  for (StoredFile& file : only_in(with_row, on_disk)) {
     std::error_code ignored;  // Added after the list was read?
-    if (!std::filesystem::exists(objects_directory(directory) / key, ignored)) check.lost.push_back(std::move(key));
+    if (!std::filesystem::exists(objects_directory(directory) / file.key, ignored))
+      check.lost.push_back(std::move(file));
   }
   if (check.lost.empty()) return check;
   // Purged meanwhile? It is marked before its file is deleted.
-  NODE_ASSIGN_OR_RETURN(const std::vector<std::string> still_with_row, keys_with_row(store));
-  std::erase_if(check.lost, [&](const std::string& key) {
-    return !std::binary_search(still_with_row.begin(), still_with_row.end(), key);
+  NODE_ASSIGN_OR_RETURN(const std::vector<StoredFile> still_with_row, files_with_row(store));
+  std::erase_if(check.lost, [&](const StoredFile& file) {
+    return !std::binary_search(still_with_row.begin(), still_with_row.end(), file, ByKey());
   });
   return check;
+}
+
+Status remember_losses(const SpoolCheck& check, const Spool& spool, StudyStore& store) {
+  for (const StoredFile& file : check.lost) static_cast<void>(spool.verify(file).ok());
+  NODE_ASSIGN_OR_RETURN(const std::vector<std::string> accepted, store.accepted_losses());
+  if (accepted.empty()) return ok_status();
+  NODE_ASSIGN_OR_RETURN(const std::vector<StoredFile> with_row, files_with_row(store));
+  std::vector<std::string> still_lost;
+  for (const std::string& key : accepted) {
+    const auto file = std::lower_bound(with_row.begin(), with_row.end(), key, ByKey());
+    if (file != with_row.end() && file->key == key && !spool.verify(*file).ok()) still_lost.push_back(key);
+  }
+  return still_lost.size() < accepted.size() ? store.set_accepted_losses(still_lost) : ok_status();
+}
+
+Result<std::vector<Loss>> known_losses(const Spool& spool, StudyStore& store) {
+  std::vector<Loss> losses;
+  for (StoredFile& file : spool.lost()) losses.push_back({std::move(file)});
+  if (losses.empty()) return losses;
+  NODE_ASSIGN_OR_RETURN(const std::vector<std::string> accepted, store.accepted_losses());
+  for (Loss& loss : losses) loss.accepted = std::binary_search(accepted.begin(), accepted.end(), loss.file.key);
+  return losses;
+}
+
+Result<std::vector<Loss>> review_losses(const Spool& spool, StudyStore& store, bool accept) {
+  for (const StoredFile& file : spool.lost()) static_cast<void>(spool.verify(file).ok());
+  NODE_ASSIGN_OR_RETURN(std::vector<Loss> losses, known_losses(spool, store));
+  if (!accept) return losses;
+  std::vector<std::string> keys;
+  for (Loss& loss : losses) {
+    loss.accepted = true;
+    keys.push_back(loss.file.key);
+  }
+  NODE_RETURN_IF_ERROR(store.set_accepted_losses(keys));
+  return losses;
 }
 
 Status check_database_is_there(const std::string& directory, FileSystem& file_system) {

@@ -65,6 +65,15 @@ Result<std::vector<StoredFile>> SqliteStudyReader::known_files() {
   return queries::known_files(*listings_);
 }
 
+Result<std::vector<std::string>> SqliteStudyReader::accepted_losses() {
+  MutexLock lock(listings_mutex_);
+  Query rows(*listings_, "SELECT file_key FROM accepted_loss ORDER BY file_key");
+  std::vector<std::string> keys;
+  while (rows.next()) keys.push_back(rows.text());
+  NODE_RETURN_IF_ERROR(rows.status());
+  return keys;
+}
+
 StoreStats SqliteStudyReader::stats() {
   MutexLock lock(listings_mutex_);
   return queries::stats(*listings_);

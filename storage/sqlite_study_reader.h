@@ -34,6 +34,7 @@ class SqliteStudyReader : public StudyStore {
   Result<std::vector<DeliveryRecord>> list_deliveries(const DeliveryFilter& filter) override;
   Result<std::int64_t> data_version() override;
   Result<std::vector<StoredFile>> known_files() override;
+  Result<std::vector<std::string>> accepted_losses() override;
   StoreStats stats() override;
 
  protected:

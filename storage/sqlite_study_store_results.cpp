@@ -428,6 +428,8 @@ Result<DeliveryState> SqliteStudyStore::release_delivery(std::int64_t id) {
     NODE_RETURN_IF_ERROR(refresh_rest(transaction, study));  // One that was given up had let it come to rest.
     return refresh_blocked(transaction, study, destination);
   });
+  if (!released.ok()) return released;
+  return was;
 }
 
 // Nothing waited for it: PARKED blocks no more than GIVEN_UP.
@@ -442,8 +444,6 @@ Status SqliteStudyStore::give_up_delivery(std::int64_t id) {
     if (state != DeliveryState::kParked) return invalid_argument(name + ": it is not parked");
     NODE_RETURN_IF_ERROR(
         Query(transaction.database, "UPDATE delivery SET state = 3, given_up_at = ?2 WHERE id = ?1", id, now()).run());
-  if (!released.ok()) return released;
-  return was;
     return refresh_rest(transaction, study);
   });
 }

@@ -417,6 +417,9 @@ class StudyStore {
   virtual Result<PurgedFiles> purge(const PurgeLimits& limits, int files_max) = 0;
   // Keys of all files that a row says are PRESENT: originals and results. For the invariants at start.
   virtual Result<std::vector<StoredFile>> known_files() = 0;
+  // Keys of files whose loss a person has accepted; the whole set is replaced. [synced]
+  virtual Status set_accepted_losses(const std::vector<std::string>& keys) = 0;
+  virtual Result<std::vector<std::string>> accepted_losses() = 0;
   virtual StoreStats stats() = 0;
   // Errors: the reason why the store cannot take a write now.
   virtual Status health() = 0;

@@ -1,7 +1,7 @@
 // judge_commitment: what is said to a peer that asks whether what it sent is safe.
 //
 // Guarantee: what is called committed because it lies here was read and has the digest it was stored with; a file that
-//            is gone or has other bytes is logged as data_loss, counted (Spool::losses()) and reported as failed.
+//            is gone or has other bytes is logged as data_loss, remembered (Spool::lost()) and reported as failed.
 // Threads:   reentrant. Reads every file that is asked for: not for a thread that others wait for.
 // Source:    PS3.4 J.3.3; PS3.3 C.14 (Failure Reason).
 #pragma once

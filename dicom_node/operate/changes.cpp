@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "dicom_node/operate/listing_json.h"
+#include "storage/spool_check.h"
 
 namespace node::operate {
 
@@ -33,6 +34,24 @@ Result<std::string> give_up_delivery(storage::StudyStore& store, std::int64_t id
   NODE_RETURN_IF_ERROR(store.give_up_delivery(id));
   spdlog::info("event=delivery_given_up id={}", id);
   return fmt::format(R"({{"id":{},"state":"{}"}})", id, storage::to_string(storage::DeliveryState::kGivenUp));
+}
+
+Result<std::string> review_losses(storage::StudyStore& store, const storage::Spool& spool, bool accept) {
+  NODE_ASSIGN_OR_RETURN(const std::vector<storage::Loss> losses, storage::review_losses(spool, store, accept));
+  if (accept) spdlog::warn("event=losses_accepted count={}", losses.size());
+  std::vector<std::string> entries;
+  for (const storage::Loss& loss : losses) {
+    const std::string& key = loss.file.key;  // Built from the UID: ab/UID.RANDOM.dcm.
+    const std::string name = key.substr(key.find('/') + 1);
+    const std::string sop = name.substr(0, name.rfind('.', name.rfind('.') - 1));
+    const auto uid = storage::Uid::parse(sop);
+    const auto image = uid.ok() ? store.show_instance(*uid) : uid.status();  // Else a result of ours.
+    entries.push_back(
+        fmt::format(R"({{"file":{},"sop_instance_uid":{},{}"accepted":{}}})", text_json(key), text_json(sop),
+                    image.ok() ? fmt::format(R"("study_instance_uid":"{}",)", image->study_instance_uid.str()) : "",
+                    loss.accepted));
+  }
+  return fmt::format(R"({{"losses":[{}]}})", fmt::join(entries, ","));
 }
 
 Result<std::int64_t> parse_delivery_id(std::string_view text) {

@@ -22,6 +22,10 @@ Result<std::string> release_delivery(storage::StudyStore& store, std::int64_t id
 // store.
 Result<std::string> give_up_delivery(storage::StudyStore& store, std::int64_t id);
 
+// {"losses": [...]}: the stored objects that are lost, each looked at again: one whose file was put back is none.
+// `accept`: of all of them, so that the node is ready without them. Errors: those of the store.
+Result<std::string> review_losses(storage::StudyStore& store, const storage::Spool& spool, bool accept);
+
 // Of a delivery: digits alone. Errors: kInvalidArgument.
 Result<std::int64_t> parse_delivery_id(std::string_view text);
 

@@ -46,8 +46,9 @@ HttpAnswer wrong_method(std::string allow) {
   return answer;
 }
 
-// POST /api/studies/{uid}/retry, /api/deliveries/{id}/release, /api/deliveries/{id}/give-up.
+// POST /api/studies/{uid}/retry, /api/deliveries/{id}/release, /api/deliveries/{id}/give-up, /api/losses/accept.
 bool is_change(const std::vector<std::string_view>& parts) {
+  if (parts.size() == 3) return parts[0] == "api" && parts[1] == "losses" && parts[2] == "accept";
   if (parts.size() != 4 || parts[0] != "api") return false;
   return (parts[1] == "studies" && parts[3] == "retry") ||
          (parts[1] == "deliveries" && (parts[3] == "release" || parts[3] == "give-up"));
@@ -130,7 +131,7 @@ void HttpApi::record_look(const HttpRequest& request, const std::optional<Caller
   const auto look = [&](const std::string& study_uid) {
     if (is_new(study_uid)) audit::looked(who, study_uid);
   };
-  if (parts.size() == 2 && (parts[1] == "studies" || parts[1] == "deliveries")) {
+  if (parts.size() == 2 && (parts[1] == "studies" || parts[1] == "deliveries" || parts[1] == "losses")) {
     if (is_new(std::string(request.target))) audit::asked(who, std::string(request.target));
   } else if (parts.size() > 2 && parts[1] == "studies") {
     look(std::string(parts[2]));
@@ -147,6 +148,7 @@ HttpAnswer HttpApi::change(const HttpRequest& request, const std::optional<Calle
   if (!access_->has_tokens()) return refusal(403, "http.token_file is not set, so nothing can be changed over HTTP");
   if (!who) return access_->refusal(request);
   if (who->by_session && !HttpAccess::is_same_origin(request)) return refusal(403, kFromThePage);
+  if (parts.size() == 3) return losses(/*accept=*/true);
   return parts[3] == "retry" ? retry_study(parts[2]) : change_delivery(parts[2], parts[3] == "release");
 }
 
@@ -155,6 +157,7 @@ HttpAnswer HttpApi::read(std::string_view path, std::string_view query) const {
   if (path == "/metrics") return {200, metrics_text(view_.stats()), kMetricsType};
   if (path == "/api/studies") return list_studies(query);
   if (path == "/api/deliveries") return list_deliveries(query);
+  if (path == "/api/losses") return losses(/*accept=*/false);
   if (path == "/api/models") return page_json("models", view_.models, "");
   if (path == "/api/routes") return routes();
   if (path == "/api/now") return {200, now_json(view_.title, view_.ready(), view_.stats(), *flow_) + "\n"};
@@ -308,6 +311,12 @@ HttpAnswer HttpApi::retry_study(std::string_view uid_text) const {
   if (!uid.ok()) return refusal(400, "no DICOM UID");
   const auto done = operate::retry_study(*view_.store, *uid);
   return done.ok() ? HttpAnswer{202, *done + "\n"} : refusal(done.status());
+}
+
+HttpAnswer HttpApi::losses(bool accept) const {
+  if (view_.spool == nullptr) return refusal(404, "no files here");
+  const auto found = review_losses(*view_.store, *view_.spool, accept);
+  return found.ok() ? HttpAnswer{accept ? 202 : 200, *found + "\n"} : refusal(found.status());
 }
 
 HttpAnswer HttpApi::change_delivery(std::string_view id_text, bool releases) const {

@@ -82,6 +82,7 @@ class HttpApi {
   HttpAnswer explain(std::string_view study_uid) const;
   HttpAnswer picture(std::string_view uid, bool overlay, std::string_view query) const;
   HttpAnswer retry_study(std::string_view uid) const;
+  HttpAnswer losses(bool accept) const;
   HttpAnswer change_delivery(std::string_view id, bool releases) const;
 };
 

@@ -172,6 +172,8 @@ void put_disk(const NodeStats& stats, Families& out) {
   out.gauge("skelex_disk_reserve_bytes", "Below so many free bytes no image is taken (storage.free_bytes_min)")
       .add(stats.disk_reserve_bytes);
   out.gauge("skelex_data_losses", "Stored objects that are gone, or not as they were stored").add(stats.losses);
+  out.gauge("skelex_data_losses_accepted", "The same, of which a person has accepted the loss")
+      .add(stats.losses_accepted);
   out.gauge("skelex_orphans_deleted", "Files that no row named, deleted at the last start").add(stats.orphans_deleted);
   out.counter("skelex_files_purged_total", "Files that retention deleted")
       .add(stats.retention.originals, {{"of", "original"}})

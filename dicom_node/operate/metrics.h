@@ -48,6 +48,7 @@ struct NodeStats {
   std::map<std::string, double> certificate_days{};  // Until each ends, by "node.tls.certificate_file".
   std::uint64_t disk_free_bytes = 0, disk_reserve_bytes = 0;
   std::int64_t losses = 0;           // Stored objects that are gone or not as they were stored.
+  std::int64_t losses_accepted = 0;  // The same, of which a person has said that nothing will bring them back.
   std::int64_t orphans_deleted = 0;  // At the start.
 };
 

@@ -49,7 +49,7 @@ std::string words(const std::string& body) {
 
 }  // namespace
 
-Result<std::string> post_to_node(const config::HttpConfig& config, const std::string& target) {
+Result<std::string> ask_node(const config::HttpConfig& config, Method method, const std::string& target) {
   beast::error_code error;
   auto address = asio::ip::make_address(config.bind, error);
   if (error) return invalid_argument("http.bind " + config.bind + ": not an IP address");
@@ -58,15 +58,15 @@ Result<std::string> post_to_node(const config::HttpConfig& config, const std::st
                               : asio::ip::address(asio::ip::address_v6::loopback());
   }
   NODE_ASSIGN_OR_RETURN(const std::string token, read_token(config));
-  if (token.empty()) {
+  if (token.empty() && method == Method::kPost) {
     return invalid_argument(
         "a running node is changed over HTTP only with a token: set http.token_file for node and command, or stop the "
         "node");
   }
-  http::request<http::empty_body> request(http::verb::post, target, 11);
+  http::request<http::empty_body> request(method == Method::kPost ? http::verb::post : http::verb::get, target, 11);
   const std::string host = address.is_v6() ? "[" + address.to_string() + "]" : address.to_string();
   request.set(http::field::host, fmt::format("{}:{}", host, config.port));
-  request.set(http::field::authorization, "Bearer " + token);
+  if (!token.empty()) request.set(http::field::authorization, "Bearer " + token);
   request.set(http::field::connection, "close");
   request.prepare_payload();
   const auto answer = exchange(config, address.to_string(), request);

@@ -1,4 +1,4 @@
-// post_to_node: asks a running node, over its HTTP API, to change something: for the commands.
+// ask_node: asks a running node something, or to change something, over its HTTP API: for the commands.
 #pragma once
 
 #include <string>
@@ -8,8 +8,9 @@
 
 namespace node::operate {
 
-// POSTs to `target` at http.bind with the bearer token of http.token_file; returns the body of a 2xx answer.
+// GETs or POSTs to `target` at http.bind with the bearer token of http.token_file; returns the body of a 2xx answer.
 // Errors: kUnavailable: no node answers there; kInvalidArgument: it refused, with its own words, or there is no token.
-Result<std::string> post_to_node(const config::HttpConfig& config, const std::string& target);
+enum class Method { kGet, kPost };
+Result<std::string> ask_node(const config::HttpConfig& config, Method method, const std::string& target);
 
 }  // namespace node::operate

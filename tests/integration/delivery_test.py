@@ -233,8 +233,24 @@ def test_stored_bytes_that_changed_are_sent_to_nobody_and_the_node_is_not_ready(
             wait_until(lambda: by_object(node)[str(damaged.SOPInstanceUID)]["state"] == "parked", "the delivery is parked")
             assert not pacs.log
         status, reason = node.get("/readyz")
-        assert status == 503 and "not as they were stored" in reason
+        assert status == 503 and "not as they were stored" in reason and "skelex-node losses" in reason
         assert "event=data_loss" in node.log()
+
+        # Nothing will bring it back: a person says so, and the node goes on without it.
+        study = str(damaged.StudyInstanceUID)
+        listed = command(node, "losses").stdout
+        assert listed == f"{path.parent.name}/{path.name}  lost  an image of study {study}\n"
+        assert command(node, "losses", "accept").stdout == listed.replace("lost", "accepted")
+        assert node.get("/readyz")[0] == 200
+        metrics = node.get("/metrics")[1]
+        assert "\nskelex_data_losses 0\n" in metrics and "\nskelex_data_losses_accepted 1\n" in metrics
+        node.stop()
+        assert command(node, "losses").stdout == listed.replace("lost", "accepted"), "also of a node that is stopped"
+        path.unlink()
+        assert "1 objects are recorded and not on the disk" in command(node, "check", check=False).stdout
+        node.start()
+        assert node.get("/readyz")[0] == 200, "what was accepted stays so"
+        assert json.loads(command(node, "losses", "--json").stdout)["losses"][0]["accepted"] is True
 
 
 def test_stored_bytes_that_changed_come_back_when_their_image_is_sent_again(tmp_path, settings):
@@ -247,8 +263,7 @@ def test_stored_bytes_that_changed_come_back_when_their_image_is_sent_again(tmp_
             path.unlink() if lost is None else path.write_bytes(lost)
             assert send(node, [image]) == [0]
             assert path.read_bytes() == whole
-            status, reason = node.get("/readyz")
-            assert status == 503 and "not as they were stored" in reason
+            assert node.get("/readyz")[0] == 200, "nothing is lost any more"
         assert node.log().count("event=data_loss") == node.log().count("event=lost_file_restored") == 3
         assert "outcome=conflict" not in node.log()
         with Pacs(port=node.settings["peers.pacs.port"]):

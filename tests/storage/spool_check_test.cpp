@@ -25,7 +25,8 @@ TEST_F(SpoolCheckTest, FindsWhatIsLostAndWhatIsLeftOver) {
   ASSERT_TRUE(stored_.spool().remove(key).ok());
   const auto orphan = stored_.spool().store("three", Uid::parse("1.2.3.3").value());
   ASSERT_TRUE(orphan.ok());
-  EXPECT_EQ(check().lost, std::vector<std::string>{key});
+  ASSERT_EQ(check().lost.size(), 1u);
+  EXPECT_EQ(check().lost[0].key, key);
   EXPECT_EQ(check().orphans, std::vector<std::string>{orphan->key});
   EXPECT_EQ(stored_.spool().list_keys()->size(), 2u) << "nothing is changed";
 }
@@ -45,10 +46,47 @@ TEST_F(SpoolCheckTest, VerifyCountsWhatItFinds) {
   const Uid damaged = stored_.add("one", "1.2.3.1", "1.2.3", {});
   const StoredFile file = (*stored_.store().find_instance(damaged))->file;
   EXPECT_TRUE(stored_.spool().verify(file).ok());
-  EXPECT_EQ(stored_.spool().losses(), 0);
+  EXPECT_EQ(stored_.spool().lost().size(), 0u);
   std::ofstream(stored_.spool().path(file.key)) << "two";
   EXPECT_EQ(stored_.spool().verify(file).code(), StatusCode::kDataLoss);
-  EXPECT_EQ(stored_.spool().losses(), 1);
+  EXPECT_EQ(stored_.spool().lost().size(), 1u);
+}
+
+TEST_F(SpoolCheckTest, AnAcceptedLossIsRememberedUntilItsFileIsWholeOrNotWantedAnyMore) {
+  std::vector<StoredFile> files;
+  for (const char* number : {"1", "2", "3"}) {
+    const Uid uid = stored_.add("one", std::string("1.2.3.") + number, "1.2.3", {});
+    files.push_back((*stored_.store().find_instance(uid))->file);
+  }
+  std::filesystem::remove(stored_.spool().path(files[0].key));
+  std::ofstream(stored_.spool().path(files[1].key)) << "two";  // Found where it is read.
+  EXPECT_FALSE(stored_.spool().verify(files[1]).ok());
+  ASSERT_TRUE(remember_losses(check(), stored_.spool(), stored_.store()).ok());
+  const auto waiting = known_losses(stored_.spool(), stored_.store());
+  ASSERT_EQ(waiting->size(), 2u);
+  EXPECT_FALSE(waiting->at(0).accepted || waiting->at(1).accepted);
+  ASSERT_TRUE(review_losses(stored_.spool(), stored_.store(), /*accept=*/true).ok());
+
+  // As at the next start: of a spool that remembers nothing.
+  config::StorageConfig config;
+  config.directory = (stored_.directory() / "store").string();
+  const auto next = Spool::open(config, posix_file_system());
+  ASSERT_TRUE(remember_losses(check(), **next, stored_.store()).ok());
+  auto losses = known_losses(**next, stored_.store());
+  ASSERT_EQ(losses->size(), 2u) << "also the one whose file is there, with other bytes";
+  EXPECT_TRUE(losses->at(0).accepted && losses->at(1).accepted);
+
+  std::ofstream(stored_.spool().path(files[0].key)) << "one";
+  EXPECT_EQ(review_losses(**next, stored_.store(), false)->size(), 1u);
+  ASSERT_TRUE(remember_losses(check(), **next, stored_.store()).ok());
+  EXPECT_EQ(*stored_.store().accepted_losses(), std::vector<std::string>{files[1].key});
+  std::filesystem::remove(stored_.spool().path(files[0].key));
+  EXPECT_FALSE((*next)->verify(files[0]).ok());
+  losses = known_losses(**next, stored_.store());
+  EXPECT_EQ(std::count_if(losses->begin(), losses->end(), [](const Loss& loss) { return loss.accepted; }), 1)
+      << "one that is lost again is another loss";
+  ASSERT_TRUE((*next)->remove(files[0].key).ok() && (*next)->remove(files[1].key).ok());
+  EXPECT_TRUE(known_losses(**next, stored_.store())->empty()) << "retention has them";
 }
 
 }  // namespace

@@ -337,6 +337,26 @@ TEST_P(SpoolLoss, ThatCannotBeMadeGoodNowStaysALossAndIsSaid) {
 INSTANTIATE_TEST_SUITE_P(Kinds, SpoolLoss, testing::Values("flipped", "truncated", "deleted"),
                          [](const auto& kind) { return std::string(kind.param); });
 
+TEST_F(SpoolTest, WhatIsLostIsRememberedUntilItIsBackOrRemoved) {
+  const auto spool = open();
+  for (const bool back : {true, false}) {
+    const auto stored = spool->store(bytes_, uid_);
+    ASSERT_TRUE(stored.ok());
+    std::filesystem::remove(spool->path(stored->key));
+    for (int look = 0; look < 2; ++look) EXPECT_EQ(spool->verify(*stored).code(), StatusCode::kDataLoss);
+    ASSERT_EQ(spool->lost().size(), 1u);
+    EXPECT_EQ(spool->lost()[0].sha256_hex, stored->sha256_hex);
+    if (back) {
+      auto again = spool->begin();
+      ASSERT_TRUE(again->append(bytes_.data(), bytes_.size()).ok());
+      ASSERT_TRUE(spool->restore(std::move(again).value(), *stored).ok());
+    } else {
+      ASSERT_TRUE(spool->remove(stored->key).ok());
+    }
+    EXPECT_EQ(spool->lost().size(), 0u);
+  }
+}
+
 TEST_F(SpoolTest, WhatCannotBeOpenedForAnotherReasonIsNotLost) {
   const auto spool = open();
   const auto stored = spool->store(bytes_, uid_);
@@ -345,7 +365,7 @@ TEST_F(SpoolTest, WhatCannotBeOpenedForAnotherReasonIsNotLost) {
   std::filesystem::rename(path, path.string() + ".aside");
   std::filesystem::create_symlink(path, path);  // ELOOP.
   EXPECT_EQ(spool->verify(*stored).code(), StatusCode::kUnavailable);
-  EXPECT_EQ(spool->losses(), 0);
+  EXPECT_EQ(spool->lost().size(), 0u);
 }
 
 TEST_F(SpoolTest, HealthIsWhetherAFileCanBeWrittenNow) {

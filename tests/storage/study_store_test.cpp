@@ -190,6 +190,16 @@ TEST_P(StudyStoreContract, ARouteThatThePixelsSettleTakesThePlaceOfThePendingOne
   EXPECT_EQ(found.pending, instance.route.pending);
 }
 
+TEST_P(StudyStoreContract, AcceptedLossesAreKeptUntilOthersTakeTheirPlace) {
+  EXPECT_THAT(*store_->accepted_losses(), IsEmpty());
+  ASSERT_TRUE(store_->set_accepted_losses({"ab/2.dcm", "ab/1.dcm"}).ok());
+  restart();
+  EXPECT_THAT(*store_->accepted_losses(), ElementsAre("ab/1.dcm", "ab/2.dcm"));
+  ASSERT_TRUE(store_->set_accepted_losses({"ab/2.dcm"}).ok());
+  ASSERT_TRUE(store_->set_accepted_losses({"ab/2.dcm"}).ok());
+  EXPECT_THAT(*store_->accepted_losses(), ElementsAre("ab/2.dcm"));
+}
+
 TEST_P(StudyStoreContract, ARetryAsksThePixelsAgainEvenWhereTheySettledOnNoTask) {
   NewInstance instance = image(1, 1);
   instance.route.pending = "pending";

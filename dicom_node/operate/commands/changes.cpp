@@ -1,5 +1,5 @@
-// `studies retry`, `deliveries release` and `deliveries give-up`: through the node that holds the directory, else
-// directly on the store.
+// `studies retry`, `deliveries release`, `deliveries give-up` and `losses`: through the node that holds the directory,
+// else directly on the store.
 #include "dicom_node/operate/changes.h"
 
 #include <fmt/format.h>
@@ -17,6 +17,8 @@
 #include "dicom_node/operate/audit_sink.h"
 #include "dicom_node/operate/commands/commands.h"
 #include "dicom_node/operate/node_client.h"
+#include "storage/file_system.h"
+#include "storage/spool_check.h"
 #include "storage/sqlite_study_store.h"
 
 namespace node::operate {
@@ -31,9 +33,10 @@ std::string user_of_machine() {
   return user != nullptr ? user->pw_name : fmt::format("user {}", id);
 }
 
-// `apply` where no node holds the directory, else a POST to `target`. The JSON of what was changed.
+// `apply` where no node holds the directory, else a request to `target`. The JSON of what was changed.
 Result<std::string> change(const config::NodeConfig& config, const std::string& target,
-                           const std::function<Result<std::string>(storage::StudyStore&)>& apply) {
+                           const std::function<Result<std::string>(storage::StudyStore&)>& apply,
+                           Method method = Method::kPost) {
   SystemClock clock;
   // Also says that there is no store, instead of making one.
   NODE_RETURN_IF_ERROR(storage::open_sqlite_study_store_read_only(config.storage, clock).status());
@@ -46,7 +49,7 @@ Result<std::string> change(const config::NodeConfig& config, const std::string& 
     return done;
   }
   if (store.status().code() != StatusCode::kUnavailable) return store.status();
-  Result<std::string> answer = post_to_node(config.http, target);
+  Result<std::string> answer = ask_node(config.http, method, target);
   if (answer.status().code() == StatusCode::kUnavailable) {
     return unavailable(store.status().message() + ", and " + answer.status().message());
   }

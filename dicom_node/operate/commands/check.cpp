@@ -128,10 +128,17 @@ void check_spool(const std::string& directory, storage::StudyStore& store, Findi
   const auto check = storage::check_spool(directory, storage::posix_file_system(), store);
   if (!check.ok()) return findings.bad(fmt::format("store {}: {}", directory, check.status().message()));
   if (!check->lost.empty()) {
-    findings.bad(
-        fmt::format("store {}: {} objects are recorded and not on the disk, the first {}: restore them from a "
-                    "backup",
-                    directory, check->lost.size(), check->lost.front()));
+    const auto accepted = store.accepted_losses();
+    const auto waiting = std::count_if(check->lost.begin(), check->lost.end(), [&](const storage::StoredFile& file) {
+      return !accepted.ok() || !std::binary_search(accepted->begin(), accepted->end(), file.key);
+    });
+    const std::string line = fmt::format("store {}: {} objects are recorded and not on the disk, the first {}",
+                                         directory, check->lost.size(), check->lost.front().key);
+    if (waiting > 0) {
+      findings.bad(line + ": put them back from a backup, have them sent again, or accept it (`losses accept`)");
+    } else {
+      findings.note(line + ": accepted by a person");
+    }
   }
   if (!check->orphans.empty()) {
     findings.note(

@@ -40,6 +40,7 @@ int retry_study(const config::NodeConfig& config, const std::string& study_insta
 int release_delivery(const config::NodeConfig& config, const std::string& id, bool json);
 // Every parked delivery to `destination`; goes on where one cannot be released, and exits with 1 then.
 int release_parked(const config::NodeConfig& config, const std::string& destination, bool json);
+int losses(const config::NodeConfig& config, bool accept, bool json);  // What is lost is looked at again.
 int give_up_delivery(const config::NodeConfig& config, const std::string& id, bool json);
 
 // Of a failure to load what the configuration names: 2 where the configuration is wrong, else 1.

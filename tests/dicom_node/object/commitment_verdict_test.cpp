@@ -39,13 +39,13 @@ class CommitmentVerdictTest : public testing::Test {
 
 TEST_F(CommitmentVerdictTest, WhatLiesHereIsCommitted) {
   EXPECT_EQ(reason(judge()), 0);
-  EXPECT_EQ(stored_.spool().losses(), 0);
+  EXPECT_EQ(stored_.spool().lost().size(), 0u);
 }
 
 TEST_F(CommitmentVerdictTest, AFileThatIsGoneIsNotCommittedAndCountsAsALoss) {
   std::filesystem::remove(file());
   EXPECT_EQ(reason(judge()), 0x0112);
-  EXPECT_EQ(stored_.spool().losses(), 1);
+  EXPECT_EQ(stored_.spool().lost().size(), 1u);
 }
 
 TEST_F(CommitmentVerdictTest, AFileWithOtherBytesIsNotCommittedAndCountsAsALoss) {
@@ -53,7 +53,7 @@ TEST_F(CommitmentVerdictTest, AFileWithOtherBytesIsNotCommittedAndCountsAsALoss)
   const CommitmentVerdict verdict = judge();
   EXPECT_EQ(reason(verdict), 0x0112);
   EXPECT_FALSE(verdict.waits);
-  EXPECT_EQ(stored_.spool().losses(), 1);
+  EXPECT_EQ(stored_.spool().lost().size(), 1u);
 }
 
 TEST_F(CommitmentVerdictTest, WhatRetentionDeletedIsNoLossAndSafeOnlyWhereItWent) {
@@ -66,7 +66,7 @@ TEST_F(CommitmentVerdictTest, WhatRetentionDeletedIsNoLossAndSafeOnlyWhereItWent
   ASSERT_THAT(stored_.store().purge({std::chrono::milliseconds(0), {}}, 10).value().originals, testing::SizeIs(1));
   std::filesystem::remove(path);
   EXPECT_EQ(reason(judge()), 0);
-  EXPECT_EQ(stored_.spool().losses(), 0);
+  EXPECT_EQ(stored_.spool().lost().size(), 0u);
 }
 
 TEST_F(CommitmentVerdictTest, WhatWaitsForItsDestinationIsHeldAndNotSafeYet) {

@@ -310,6 +310,34 @@ TEST_F(HttpServerTest, AStudyIsRetriedAndAParkedDeliveryReleasedWithTheToken) {
   EXPECT_EQ(here.store().list_instances(storage::Uid::parse("1.2.3").value())->at(0).version, 2);
 }
 
+TEST_F(HttpServerTest, LossesAreListedLookedAtAgainAndAcceptedWithTheToken) {
+  for (const char* number : {"1", "2"}) here.add("bytes", std::string("1.2.3.") + number, "1.2.3", {"fracture"});
+  std::vector<storage::StoredFile> files;
+  for (const auto& image : *here.store().list_instances(storage::Uid::parse("1.2.3").value())) {
+    files.push_back(image.file);
+    std::filesystem::remove(here.spool().path(image.file.key));
+    EXPECT_FALSE(here.spool().verify(image.file).ok());
+  }
+  auto server = open(with_token());
+  auto listed = json_of(get(server->port(), "/api/losses"))["losses"];
+  ASSERT_EQ(listed.size(), 2u);
+  EXPECT_EQ(listed[0]["study_instance_uid"], "1.2.3");
+  EXPECT_EQ(listed[0]["accepted"], false);
+  std::ofstream(here.spool().path(files[0].key)) << "bytes";  // From a backup.
+  listed = json_of(get(server->port(), "/api/losses"))["losses"];
+  ASSERT_EQ(listed.size(), 1u);
+  EXPECT_EQ(listed[0]["file"], files[1].key);
+  EXPECT_EQ(listed[0]["sop_instance_uid"], "1.2.3.2");
+
+  EXPECT_NE(post(server->port(), "/api/losses/accept").find("HTTP/1.1 401"), std::string::npos);
+  EXPECT_TRUE(here.store().accepted_losses()->empty());
+  const std::string accepted = post(server->port(), "/api/losses/accept", kBearer);
+  EXPECT_NE(accepted.find("HTTP/1.1 202"), std::string::npos) << accepted;
+  EXPECT_EQ(json_of(accepted)["losses"][0]["accepted"], true);
+  EXPECT_EQ(json_of(get(server->port(), "/api/losses"))["losses"][0]["accepted"], true) << "it stays listed";
+  EXPECT_EQ(*here.store().accepted_losses(), std::vector<std::string>{files[1].key});
+}
+
 TEST_F(HttpServerTest, AParkedDeliveryIsGivenUpWithTheToken) {
   here.add("bytes", "1.2.3.1", "1.2.3", {"fracture"}, {}, {"pacs"});
   const auto claim = here.store().claim_due_deliveries("pacs", 1, std::chrono::milliseconds(0))->at(0);
