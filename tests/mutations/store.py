@@ -17,12 +17,13 @@ INTAKE = "dicom_node/receive/intake.cpp"
 WORKER = "dicom_node/deliver/delivery_worker.cpp"
 BACKUP = "storage/backup.cpp"
 FILES = "storage/file_system.cpp"
+CHECK = "storage/spool_check.cpp"
 
 
 # The quick tests that stand nearest to a file, in the order in which they are asked.
 NEAREST = {SPOOL: ("spool_test",), INTAKE: ("intake_test",), WORKER: ("delivery_worker_test",),
-           COMMIT: ("group_commit_test",), BACKUP: ("backup_test",), FILES: ("file_system_test", "spool_test"),
-           RETENTION: ("retention_worker_test",)}
+           COMMIT: ("group_commit_test", "sqlite_vfs_test"), BACKUP: ("backup_test",), FILES: ("file_system_test", "spool_test"),
+           RETENTION: ("retention_worker_test",), CHECK: ("spool_check_test",), STORE: ("sqlite_vfs_test",)}
 STORE_TESTS = ("sqlite_study_store_test", "study_store_test")
 
 
@@ -66,8 +67,8 @@ def mutations():
         Mutation("a correction leaves the older version to be analysed", STORE,
                  "state = CASE state WHEN 0 THEN 2 ELSE state END",
                  "state = state"),
-        Mutation("a retry keeps the version", STORE, "attempts = 0, version = version + 1, ", "attempts = 0, "),
-        Mutation("a retry keeps the urgency of its images", STORE, "version = version + 1, \"\n                    \"priority = route_priority \"", "version = version + 1 \""),
+        Mutation("a retry keeps the version", STORE, "version = version + (state != 0), ", ""),
+        Mutation("a retry keeps the urgency of its images", STORE, "priority = route_priority WHERE", "priority = priority WHERE"),
         Mutation("a retry keeps the urgency of the study", STORE, "SET urgent = '', priority = (SELECT max(route_priority) FROM instance \"\n"
                  "                               \"WHERE study_id = study.id) WHERE", "SET urgent = '' \"\n                               \"WHERE"),
         Mutation("a stale token accepted", CLAIMS,
@@ -135,6 +136,52 @@ def mutations():
         Mutation("an answer is waited for as long as the clock was set back", COMMITMENT, "commitment_due > ?2\",",
                  "commitment_due > ?2 AND false\","),
         Mutation("purged before its time", RETENTION, "due_now() - static_cast<std::int64_t>(kept->count())", "due_now()"),
+        Mutation("the delays do not grow", WORKER, "std::pow(2.0, std::clamp(failures - 1, 0, 30))", "1.0"),
+        Mutation("the delays have no end", WORKER, "static_cast<double>(config.retry_max.count()));", "1e15);"),
+        Mutation("nothing is given up, however long it waits", WORKER, "return claim.pending_for >= config.give_up_after && ",
+                 "return false && "),
+        Mutation("what is to be given up is given up at its first failure", WORKER,
+                 "return claim.pending_for >= config.give_up_after && backoff(config, failed_attempts, 1.0) >= config.retry_max;",
+                 "return claim.pending_for >= config.give_up_after;"),
+        Mutation("a refusal that cannot succeed is tried again", WORKER,
+                 "return DeliveryState::kParked;\n}\n\nstd::string_view meaning", "return DeliveryState::kPending;\n}\n\nstd::string_view meaning"),
+        Mutation("a warning is a refusal", WORKER, "(status & 0xF000) == 0xB000 || ", ""),
+        Mutation("a warning is not recorded", WORKER, "if (!answer->state) outcome.peer_status = answer->status;", ""),
+        Mutation("one destination is served at a time", WORKER,
+                 "void deliver(std::span<const ClaimedDelivery> claims) {",
+                 "void deliver(std::span<const ClaimedDelivery> claims) {\nstatic Mutex all; MutexLock one_at_a_time(all);"),
+        Mutation("the pause of one destination is that of all", RESULTS,
+                 "destination_not_before_.find(destination); pause !=", "destination_not_before_.begin(); pause !="),
+        Mutation("images are taken below the reserve", SPOOL, "if (available < impl_->free_bytes_min) {", "if (false) {"),
+        Mutation("below the reserve the answer is a failure for good", INTAKE,
+                 "case StatusCode::kResourceExhausted: return refusal(kOutOfResources,",
+                 "case StatusCode::kResourceExhausted: return refusal(kProcessingFailure,"),
+        Mutation("a study that never falls quiet never closes", STORE, "ELSE min(quiet_due_at, open_since + ?2) END",
+                 "ELSE quiet_due_at + 0 * ?2 END"),
+        Mutation("a study that is held never closes", STORE, "CASE WHEN holds > 0 THEN open_since + ?2 ",
+                 "CASE WHEN holds > 0 THEN open_since + 100000 * ?2 "),
+        Mutation("associations hold nothing open", STORE, "if (association == 0) return ok_status();", "return ok_status();"),
+        Mutation("an association that ends lets nothing go", STORE, "return let_go(transaction, study, whole_study);",
+                 "return ok_status();"),
+        Mutation("the first association that ends lets the study go", STORE, "SET holds = max(holds - 1, 0)", "SET holds = 0"),
+        Mutation("an association that goes on to another study keeps the one before", STORE,
+                 "NODE_RETURN_IF_ERROR(let_go(transaction, before, /*whole_study=*/false));", ""),
+        Mutation("a refused image leaves its file", INTAKE, "      discard(stored);\n      return failed(added->refused);",
+                 "      return failed(added->refused);"),
+        Mutation("what failed in its commit counts as refused for certain", COMMIT,
+                 "batch[i]->undone = !batch[i]->status.ok() || !begun_to_commit;", "batch[i]->undone = true;"),
+        Mutation("a sync that fails as the log is taken over is ignored", COMMIT,
+                 "if (!checkpoint.next() && checkpoint.status().code() == StatusCode::kDataLoss) log_suspect_ = true;", "checkpoint.next();"),
+        Mutation("the log grows for ever", COMMIT, "if (database_->log_pages() >= log_pages_max_) shorten_log();", ""),
+        Mutation("a study without its images takes nothing back", RESULTS,
+                 " OR EXISTS (SELECT 1 FROM result ", " OR 2 = EXISTS (SELECT 1 FROM result "),
+        Mutation("what waits is another version when it is asked for again", STORE, "version = version + (state != 0)",
+                 "version = version + 1"),
+        Mutation("a release that is asked for twice begins anew", RESULTS, "if (was == DeliveryState::kPending || ",
+                 "if (false || "),
+        Mutation("a file that came back stays lost", SPOOL, "    impl_->note(lost, false);\n    return restored;", "    return restored;"),
+        Mutation("an accepted loss is forgotten at the next start", CHECK, "!spool.verify(*file).ok()) still_lost", "false) still_lost"),
+        Mutation("an accepted loss hides the next of its file", CHECK, "!spool.verify(*file).ok()) still_lost", "true) still_lost"),
         Mutation("purged in any order", RETENTION, "ORDER BY rest_since, id LIMIT 1\",\n"
                  "                                            limits.originals_kept",
                  "ORDER BY rest_since DESC, id LIMIT 1\",\n"
@@ -157,7 +204,7 @@ def mutations():
 
 def tests(mutation):
     """Groups of test programs: one of each group must notice. The crash points are slow: asked only where they must be."""
-    far = mutation.path in (SPOOL, INTAKE, WORKER, BACKUP, FILES)
+    far = mutation.path in (SPOOL, CHECK, INTAKE, WORKER, BACKUP, FILES)
     near = [*NEAREST.get(mutation.path, ()), *(() if far else STORE_TESTS)]
     losses, others = f"{CRASH} --gtest_filter=*PowerLoss*", f"{CRASH} --gtest_filter=-*PowerLoss*"
     if mutation.path == BACKUP:
