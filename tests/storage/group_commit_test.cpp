@@ -160,5 +160,22 @@ TEST_F(GroupCommitTest, AFullDiskFailsTheWholeBatchAndHealthSaysSoUntilAWriteSuc
   EXPECT_EQ(rows(), 0);
 }
 
+TEST_F(GroupCommitTest, TheDatabaseTakesOverItsLogBeforeThatIsLong) {
+  const std::filesystem::path path = directory_.path() / "logged.sqlite";
+  auto database = Database::open(path, Database::Mode::kReadWrite);
+  ASSERT_TRUE(database.ok());
+  ASSERT_TRUE(Query(**database, "PRAGMA journal_mode = WAL").run().ok());
+  ASSERT_TRUE((*database)->execute("CREATE TABLE t(x INTEGER PRIMARY KEY, bytes BLOB)").ok());
+  GroupCommit group(std::move(*database), /*log_pages_max=*/10);
+  for (int i = 0; i < 100; ++i) {
+    const auto work = [](Transaction& transaction) {
+      return Query(transaction.database, "INSERT INTO t(bytes) VALUES (zeroblob(4000))").run();
+    };
+    ASSERT_TRUE(group.run(Durability::kProcess, work).ok());
+  }
+  EXPECT_LT(std::filesystem::file_size(path.string() + "-wal"), 30u * 4096);
+  EXPECT_GT(std::filesystem::file_size(path), 80u * 4096);
+}
+
 }  // namespace
 }  // namespace node::storage
