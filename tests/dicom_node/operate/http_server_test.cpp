@@ -313,12 +313,19 @@ TEST_F(HttpServerTest, AStudyIsRetriedAndAParkedDeliveryReleasedWithTheToken) {
 TEST_F(HttpServerTest, LossesAreListedLookedAtAgainAndAcceptedWithTheToken) {
   for (const char* number : {"1", "2"}) here.add("bytes", std::string("1.2.3.") + number, "1.2.3", {"fracture"});
   std::vector<storage::StoredFile> files;
-  for (const auto& image : *here.store().list_instances(storage::Uid::parse("1.2.3").value())) {
+  const auto images = here.store().list_instances(storage::Uid::parse("1.2.3").value());
+  for (const auto& image : *images) {
     files.push_back(image.file);
     std::filesystem::remove(here.spool().path(image.file.key));
     EXPECT_FALSE(here.spool().verify(image.file).ok());
   }
-  auto server = open(with_token());
+  auto view = view_of_node();
+  view.spool = &here.spool();
+  auto config = with_token();
+  config.port = 0;
+  const auto opened = HttpServer::open(config, view);
+  ASSERT_TRUE(opened.ok());
+  const auto* server = opened->get();
   auto listed = json_of(get(server->port(), "/api/losses"))["losses"];
   ASSERT_EQ(listed.size(), 2u);
   EXPECT_EQ(listed[0]["study_instance_uid"], "1.2.3");
