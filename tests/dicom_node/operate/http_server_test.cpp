@@ -440,6 +440,8 @@ TEST_F(HttpServerTest, AnotherAddressThanLoopbackNeedsTokenAndProxy) {
 
 TEST_F(HttpServerTest, ALoginOpensThePageAndItsSessionChangesFromThePageAlone) {
   here.add("bytes", "1.2.3.1", "1.2.3", {"fracture"});
+  const auto image = here.store().claim_instances(1, std::chrono::milliseconds(0))->at(0);
+  ASSERT_TRUE(here.store().finish_instance(image.token, {}).ok());
   config::HttpConfig config = with_token();
   config.bind = "0.0.0.0";
   config.behind_proxy = true;
