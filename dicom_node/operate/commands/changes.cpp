@@ -45,7 +45,7 @@ Result<std::string> change(const config::NodeConfig& config, const std::string& 
     // First, so that nothing is changed that the trail would not know.
     NODE_ASSIGN_OR_RETURN(const auto trail, AuditSink::open(config.audit, config.receive.ae_title, /*of_node=*/false));
     Result<std::string> done = apply(**store);
-    if (done.ok()) audit::changed({user_of_machine(), ""}, target);
+    if (done.ok() && method == Method::kPost) audit::changed({user_of_machine(), ""}, target);
     return done;
   }
   if (store.status().code() != StatusCode::kUnavailable) return store.status();
