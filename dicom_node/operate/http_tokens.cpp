@@ -23,7 +23,7 @@ bool is_printable(const std::string& text, char from) {
 std::string problem(const NamedToken& line, const std::vector<NamedToken>& before) {
   if (line.name.empty() || line.token.empty()) return "\"name: token\" is wanted";
   if (line.name.size() > kNameMax || !is_printable(line.name, ' ')) return "a name is up to 64 characters of ASCII";
-  if (line.token.size() < kTokenMin) return "a token has at least 16 characters: openssl rand -hex 32 makes one";
+  if (line.token.size() < kTokenMin) return "a token has at least 16 characters";
   if (!is_printable(line.token, '!')) return "a token is printable ASCII without spaces";
   for (const NamedToken& one : before) {
     if (one.name == line.name) {

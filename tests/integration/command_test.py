@@ -202,6 +202,22 @@ def test_check_names_a_full_disk_a_task_and_a_destination_without_use_and_an_ope
         assert words in done.stdout, done.stdout
 
 
+def test_check_looks_at_the_tokens_of_persons_and_shows_none(tmp_path):
+    tokens = tmp_path / "tokens"
+
+    def said(text, mode):
+        tokens.write_text(text)
+        tokens.chmod(mode)
+        done = run("check", "--without-models", *Node(tmp_path, {"http.tokens_file": tokens}).arguments())
+        assert "0123456789" not in done.stdout + done.stderr
+        return done.stdout
+    assert "tokens:2: a token has at least 16 characters: openssl" in said("# us\nanna: 0123456789\n", 0o600)
+    assert "http.tokens_file" in said("anna: 0123456789abcdef\n", 0o644) and "every user of this machine can read it" in said(
+        "anna: 0123456789abcdef\n", 0o644)
+    good = said("anna: 0123456789abcdef\n", 0o600)
+    assert "FAIL  http.token" not in good and "the commands change nothing while the node runs" in good
+
+
 def test_check_goes_on_behind_a_full_disk_and_without_models_is_quick(tmp_path):
     with Node(tmp_path) as node:
         send(node, [small_image("CHEST")])

@@ -147,3 +147,5 @@ def test_so_many_in_a_minute_and_no_more(tmp_path):
         image = encoded(Image.new("L", (32, 32), 5), "JPEG", progressive=True)  # Refused, but it counts.
         statuses = [post(node, image)[0] for _ in range(32)]
         assert statuses.count(422) == 30 and statuses[-1] == 503
+        assert 'skelex_http_refused_total{reason="busy"} 2' in node.get("/metrics")[1]
+        assert node.log().count("more images to try than are analysed at once") == 1, "a line a minute"

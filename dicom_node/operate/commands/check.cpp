@@ -60,17 +60,24 @@ void check_clock(storage::StudyStore* store, Findings& findings) {
   }
 }
 
-// Whoever reads the token may change what the node does.
+// Whoever reads a token may change what the node does.
 void check_token(const config::HttpConfig& http, Findings& findings) {
   if (http.token_file.empty()) {
-    return findings.note("http.token_file is not set: nothing can be released or repeated from the page");
+    findings.note(
+        http.tokens_file.empty()
+            ? "http.token_file is not set: nothing can be released or repeated from the page"
+            : "http.token_file is not set: the commands change nothing while the node runs, only the page does");
   }
-  std::error_code error;
-  const auto rights = std::filesystem::status(http.token_file, error).permissions();
-  if (const auto token = read_token(http); !token.ok()) {
-    findings.bad(token.status().message() + ": openssl rand -hex 32 makes one");
-  } else if ((rights & std::filesystem::perms::others_read) != std::filesystem::perms::none) {
-    findings.bad(fmt::format("http.token_file {}: every user of this machine can read it: chmod o-r", http.token_file));
+  if (const auto tokens = read_tokens(http); !tokens.ok()) {
+    return findings.bad(tokens.status().message() + ": openssl rand -hex 32 makes one");
+  }
+  for (const auto& [key, file] :
+       {std::pair("http.token_file", http.token_file), {"http.tokens_file", http.tokens_file}}) {
+    std::error_code error;
+    const auto rights = std::filesystem::status(file, error).permissions();
+    if (!file.empty() && (rights & std::filesystem::perms::others_read) != std::filesystem::perms::none) {
+      findings.bad(fmt::format("{} {}: every user of this machine can read it: chmod o-r", key, file));
+    }
   }
 }
 
