@@ -90,7 +90,9 @@ int main(int argc, char** argv) {
 
   std::string state, study;
   CLI::App* studies = listing(configured(app.add_subcommand("studies", "Lists what the node holds and how it went")));
-  studies->add_option("--state", state, "open, closed, finished, not_routed, failed, or conflict: objects kept aside");
+  studies->add_option(
+      "--state", state,
+      "open, closed, finished, not_routed, failed (wholly or in one image), conflict (objects kept aside), parked");
   CLI::App* show = studies->add_subcommand("show", "One study's instances, a JSON line each");
   show->add_option("UID", study, "Study Instance UID")->required();
   show->fallthrough();

@@ -12,7 +12,7 @@ namespace {
 // Numbers of states are those of the enums in study_store.h. Each partial index holds only what one kind of claim looks
 // for, in the order in which it is handed out, so that claiming costs the same with a thousand rows and with a million.
 // `waits`, `blocked` and `delayed` say what would otherwise be a search: each is kept by one function of the store.
-constexpr std::array<const char*, 13> kMigrations = {R"sql(
+constexpr std::array<const char*, 14> kMigrations = {R"sql(
 CREATE TABLE study(
   id INTEGER PRIMARY KEY,
   uid TEXT NOT NULL UNIQUE,
@@ -207,6 +207,9 @@ CREATE INDEX instance_superseded ON instance(sop_instance_uid) WHERE current = 0
                                                      // What a person knows to be lost.
                                                      R"sql(
 CREATE TABLE accepted_loss(file_key TEXT PRIMARY KEY, accepted_at INTEGER NOT NULL) WITHOUT ROWID;
+)sql",
+                                                     R"sql(
+CREATE INDEX study_with_failure ON instance(study_id) WHERE state = 3 AND current = 1;
 )sql"};
 
 constexpr std::int64_t kKnownVersion = kMigrations.size();

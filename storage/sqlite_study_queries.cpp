@@ -300,6 +300,10 @@ std::string few_studies(const StudyFilter& filter) {
   if (filter.conflicts) {
     return "SELECT DISTINCT study_id AS found FROM instance INDEXED BY study_with_conflict WHERE state = 4";
   }
+  if (filter.failures) {
+    return "SELECT id AS found FROM study WHERE state = 4 UNION "
+           "SELECT study_id FROM instance INDEXED BY study_with_failure WHERE state = 3 AND current = 1";
+  }
   if (filter.parked) return "SELECT DISTINCT study_id AS found FROM delivery WHERE state = 2";
   return "";
 }
@@ -314,6 +318,10 @@ Result<std::vector<StudySummary>> list_studies(Database& database, const StudyFi
   sql += "WHERE id < ?4";
   if (filter.state) sql += " AND state = " + std::to_string(static_cast<int>(*filter.state));
   if (filter.conflicts) sql += " AND EXISTS (SELECT 1 FROM instance WHERE study_id = study.id AND state = 4)";
+  if (filter.failures) {
+    sql +=
+        " AND (state = 4 OR EXISTS (SELECT 1 FROM instance WHERE study_id = study.id AND state = 3 AND current = 1))";
+  }
   if (filter.parked) sql += " AND EXISTS (SELECT 1 FROM delivery WHERE study_id = study.id AND state = 2)";
   // The last code point of Unicode: behind every text that begins with `search`.
   Query rows(database, sql + " ORDER BY id DESC LIMIT ?1", filter.limit, filter.search,

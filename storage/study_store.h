@@ -248,6 +248,7 @@ struct StudySummary {
 struct StudyFilter {
   std::optional<StudyState> state{};
   bool conflicts = false;   // Only those that hold an object kept aside.
+  bool failures = false;    // Only those that failed, or that hold an image that did.
   bool parked = false;      // Only those with a delivery that waits for a person.
   std::string search{};     // The begin of an accession number or Study Instance UID, or a whole SOP Instance UID. Of
                             // more than kSearchMax that begin so, any.

@@ -92,10 +92,11 @@ std::optional<storage::StudyState> parse_study_state(std::string_view text) {
 }
 
 bool set_study_state(storage::StudyFilter& filter, std::string_view text) {
-  filter.state = parse_study_state(text);
+  filter.failures = text == storage::to_string(storage::StudyState::kFailed);
+  if (!filter.failures) filter.state = parse_study_state(text);
   filter.conflicts = text == "conflict";
   filter.parked = text == "parked";
-  return filter.state || filter.conflicts || filter.parked;
+  return filter.failures || filter.state || filter.conflicts || filter.parked;
 }
 
 std::optional<storage::DeliveryState> parse_delivery_state(std::string_view text) {

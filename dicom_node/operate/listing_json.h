@@ -27,7 +27,7 @@ std::string error_json(std::string_view message);
 
 // "open" and so on, as to_string() writes them.
 std::optional<storage::StudyState> parse_study_state(std::string_view text);
-// And two that are no state of a study: "conflict", "parked". False: `text` is none of kStudyStates.
+// And more than a state of a study: "failed", of an image too, "conflict", "parked". False: `text` is none of kStudyStates.
 bool set_study_state(storage::StudyFilter& filter, std::string_view text);
 inline constexpr std::string_view kStudyStates = "open, closed, finished, not_routed, failed, conflict, parked";
 std::optional<storage::DeliveryState> parse_delivery_state(std::string_view text);

@@ -12,7 +12,7 @@ struct SchemaStep {
 };
 
 // Entry i makes version i + 2.
-inline constexpr std::array<SchemaStep, 12> kSchemaSteps = {{
+inline constexpr std::array<SchemaStep, 13> kSchemaSteps = {{
     // 2
     {R"sql(
 ALTER TABLE delivery ADD COLUMN released_at INTEGER;  -- By a person; NULL: never.
@@ -138,6 +138,11 @@ CREATE TABLE accepted_loss(file_key TEXT PRIMARY KEY, accepted_at INTEGER NOT NU
      R"sql(
 INSERT INTO accepted_loss VALUES ('aa/6.dcm', 4020000);
 )sql"},
+    // 14
+    {R"sql(
+CREATE INDEX study_with_failure ON instance(study_id) WHERE state = 3 AND current = 1;
+)sql",
+     ""},
 }};
 
 }  // namespace node::storage

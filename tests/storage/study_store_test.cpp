@@ -227,6 +227,35 @@ TEST_P(StudyStoreContract, AStudySaysWhyImagesOfItWereNotAnalysedEachReasonOnce)
               testing::AnyOf("no rule for DX, CHEST; one row", "one row; no rule for DX, CHEST"));
 }
 
+TEST_P(StudyStoreContract, StudiesThatFailedWhollyOrInOneImageAreListedTogether) {
+  for (int study = 1; study <= 3; ++study) {
+    add(image(study, 1));
+    add(image(study, 2));
+  }
+  for (const ClaimedInstance& claim : claim_instances()) {
+    const bool fails = claim.instance.study_instance_uid == uid("1.2.1") &&
+                       claim.instance.sop_instance_uid == image(1, 1).sop_instance_uid;
+    ASSERT_TRUE(fails ? store_->end_instance(claim.token, InstanceState::kFailed, "why").ok()
+                      : store_->finish_instance(claim.token, predictions()).ok());
+  }
+  clock_.advance(seconds(10));
+  for (int i = 0; i < 3; ++i) {
+    const auto ready = *store_->claim_ready_study(milliseconds(0));
+    ASSERT_TRUE(ready);
+    ASSERT_TRUE(ready->study_instance_uid == uid("1.2.2") ? store_->fail_study(ready->token, "no report").ok()
+                                                          : store_->finish_study(ready->token, {}, {}).ok());
+  }
+  const auto listed = *store_->list_studies({.failures = true});
+  ASSERT_THAT(listed, SizeIs(2));
+  EXPECT_EQ(listed[0].study_instance_uid, "1.2.2");
+  EXPECT_EQ(listed[1].study_instance_uid, "1.2.1");
+  EXPECT_EQ(listed[1].state, StudyState::kFinished);
+  EXPECT_THAT(*store_->list_studies({.failures = true, .search = "1.2.3"}), IsEmpty());
+  EXPECT_THAT(*store_->list_studies({.failures = true, .before = listed[0].key}), SizeIs(1));
+  ASSERT_TRUE(store_->retry_study(uid("1.2.1")).ok());
+  EXPECT_THAT(*store_->list_studies({.failures = true}), SizeIs(1));
+}
+
 TEST_P(StudyStoreContract, AStaleTokenChangesNothing) {
   add(image(1, 1));
   const ClaimToken token = claim_instances()[0].token;
