@@ -96,7 +96,7 @@ BROKEN = [
     ([AUDIT], Mutation("the trail does not tell who looked at a study", API, "if (is_new(study_uid)) audit::looked(who, study_uid);", "")),
     ([PERSONS], Mutation("a page that is open fills the trail", API, "if (is_new(std::string(request.target))) audit::asked", "audit::asked")),
     ([PERSONS], Mutation("the trail does not name a person", API, "return {who ? who->name : kSharedTokenName,", "return {kSharedTokenName,")),
-    ([PERSONS], Mutation("the trail does not tell what a command changed", CHANGES, "if (done.ok()) audit::changed(", "if (false) audit::changed(")),
+    ([PERSONS], Mutation("the trail does not tell what a command changed", CHANGES, "if (done.ok() && method == Method::kPost) audit::changed(", "if (false) audit::changed(")),
     ([PERSONS], Mutation("a reload leaves the tokens", NODE, "http->set_tokens(tokens);", "")),
     ([AUDIT], Mutation("the trail does not tell who guessed a token", SERVER, "audit::refused_login({kSharedTokenName, peer.address().to_string()});", "")),
     ([AUDIT], Mutation("the trail does not tell who released or repeated", API, "if (answer.status == 202) audit::changed(", "if (false) audit::changed(")),
