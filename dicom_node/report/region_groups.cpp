@@ -21,14 +21,27 @@ std::vector<Point> outline(const Box& box) {
   return {{left, top}, {right, top}, {right, bottom}, {left, bottom}, {left, top}};
 }
 
-// The bone, by the code that a task with such a label gives it; a private one, if none does. Tiles are no site.
-std::optional<Code> site_of(const Region& region, const std::vector<config::TaskConfig>& tasks) {
+// Whether it tells body parts apart, so that its codes are sites: the region head, or a softmax of their names alone.
+bool tells_body_parts(const config::TaskConfig& task, const config::RegionHead& head) {
+  if (!head.task.empty() && task.name == head.task) return true;
+  return task.output == config::OutputKind::kSoftmax &&
+         std::none_of(task.labels.begin(), task.labels.end(), [&](const auto& l) { return head.term_of(l).empty(); });
+}
+
+// The bone, by the code that a task of body parts with such a label gives it; a private one, if none does. Tiles are no
+// site, nor is what another task looks for, such as an implant, unless the name is a body part's too.
+std::optional<Code> site_of(const Region& region, const config::ReportConfig& config) {
   if (region.source != inference::RegionSource::kDetector) return std::nullopt;
-  for (const config::TaskConfig& task : tasks) {
+  bool finding = false;
+  for (const config::TaskConfig& task : config.tasks) {
     const auto label = std::find(task.labels.begin(), task.labels.end(), region.label);
+    if (label == task.labels.end()) continue;
     const auto index = static_cast<std::size_t>(label - task.labels.begin());
-    if (label != task.labels.end() && index < task.label_codes.size()) return task.label_codes[index];
+    const bool site = tells_body_parts(task, config.region_head);
+    if (site && index < task.label_codes.size()) return task.label_codes[index];
+    finding = finding || !site;
   }
+  if (finding && config.region_head.term_of(region.label).empty()) return std::nullopt;
   config::TaskConfig bone;
   bone.name = "region";
   return label_code(bone, 0, region.label);
@@ -71,7 +84,7 @@ void add_region_groups(ContentTree& tree, const Source& source, const object::Fi
     tree.uid(Relation::kHasObsContext, kTrackingUniqueIdentifier,
              object::derive_uid(context.kind("tracking"), record.sop_instance_uid.str(), key, "", ""));
     tree.code(Relation::kContains, kFinding, task_code(task));
-    if (const auto site = whole ? finding_site(source) : site_of(region, context.config.tasks)) {
+    if (const auto site = whole ? finding_site(source) : site_of(region, context.config)) {
       tree.open_code(Relation::kHasConceptMod, kFindingSite, *site);
       const std::string film = side_of(source, prediction);  // Of a film of both sides a box is of either.
       if (const std::optional<Code> side = laterality_code(!whole && film == "B" ? "" : film))

@@ -82,7 +82,7 @@ def mutations():
         Mutation("a half has the side of the film", MEASURED,
                  "source.side() : prediction.part.side;", "source.side() : source.side();"),
         Mutation("an outline has its corners crossed", GROUPS, "{right, top}, {right, bottom}", "{right, bottom}, {right, top}"),
-        Mutation("a region has no site", GROUPS, "site_of(region, context.config.tasks)) {", "std::optional<Code>()) {"),
+        Mutation("a region has no site", GROUPS, "site_of(region, context.config)) {", "std::optional<Code>()) {"),
         Mutation("a box of a film of both sides is bilateral", GROUPS, '!whole && film == "B" ? "" : film', "film"),
         Mutation("every score is the whole image's", MEASURED, "prediction, score.region, record, finding.frame", "prediction, 0, record, finding.frame"),
         Mutation("the whole image has no group of its own", GROUPS, "for (std::size_t r = 0; r <", "for (std::size_t r = 1; r <"),

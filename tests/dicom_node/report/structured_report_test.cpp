@@ -444,6 +444,35 @@ TEST(StructuredReport, AScoreOfRegionsSaysWhichOneDecidedAndTheWholeImageHasItsO
   EXPECT_THAT(sr.groups()[2]->values("SKX-PROB"), ElementsAre("0.1000 1", "0.9000 1"));
 }
 
+TEST(StructuredReport, OnlyCodesOfBodyPartsAreSites) {
+  config::TaskConfig bones = made::knee_task(), named = made::knee_task();
+  bones.name = "region";
+  bones.labels = {"long bone", "clavicle"};
+  bones.label_codes = {{"R-1", "99X", "Long bone"}, {"51299004", "SCT", "Clavicle"}};
+  named.name = "bones";
+  named.labels = {"distal fibula", "scapula"};
+  named.label_codes = {{"R-2", "99X", "Distal fibula"}, {"79601000", "SCT", "Scapula"}};
+  ResultContext context = made::context();
+  context.config.tasks.insert(context.config.tasks.end(), {bones, named});
+  context.config.region_head.aliases = {{"SCAPULA", "SCAPULA"}, {"DISTAL FIBULA", "FIBULA"}, {"PATELLA", "PATELLA"}};
+  const auto sites = [&](const std::string& label) {
+    object::FindingRecord found = made::finding(made::finds_task(), {0.6, 0.9});
+    found.prediction.regions.resize(1);
+    found.prediction.regions[0].source = inference::RegionSource::kDetector;
+    found.prediction.regions[0].label = label;
+    found.prediction.regions[0].box = {1, 2, 30, 40};
+    return make(made::study({made::image(made::kHand, {found})}, context), context).groups().at(1)->values("363698007");
+  };
+  EXPECT_THAT(sites("Implant"), IsEmpty()) << "what a task looks for is no site";
+  EXPECT_THAT(sites("Fracture"), IsEmpty());
+  EXPECT_THAT(sites("scapula"), ElementsAre("79601000"));
+  EXPECT_THAT(sites("distal fibula"), ElementsAre("R-2")) << "a softmax of body parts";
+  EXPECT_THAT(sites("patella"), ElementsAre(testing::StartsWith("SKX-"))) << "named by no task";
+  EXPECT_THAT(sites("long bone"), IsEmpty()) << "a name of no body part, no region head";
+  context.config.region_head.task = "region";
+  EXPECT_THAT(sites("long bone"), ElementsAre("R-1"));
+}
+
 TEST(StructuredReport, NamesImagesThatWereNotAnalysedAndWhy) {
   ReportedImage skipped = made::image(made::kShoulder, {});
   skipped.record.state = storage::InstanceState::kSkipped;
