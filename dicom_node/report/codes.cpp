@@ -6,12 +6,13 @@
 #include <set>
 
 #include "dicom_node/object/sha256.h"
+#include "dicom_node/report/result_object.h"
 
 namespace node::report {
 namespace {
 
 constexpr std::size_t kCodeValueMax = 16;    // VR SH
-constexpr std::size_t kCodeMeaningMax = 64;  // VR LO
+constexpr std::size_t kCodeMeaningMax = 64;  // VR LO: characters.
 
 // "SKX-" and the name in capitals, digits and dashes; one too long is cut and told apart by a digest.
 Code private_code(std::string_view name, std::string_view meaning) {
@@ -35,7 +36,7 @@ Code private_code(std::string_view name, std::string_view meaning) {
     value = fmt::format("{}-{:02X}{:02X}", value.substr(0, kCodeValueMax - 5), static_cast<unsigned char>(bytes[0]),
                         static_cast<unsigned char>(bytes[1]));
   }
-  return {value, kPrivateScheme, std::string(meaning.substr(0, kCodeMeaningMax))};
+  return {value, kPrivateScheme, shorten(std::string(meaning), kCodeMeaningMax)};
 }
 
 // Table L-1 of PS3.16, the limbs and what joins them.

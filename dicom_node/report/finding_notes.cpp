@@ -8,18 +8,13 @@
 #include "dicom_node/report/finding_summary.h"
 
 namespace node::report {
-namespace {
-
-constexpr double kSure = 0.5;  // From where on the head's answer is held against the detector's.
-
-}  // namespace
 
 std::vector<std::string> region_disagreements(const inference::Prediction& prediction) {
   std::vector<std::string> lines;
   for (std::size_t r = 1; r < prediction.regions.size(); ++r) {
     const inference::Region& region = prediction.regions[r];
     if (region.source != inference::RegionSource::kDetector || region.label == region.bone ||
-        region.bone_probability < kSure)
+        region.bone_probability < kSureOfBone)
       continue;
     lines.push_back(fmt::format("region {}: detected as {}, taken for {} ({})", r, region.label, region.bone,
                                 share_text(region.bone_probability)));

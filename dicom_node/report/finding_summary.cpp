@@ -34,6 +34,9 @@ std::string anomaly_line(const inference::AnomalyMap& map) {
                      percentile_text(object::score_percentile(map)), map.reference.images, map.reference.body_part);
 }
 
+// In two digits, or as many as it needs beside the limit from which on it is held against something.
+std::string text_beside(double value, double limit) { return fixed_text(value, digits_beside(value, 2, {limit})); }
+
 }  // namespace
 
 int score_digits(const config::TaskConfig& task, double value, int digits) {
@@ -48,7 +51,7 @@ std::string score_text(const config::TaskConfig& task, double value) {
 
 std::string share_text(double value) {
   if (value < 0.005) return "<0.01";
-  return value > 0.995 ? ">0.99" : fmt::format("{:.2f}", value);
+  return value > 0.995 ? ">0.99" : text_beside(value, kSureOfBone);
 }
 
 // Never rounded to 0 or 100, which would say more than the table knows.
@@ -194,15 +197,15 @@ namespace {
 // Of the surest detected region that shows a part of the body which has nothing in common with the route's.
 std::string detector_disagreement(const config::RegionHead& head, const storage::RouteDecision& route,
                                   const std::vector<object::FindingRecord>& findings) {
-  constexpr double kSure = 0.5;
   for (const object::FindingRecord& finding : findings) {
     for (const inference::Region& region : finding.prediction.regions) {  // The surest first.
-      if (region.source != inference::RegionSource::kDetector || region.detector_score < kSure) continue;
+      if (region.source != inference::RegionSource::kDetector || region.detector_score < kSureOfBone) continue;
       const std::string term = head.term_of(region.label);
       if (!head.contradict(term, route.body_part)) continue;
-      return fmt::format("{} shows {} ({}), the detector {} ({}: {} {:.2f})",
+      return fmt::format("{} shows {} ({}), the detector {} ({}: {} {})",
                          route.pending.empty() ? "The header" : "The whole image", route.body_part,
-                         route.body_part_evidence, term, finding.prediction.task, region.label, region.detector_score);
+                         route.body_part_evidence, term, finding.prediction.task, region.label,
+                         text_beside(region.detector_score, kSureOfBone));
     }
   }
   return "";
@@ -220,9 +223,9 @@ std::string body_part_disagreement(const config::RegionHead& head, const storage
     const auto term = head.terms.find(score.label);
     if (term == head.terms.end() || score.value < head.probability_min) continue;
     if (!head.contradict(term->second, route.body_part)) continue;
-    return fmt::format("The header shows {} ({}), the pixels {} ({}: {} {:.2f}){}{}", route.body_part,
-                       route.body_part_evidence, term->second, head.task, score.label, score.value,
-                       of_detector.empty() ? "" : "; ", of_detector);
+    return fmt::format("The header shows {} ({}), the pixels {} ({}: {} {}){}{}", route.body_part,
+                       route.body_part_evidence, term->second, head.task, score.label,
+                       text_beside(score.value, head.probability_min), of_detector.empty() ? "" : "; ", of_detector);
   }
   return of_detector;
 }

@@ -58,7 +58,11 @@ std::string_view half_words(const inference::Prediction& prediction);
 int score_digits(const config::TaskConfig& task, double value, int digits);
 std::string score_text(const config::TaskConfig& task, double value);
 
-// A probability in two digits that no threshold judges: "0.88", "<0.01", ">0.99".
+// From where on a detector's label, or the head's of a region, is held against what else names a body part. Higher than
+// the `score_min` from which a box is looked at: a box too many costs a line in a table, a false alarm trust.
+inline constexpr double kSureOfBone = 0.5;
+
+// How sure one is of a bone, in two digits, or those it needs beside kSureOfBone: "0.88", "0.498", "<0.01", ">0.99".
 std::string share_text(double value);
 
 // "97.5", "<0.1", ">99.9".

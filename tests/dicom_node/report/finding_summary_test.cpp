@@ -96,6 +96,38 @@ TEST(FindingSummary, LinesOfTwoTasksWithOneLabelSayWhoseTheyAre) {
   EXPECT_THAT(lines_of(0), ElementsAre("Implant 0.20 negative (finds)", "Tumour 0.60 certain"));
 }
 
+TEST(FindingSummary, APrivateMeaningEndsBetweenCharacters) {
+  std::string label;
+  for (int i = 0; i < 40; ++i) label += "\u043a";  // Two bytes each.
+  EXPECT_EQ(label_code(made::age_task(), 0, label).meaning, label);
+  EXPECT_EQ(label_code(made::age_task(), 0, label + label).meaning.size(), 128U);
+}
+
+TEST(FindingSummary, HowSureOneIsOfABoneIsNotRoundedAcrossItsLimit) {
+  EXPECT_EQ(share_text(0.498), "0.498");
+  EXPECT_EQ(share_text(0.5), "0.50");
+  EXPECT_EQ(share_text(0.875), "0.88");
+  EXPECT_EQ(share_text(0.9999), ">0.99");
+  config::RegionHead head{"", 0.799, {}, {{"HAND", {"hand"}}, {"FOOT", {"foot"}}}, {{"TOE PHALANGES", "FOOT"}}};
+  storage::RouteDecision route;
+  route.body_part = "HAND";
+  object::FindingRecord finding = made::finding(made::knee_task(), {0.8041});
+  finding.prediction.regions.resize(1);
+  inference::Region& region = finding.prediction.regions[0];
+  region.source = inference::RegionSource::kDetector;
+  region.label = "toe phalanges";
+  const auto said = [&](double score) {
+    region.detector_score = score;
+    return body_part_disagreement(head, route, {finding});
+  };
+  EXPECT_EQ(said(0.4999), "");
+  EXPECT_THAT(said(0.5), testing::EndsWith("toe phalanges 0.50)"));
+  head.task = "knee-oa";
+  head.terms["KL 0"] = "FOOT";
+  head.probability_min = 0.802;
+  EXPECT_THAT(said(0.3), testing::EndsWith("(knee-oa: KL 0 0.804)"));
+}
+
 TEST(FindingSummary, AFindingOfAHalfSaysOfWhich) {
   inference::Prediction half = made::finding(made::knee_task(), {0.1, 0.1, 0.6, 0.1, 0.1}).prediction;
   half.part = {"R", {0, 0, 9, 9}};
