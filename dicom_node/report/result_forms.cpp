@@ -143,6 +143,7 @@ const Form* picture_form(const config::ReportConfig& config, const std::set<std:
   return nullptr;
 }
 
+// By the model, as usual; by the task too, where another picture of the image would have the same name.
 std::string file_name(const ReportedStudy& study, const ResultReference& reference) {
   std::string name = reference.form;
   if (reference.source_uid != study.study_instance_uid.str()) name += "-" + reference.source_uid;
@@ -150,6 +151,11 @@ std::string file_name(const ReportedStudy& study, const ResultReference& referen
     for (const object::FindingRecord& finding : image->findings) {
       if (object::finding_key(finding) != reference.task) continue;
       name += "-" + finding.prediction.model;
+      const auto same_name = [&](const object::FindingRecord& other) {
+        return object::finding_key(other) != reference.task && other.frame == finding.frame && has_picture(other) &&
+               other.prediction.model == finding.prediction.model;
+      };
+      if (std::any_of(image->findings.begin(), image->findings.end(), same_name)) name += "-" + finding.prediction.task;
       if (finding.frame > 0) name += fmt::format("-frame-{:04}", finding.frame);
     }
   }

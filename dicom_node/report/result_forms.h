@@ -42,7 +42,8 @@ bool is_default(std::string_view word);
 // The first form that illustrates and that one of the destinations takes; null: none. What reports refer to.
 const Form* picture_form(const config::ReportConfig& config, const std::set<std::string>& destinations);
 
-// "sr.dcm", "sr-per-image-SOPUID.dcm", "sc-SOPUID-MODEL.dcm", "sc-SOPUID-MODEL-frame-0002.dcm".
+// "sr.dcm", "sr-per-image-SOPUID.dcm", "sc-SOPUID-MODEL.dcm", "sc-SOPUID-MODEL-frame-0002.dcm"; of two tasks on one
+// model that both draw "sc-SOPUID-MODEL-TASK.dcm". No two of a study have one name.
 std::string file_name(const ReportedStudy& study, const ResultReference& reference);
 
 }  // namespace node::report

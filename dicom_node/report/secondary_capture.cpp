@@ -85,13 +85,16 @@ std::string derivation_of_regions(const inference::Prediction& found) {
 
 }  // namespace
 
+bool has_picture(const object::FindingRecord& finding) {
+  return finding.prediction.map.size > 0 || !finding.prediction.regions.empty();
+}
+
 std::vector<ResultReference> overlay_references(std::string_view form, const ReportedImage& image,
                                                 const ResultContext& context, std::string_view transfer_syntax_uid) {
   std::vector<ResultReference> references;
   const std::string source = image.record.sop_instance_uid.str();
   for (const object::FindingRecord& finding : image.findings) {
-    const inference::Prediction& map = finding.prediction;
-    if (map.map.size <= 0 && map.regions.empty()) continue;
+    if (!has_picture(finding)) continue;
     const std::string key = object::finding_key(finding);
     const std::string version = overlay_version(image, finding, context);
     const std::string revision = image_revision(image, context);

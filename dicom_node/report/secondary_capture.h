@@ -21,9 +21,12 @@ struct Overlay {
   object::GrayImage radiograph;  // As drawn, without the map.
 };
 
-// One of the word `form` for each finding of the image that has a map. The UIDs are derived from source, task, version
-// of the instance, and as model version the map's own with a digest of all else that changes the pixels: the other
-// findings' models and thresholds, the notes, the colour scale, the disclaimer, kObjectFormat.
+// Whether a finding is drawn: it has a map, or regions.
+bool has_picture(const object::FindingRecord& finding);
+
+// One of the word `form` for each finding of the image that has a picture. The UIDs are derived from source, task,
+// version of the instance, and as model version the map's own with a digest of all else that changes the pixels: the
+// other findings' models and thresholds, the notes, the colour scale, the disclaimer, kObjectFormat.
 std::vector<ResultReference> overlay_references(std::string_view form, const ReportedImage& image,
                                                 const ResultContext& context,
                                                 std::string_view transfer_syntax_uid = "1.2.840.10008.1.2.1");

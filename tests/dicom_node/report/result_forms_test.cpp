@@ -64,6 +64,24 @@ TEST(ResultForms, EveryWordOfTheConfigurationIsMadeAndNoOther) {
     EXPECT_THAT(words(), testing::Contains(std::string(word)));
 }
 
+TEST(ResultForms, PicturesOfTwoTasksOnOneModelHaveEachAFileOfItsOwn) {
+  object::FindingRecord other = made::anomaly(), plain = made::finding(made::fracture_task(), {0.9});
+  other.prediction.task = "again";
+  plain.prediction.model = other.prediction.model;
+  const auto names = [](const std::vector<object::FindingRecord>& findings) {
+    const ReportedStudy study = made::study({made::image("02_1_foot_ap.dcm", findings)}, made::context());
+    std::vector<std::string> names;
+    for (const ResultReference& reference : study.illustrations) names.push_back(file_name(study, reference));
+    return names;
+  };
+  const std::string name = names({made::anomaly(), plain}).at(0);
+  const std::string base = name.substr(0, name.size() - 4);
+  EXPECT_TRUE(name.ends_with("-demo-anomaly.dcm")) << name << ": a task that draws nothing takes no name";
+  EXPECT_THAT(names({made::anomaly(), other}), testing::ElementsAre(base + "-anomaly.dcm", base + "-again.dcm"));
+  other.prediction.model = "elsewhere";
+  EXPECT_EQ(names({made::anomaly(), other}).at(0), name);
+}
+
 TEST(ResultForms, StandInTheOrderInWhichTheyAreDelivered) {
   EXPECT_TRUE(
       std::is_sorted(forms().begin(), forms().end(), [](const Form& a, const Form& b) { return a.stage < b.stage; }));
