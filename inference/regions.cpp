@@ -4,8 +4,10 @@
 #include <cctype>
 #include <cmath>
 #include <cstddef>
+#include <cstdio>
 #include <map>
 
+#include "inference/readable.h"
 #include "inference/region_head.h"
 
 namespace node::inference {
@@ -42,6 +44,12 @@ std::int32_t whole_pixel(float at, std::int32_t end) {
   return static_cast<std::int32_t>(std::clamp(at, 0.0F, static_cast<float>(end)));
 }
 
+std::string number_text(float value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.9g", static_cast<double>(value));
+  return text;
+}
+
 constexpr float kScoreMax = 1.0001F;  // A probability, rounded.
 
 std::string why_not_believed(const std::vector<DetectedBox>& boxes, const std::vector<std::string>& labels,
@@ -52,8 +60,8 @@ std::string why_not_believed(const std::vector<DetectedBox>& boxes, const std::v
     }
     if (box.score < score_min) continue;  // Some fill up their answer with rows of no label.
     if (box.score > kScoreMax) return "the detector answers a score of " + std::to_string(box.score);
-    if (box.label < 0 || static_cast<std::size_t>(box.label) >= labels.size()) {
-      return "the detector answers label " + std::to_string(box.label) + " of " + std::to_string(labels.size());
+    if (!(box.label >= 0 && box.label < static_cast<float>(labels.size()) && box.label == std::floor(box.label))) {
+      return "the detector answers label " + number_text(box.label) + " of " + std::to_string(labels.size());
     }
   }
   return "";
@@ -73,6 +81,13 @@ const std::map<std::string, std::string>& known_labels() {
     std::map<std::string, std::string> names;
     for (const std::string& bone : bone_labels()) names[folded(bone)] = bone;
     for (const std::string& other : kNoRegions) names[folded(other)] = other;
+    for (const char* marker : {"marker", "laterality marker"}) names[folded(marker)] = "side marker";
+    for (const std::string side : {"left", "right"}) {
+      for (const std::string& word : {side, side.substr(0, 1)}) {
+        for (const std::string& name : {word, word + "marker", "marker" + word, word + "sidemarker"})
+          names[name] = side;
+      }
+    }
     return names;
   }();
   return known;
@@ -91,7 +106,7 @@ std::string unknown_labels(const std::vector<std::string>& labels) {
   std::size_t count = 0;
   for (const std::string& label : labels) {
     if (known_labels().contains(folded(label)) || ++count > kNamedMax) continue;
-    list += (count > 1 ? ", '" : "'") + label.substr(0, kLengthMax) + "'";
+    list += (count > 1 ? ", '" : "'") + readable(label, kLengthMax) + "'";
   }
   return count > kNamedMax ? list + " and " + std::to_string(count - kNamedMax) + " more" : list;
 }
@@ -104,6 +119,10 @@ ChosenRegions choose_regions(std::vector<DetectedBox> boxes, const std::vector<s
   if (boxes.size() > kCandidatesMax) {
     return nothing("the detector answers " + std::to_string(boxes.size()) + " boxes, more than " +
                    std::to_string(kCandidatesMax));
+  }
+  for (DetectedBox& box : boxes) {  // Several classes may have become one label: its first stands for all of them.
+    const auto& label = labels[static_cast<std::size_t>(box.label)];
+    box.label = static_cast<float>(std::find(labels.begin(), labels.end(), label) - labels.begin());
   }
   std::stable_sort(boxes.begin(), boxes.end(), [](const auto& a, const auto& b) { return a.score > b.score; });
   ChosenRegions chosen;

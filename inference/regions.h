@@ -21,7 +21,7 @@ namespace node::inference {
 struct DetectedBox {  // In pixels of the radiograph, as the detector says: perhaps outside, empty, no number.
   float left = 0, top = 0, right = 0, bottom = 0;
   float score = 0;
-  int label = 0;  // Index of the detector's labels.
+  float label = 0;  // Index of the detector's labels, as it says: perhaps none, or half a number.
 };
 
 struct ChosenRegions {
@@ -33,21 +33,22 @@ struct ChosenRegions {
 // that a detector answers every place where it may have seen one bone, some 25,000 of them.
 inline constexpr int kBoxesMax = 1000, kCandidatesMax = 30'000;
 
-// Boxes of at least score_min, without those that overlap a surer one of their label; the surest count_max of them. A
-// box of a side marker or of a lesion (kNoRegions) is no region. NaN, infinities, scores above 1 and unknown labels
-// condemn them all.
+// Boxes of at least score_min, without those that overlap a surer one of their label, whichever of the classes with
+// that label each is of; the surest count_max of them. A box of a side marker or of a lesion (kNoRegions) is no region.
+// NaN, infinities, scores above 1 and unknown labels condemn them all.
 ChosenRegions choose_regions(std::vector<DetectedBox> boxes, const std::vector<std::string>& labels,
                              const config::RegionSelection& selection, std::int32_t rows, std::int32_t columns);
 
-// Labels of the published detector that name no bone.
-inline const std::vector<std::string> kNoRegions{"right", "left", "abnormal bone lesion"};
+// Labels of the published detector that name no bone, and of others the marker that does not say its side.
+inline const std::vector<std::string> kNoRegions{"right", "left", "abnormal bone lesion", "side marker"};
 
 // What a detector's class is called: the bone of the head, or the one of kNoRegions, that it names in whatever case and
-// with spaces, underscores, hyphens or nothing between the words; else as it is.
+// with spaces, underscores, hyphens or nothing between the words ("L", "R", "Left Marker" and the like are markers);
+// else as it is.
 std::string region_label(const std::string& name);
 
 // Of these labels those that are neither: looked at under their own names, which no head can confirm. For a person:
-// "'knee', 'foot'"; empty if there are none.
+// "'knee', 'foot'", each of at most 40 characters, none of them a control character; empty if there are none.
 std::string unknown_labels(const std::vector<std::string>& labels);
 
 ChosenRegions tiles(std::int32_t rows, std::int32_t columns);

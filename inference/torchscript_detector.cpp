@@ -149,7 +149,7 @@ std::vector<DetectedBox> TorchScript::boxes_of(const Answer& answer, std::int64_
   }
   const auto centred = [&](float x, float y, float width, float height, float score, std::int64_t label) {
     found.push_back({image.source_x(x - width / 2), image.source_y(y - height / 2), image.source_x(x + width / 2),
-                     image.source_y(y + height / 2), score, static_cast<int>(label)});
+                     image.source_y(y + height / 2), score, static_cast<float>(label)});
   };
   const bool by_column = manifest_.layout == BoxLayout::kYolov8;
   const at::Tensor table = by_column ? answer.scores[i].transpose(0, 1).contiguous() : answer.scores[i];
@@ -175,13 +175,10 @@ std::vector<DetectedBox> TorchScript::boxes_of(const Answer& answer, std::int64_
         centred(row[0], row[1], row[2], row[3], row[4 + label], label);
         break;
       }
-      case BoxLayout::kBoxes: {
-        const float label = row[5];
-        const bool whole = label >= 0 && label < 1e6F && label == static_cast<float>(static_cast<int>(label));
+      case BoxLayout::kBoxes:
         found.push_back({image.source_x(row[0]), image.source_y(row[1]), image.source_x(row[2]), image.source_y(row[3]),
-                         row[4], whole ? static_cast<int>(label) : -1});
+                         row[4], row[5]});
         break;
-      }
       case BoxLayout::kDetr:
       case BoxLayout::kRtDetr: {
         const auto label = likeliest(row);

@@ -130,7 +130,7 @@ std::vector<std::vector<DetectedBox>> Yolos::detect(std::span<const FittedImage*
       const float* const likeliest = std::max_element(p, p + labels);
       found[i].push_back({(share[0] - share[2] / 2) * width, (share[1] - share[3] / 2) * height,
                           (share[0] + share[2] / 2) * width, (share[1] + share[3] / 2) * height, *likeliest,
-                          static_cast<int>(likeliest - p)});
+                          static_cast<float>(likeliest - p)});
     }
   }
   return found;

@@ -5,7 +5,9 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
+#include "inference/readable.h"
 #include "inference/region_head.h"
 
 namespace node::inference {
@@ -37,6 +39,18 @@ TEST(Regions, OverlapsOfOneLabelAreOneRegion) {
   EXPECT_EQ(choose({box, {0, 0, 100, 71, 0.8F, 1}}).regions.size(), 2u);  // Of another label.
 }
 
+TEST(Regions, ClassesThatBecameOneLabelAreSuppressedAsOne) {
+  const std::vector<std::string> labels{"patella", "distal femur", "patella"};
+  const std::vector<DetectedBox> boxes{
+      {0, 0, 100, 100, 0.9F, 2}, {0, 0, 100, 99, 0.8F, 0}, {0, 0, 100, 98, 0.7F, 1}, {150, 0, 200, 90, 0.6F, 0}};
+  const ChosenRegions chosen = choose_regions(boxes, labels, {}, 100, 200);
+  ASSERT_EQ(chosen.regions.size(), 3u);
+  EXPECT_EQ(chosen.regions[0].label, "patella");
+  EXPECT_FLOAT_EQ(static_cast<float>(chosen.regions[0].detector_score), 0.9F);
+  EXPECT_EQ(chosen.regions[1].label, "distal femur");
+  EXPECT_EQ(chosen.regions[2].box, (Box{150, 0, 200, 90}));
+}
+
 TEST(Regions, WhatNamesNoBoneIsNoRegion) {
   const ChosenRegions chosen = choose({{0, 0, 9, 9, 0.9F, 2}, {0, 0, 9, 9, 0.9F, 3}, {0, 0, 9, 9, 0.9F, 0}});
   EXPECT_EQ(chosen.regions.size(), 1u);
@@ -50,6 +64,12 @@ TEST(Regions, NamesOfClassesAreComparedWithoutCaseAndWhatStandsBetweenWords) {
   EXPECT_EQ(region_label("RIGHT"), "right");
   EXPECT_EQ(region_label("Abnormal_bone_lesion"), "abnormal bone lesion");
   EXPECT_EQ(region_label("Knee joint"), "Knee joint");
+  for (const char* name : {"L", "l", "Left Marker", "marker_left", "L-marker", "LeftSideMarker"}) {
+    EXPECT_EQ(region_label(name), "left") << name;
+  }
+  for (const char* name : {"R", "right marker", "Marker R"}) EXPECT_EQ(region_label(name), "right") << name;
+  for (const char* name : {"Side_Marker", "marker"}) EXPECT_EQ(region_label(name), "side marker") << name;
+  EXPECT_EQ(unknown_labels({"L", "Right Marker", "marker"}), "");
   for (const std::string& bone : bone_labels()) EXPECT_EQ(region_label(bone), bone);
   EXPECT_EQ(bone_labels().size(), 29u);
 }
@@ -58,7 +78,28 @@ TEST(Regions, ClassesThatAreNoBoneAndNoMarkerAreListed) {
   EXPECT_EQ(unknown_labels({"Patella", "LEFT", "abnormal bone lesion"}), "");
   EXPECT_EQ(unknown_labels({"knee", "patella", "no finding"}), "'knee', 'no finding'");
   EXPECT_EQ(unknown_labels({"a", "b", "c", "d", "e", "f", "g"}), "'a', 'b', 'c', 'd', 'e' and 2 more");
+  const std::string e_acute = "\xC3\xA9";
+  EXPECT_EQ(unknown_labels({std::string(39, 'a') + e_acute}), "'" + std::string(39, 'a') + e_acute + "'");
+  EXPECT_EQ(unknown_labels({std::string(39, 'a') + e_acute + "b"}), "'" + std::string(39, 'a') + e_acute + "...'");
+  EXPECT_EQ(unknown_labels({"knee\n\x1b[31mFAIL\x7f\xC2\x9B"}), "'knee\\n\\x1b[31mFAIL\\x7f\\x9b'");
+  EXPECT_EQ(unknown_labels({"a\xC3",
+                            "\xE2\x82"
+                            "b",
+                            "\xED\xA0"}),
+            "'a?', '?"
+            "?b', '?"
+            "?'");
   EXPECT_EQ(unknown_labels({"malignant"}), "'malignant'");  // A label of the head, but no bone.
+}
+
+TEST(Regions, ALabelMustFitAReport) {
+  for (const char* good : {"patella", "f\xC3\xA9mur", "a b", "L"}) EXPECT_EQ(why_no_label(good), "") << good;
+  EXPECT_EQ(why_no_label(""), "is blank");
+  EXPECT_EQ(why_no_label("  "), "is blank");
+  EXPECT_EQ(why_no_label("femur\\shaft"), "holds a backslash, which separates values in DICOM");
+  EXPECT_EQ(why_no_label("femur\nshaft"), "holds a control character, \\n");
+  EXPECT_EQ(why_no_label("femur\xC2\x85"), "holds a control character, \\x85");
+  EXPECT_EQ(why_no_label("femur\xC3"), "is no UTF-8");
 }
 
 TEST(Regions, NoBoxLeavesTheWholeImageAndSaysSo) {
@@ -84,9 +125,9 @@ TEST(Regions, ADetectorThatAnswersNonsenseIsNotBelieved) {
     EXPECT_EQ(choose({good, {0, bad, 9, 9, 0.9F, 0}}).note, "the detector's boxes are not numbers, whole image only");
     EXPECT_THAT(choose({good, {0, bad, 9, 9, 0.9F, 0}}).regions, IsEmpty());
   }
-  for (const int label : {-1, 4}) {
+  for (const auto& [label, text] : {std::pair(-1.0F, "-1"), {4.0F, "4"}, {1.5F, "1.5"}, {1e9F, "1e+09"}}) {
     const ChosenRegions chosen = choose({good, {0, 0, 9, 9, 0.9F, label}});
-    EXPECT_EQ(chosen.note, "the detector answers label " + std::to_string(label) + " of 4, whole image only");
+    EXPECT_EQ(chosen.note, "the detector answers label " + std::string(text) + " of 4, whole image only");
     EXPECT_THAT(chosen.regions, IsEmpty());
   }
 }

@@ -208,7 +208,7 @@ def test_thresholds_are_the_manifests_unless_the_task_has_its_own(made, tmp_path
     ([[8, 8, 40, 40, float("nan"), 0]], "the detector's boxes are not numbers, whole image only"),
     ([[8, float("inf"), 40, 40, 0.9, 0]], "the detector's boxes are not numbers, whole image only"),
     ([[8, 8, 40, 40, 0.9, 7]], "the detector answers label 7 of 3, whole image only"),
-    ([[8, 8, 40, 40, 0.9, 0.5]], "the detector answers label -1 of 3, whole image only"),
+    ([[8, 8, 40, 40, 0.9, 1.5]], "the detector answers label 1.5 of 3, whole image only"),
 ], ids=["none", "ten thousand", "outside", "empty", "NaN", "infinite", "unknown class", "half a class"])
 def test_bad_answers_leave_the_whole_image_and_a_reason(boxes, note, made, tmp_path):
     model, folder, images = made
