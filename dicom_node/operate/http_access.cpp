@@ -116,6 +116,7 @@ HttpAnswer HttpAccess::wrong_token(std::string_view host, const std::string& how
   if (guesses_too_much(host)) {
     HttpAnswer refused = answer(429, "too many wrong tokens came from your address: wait a minute");
     refused.refused = "a token after too many wrong ones";
+    refused.wrong_token = true;
     return refused;
   }
   if (wrong_.size() >= kAddressesMax) {
@@ -126,6 +127,7 @@ HttpAnswer HttpAccess::wrong_token(std::string_view host, const std::string& how
   if (std::ssize(times) > kWrongTokensMax) times.pop_front();
   HttpAnswer refused = answer(401, "that token is not this node's");
   refused.refused = how;
+  refused.wrong_token = true;
   return refused;
 }
 

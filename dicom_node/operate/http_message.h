@@ -22,9 +22,10 @@ struct HttpAnswer {
   int status = 200;
   std::string body{};
   std::string type = "application/json";
-  std::string allow{};    // Of a 405: the methods that would do.
-  std::string cookie{};   // Set-Cookie.
-  std::string refused{};  // Of a 401, 429 or 503: why, for the log.
+  std::string allow{};       // Of a 405: the methods that would do.
+  std::string cookie{};      // Set-Cookie.
+  std::string refused{};     // Of a 401, 429 or 503: why, for the log.
+  bool wrong_token = false;  // Of a 401 or 429: one was shown.
 };
 
 }  // namespace node::operate

@@ -37,7 +37,8 @@ constexpr std::chrono::seconds kRequestTimeout{15};
 constexpr std::chrono::seconds kDrainTimeout{2};
 constexpr std::uint64_t kImageBytesMax = kTryBytesMax;  // Of a request that brings an image.
 constexpr std::chrono::seconds kImageTimeout{60};
-constexpr int kImagesMax = 4;    // In memory at once.
+constexpr int kImagesMax = 4;  // In memory at once.
+constexpr std::size_t kFloodsMax = 1000;
 constexpr int kStreamsMax = 24;  // Of /api/events: pages that are open somewhere.
 constexpr std::chrono::seconds kLookEvery{1};
 constexpr int kLooksWithoutChange = 5;  // So often what has not changed is said all the same.
@@ -66,8 +67,8 @@ struct HttpServer::Impl {
   const std::string where;
   const std::shared_ptr<tls::ServerContext> tls;  // Null: no TLS.
   // Counted for /metrics.
-  std::atomic<std::uint64_t> refused_tls{0}, refused_token{0}, refused_malformed{0}, refused_late{0}, refused_host{0},
-      no_room{0}, busy{0};
+  std::atomic<std::uint64_t> refused_tls{0}, refused_token{0}, refused_no_token{0}, refused_malformed{0},
+      refused_late{0}, refused_host{0}, no_room{0}, busy{0};
   // Touched on the io thread only; they outlive the sessions, which `io` and `pages` hold.
   int connections = 0;
   int images = 0;  // Requests that bring one.
@@ -75,8 +76,8 @@ struct HttpServer::Impl {
     std::chrono::steady_clock::time_point quiet_until{};
     std::uint64_t times = 0;  // Not logged yet.
   };
-  std::map<std::string, Flood> floods;  // By reason.
-  std::list<Session*> silent;           // Those whose next byte is awaited, the one silent for longest first.
+  std::map<std::string, Flood> floods;  // By reason and address.
+  std::list<Session*> waiting;          // For their client, that it writes or reads: the one that waits longest first.
   asio::io_context io{1};
   std::list<std::shared_ptr<tls::TlsConnection>> handshakes;  // The oldest first.
   asio::thread_pool pages{1};                                 // Where answers may wait for the store.
@@ -102,9 +103,9 @@ struct HttpServer::Impl {
       image_done();
     }
 
-    void await() { place = server.silent.insert(server.silent.end(), this); }
+    void await() { place = server.waiting.insert(server.waiting.end(), this); }
     void no_longer_await() {
-      if (place) server.silent.erase(*place);
+      if (place) server.waiting.erase(*place);
       place.reset();
     }
 
@@ -150,7 +151,7 @@ struct HttpServer::Impl {
       const auto hosts = request.count(http::field::host);
       if (hosts > 1 || (hosts == 0 && request.version() >= 11)) {
         const char* const wrong = hosts > 1 ? "more than one Host" : "no Host";
-        server.refuse(server.refused_malformed, peer, wrong);
+        server.refuse_quietly(server.refused_malformed, peer, wrong);
         return HttpAnswer{400, error_json(std::string("no HTTP request: ") + wrong) + "\n"};
       }
       const std::string name = name_of_host(view_of(request[http::field::host]));
@@ -170,12 +171,14 @@ struct HttpServer::Impl {
     void refuse(beast::error_code error) {
       if (error == beast::error::timeout) {
         // One that is kept open after an answer is none that stalls.
-        if (!answered || parser->got_some()) server.refuse(server.refused_late, peer, "no whole request in time");
+        if (!answered || parser->got_some()) {
+          server.refuse_quietly(server.refused_late, peer, "no whole request in time");
+        }
         return;
       }
       if (error == http::error::body_limit || error == http::error::header_limit ||
           error == http::error::buffer_overflow) {
-        server.refuse(server.refused_malformed, peer, "a request that is too long");
+        server.refuse_quietly(server.refused_malformed, peer, "a request that is too long");
       }
       if (error == http::error::body_limit) return respond({413, error_json("the body is too long") + "\n"}, false);
       if (error == http::error::header_limit || error == http::error::buffer_overflow) {
@@ -187,7 +190,7 @@ struct HttpServer::Impl {
       const bool malformed = error.category() == http::make_error_code(http::error::bad_method).category() &&
                              error != http::error::end_of_stream && error != http::error::partial_message;
       if (!malformed) return;
-      server.refuse(server.refused_malformed, peer, "no HTTP request: " + error.message());
+      server.refuse_quietly(server.refused_malformed, peer, "no HTTP request: " + error.message());
       respond({400, error_json("no HTTP request: " + error.message()) + "\n"}, false);
     }
 
@@ -251,11 +254,14 @@ struct HttpServer::Impl {
       if (answer.status == 401) response.set(http::field::www_authenticate, "Bearer");
       if (answer.status == 429) response.set(http::field::retry_after, "60");
       if (!answer.refused.empty()) {
-        if (answer.status == 401) {
+        if (answer.status == 401 && answer.wrong_token) {  // So many of an address as HttpAccess lets through.
           audit::refused_login({kSharedTokenName, peer.address().to_string()});
           server.refuse(server.refused_token, peer, answer.refused);
         } else {
-          server.refuse_quietly(answer.status == 503 ? server.busy : server.refused_token, peer, answer.refused);
+          server.refuse_quietly(answer.status == 503 ? server.busy
+                                : answer.wrong_token ? server.refused_token
+                                                     : server.refused_no_token,
+                                peer, answer.refused);
         }
       }
       response.keep_alive(keep_alive);
@@ -263,7 +269,9 @@ struct HttpServer::Impl {
       response.prepare_payload();
       if (head) response.body().clear();  // Its length stays said.
       stream.expires_after(kRequestTimeout);
+      await();
       http::async_write(stream, response, [self = shared_from_this()](beast::error_code error, std::size_t) {
+        self->no_longer_await();
         if (error) return;
         self->answered = true;
         if (self->response.keep_alive()) return self->read();
@@ -346,14 +354,14 @@ struct HttpServer::Impl {
     if (handshakes.size() >= kHandshakesMax) {  // Of those that stall the one that has stalled longest.
       handshakes.front()->close();
       handshakes.pop_front();
-      refuse(refused_tls, peer, "too many TLS handshakes do not end");
+      refuse_tls(peer, "too many TLS handshakes do not end");
     }
     const auto place = handshakes.insert(handshakes.end(), nullptr);
     *place = tls::TlsConnection::begin(io, descriptor, tls->current(),
                                        {.handshake_timeout = kRequestTimeout, .write_timeout = kRequestTimeout},
                                        [this, place, peer, came_to](const Result<int>& plain) {
                                          handshakes.erase(place);
-                                         if (!plain.ok()) return refuse(refused_tls, peer, plain.status().message());
+                                         if (!plain.ok()) return refuse_tls(peer, plain.status().message());
                                          tcp::socket inner(io);
                                          beast::error_code failed;
                                          inner.assign(tcp::v4(), *plain, failed);
@@ -362,35 +370,44 @@ struct HttpServer::Impl {
   }
 
   void start(tcp::socket socket, const tcp::endpoint& peer, const std::string& came_to) {
-    if (connections >= kConnectionsMax && !silent.empty()) {
-      Session* oldest = silent.front();
+    if (connections >= kConnectionsMax && !waiting.empty()) {
+      Session* oldest = waiting.front();
       oldest->no_longer_await();
       oldest->counted = false;
       --connections;
-      refuse_quietly(no_room, oldest->peer, "silent for longest, closed to make room for another");
+      refuse_quietly(no_room, oldest->peer, "it waited longest for its client, closed to make room for another");
       oldest->stream.close();
     }
-    // With none silent the new one closes here: no answer is kinder than a queue without end.
-    if (connections >= kConnectionsMax) return refuse_quietly(no_room, peer, "too many connections");
+    // With none that waits the new one closes here: no answer is kinder than a queue without end.
+    if (connections >= kConnectionsMax) {
+      refuse_quietly(no_room, peer, "too many connections");
+      return;
+    }
     std::make_shared<Session>(*this, std::move(socket), peer, came_to)->read();
   }
 
   void refuse(std::atomic<std::uint64_t>& counter, const tcp::endpoint& peer, std::string_view reason) {
     ++counter;
-    if (&counter == &refused_tls) audit::refused({"http", peer.address().to_string()}, std::string(reason));
     spdlog::warn("event=http_refused host={} reason=\"{}\"", peer.address().to_string(), reason);
   }
 
-  // Of what may come in floods: a line a minute, with how often it was.
-  void refuse_quietly(std::atomic<std::uint64_t>& counter, const tcp::endpoint& peer, const std::string& reason) {
+  // Of what may come in floods: a line a minute for each address, with how often it was. Says whether this was one.
+  bool refuse_quietly(std::atomic<std::uint64_t>& counter, const tcp::endpoint& peer, const std::string& reason) {
     ++counter;
-    Flood& flood = floods[reason];
-    ++flood.times;
+    const std::string host = peer.address().to_string();
     const auto now = std::chrono::steady_clock::now();
-    if (now < flood.quiet_until) return;
-    spdlog::warn("event=http_refused host={} reason=\"{}\" times={}", peer.address().to_string(), reason,
-                 std::exchange(flood.times, 0));
+    if (floods.size() >= kFloodsMax)
+      std::erase_if(floods, [now](const auto& one) { return one.second.quiet_until <= now; });
+    Flood& flood = floods[floods.size() < kFloodsMax ? reason + " " + host : reason];
+    ++flood.times;
+    if (now < flood.quiet_until) return false;
+    spdlog::warn("event=http_refused host={} reason=\"{}\" times={}", host, reason, std::exchange(flood.times, 0));
     flood.quiet_until = now + std::chrono::minutes(1);
+    return true;
+  }
+
+  void refuse_tls(const tcp::endpoint& peer, const std::string& reason) {
+    if (refuse_quietly(refused_tls, peer, reason)) audit::refused({"http", peer.address().to_string()}, reason);
   }
 
   // Looks about every second whether something has changed, and tells the pages that are open.
@@ -498,6 +515,7 @@ tls::ServerContext* HttpServer::tls() const { return impl_->tls.get(); }
 HttpRefusals HttpServer::refusals() const {
   return {.tls = impl_->refused_tls,
           .token = impl_->refused_token,
+          .no_token = impl_->refused_no_token,
           .malformed = impl_->refused_malformed,
           .late = impl_->refused_late,
           .host = impl_->refused_host,

@@ -1,8 +1,9 @@
 // HttpServer: the sockets under HttpApi: health, readiness, the list of studies, the API.
 //
 // Guarantee: bounded in everything a client can choose: connections, header and body size, and the time of a request; a
-//            client that stalls costs one connection and not for ever, and the connection that is silent for longest
-//            makes room for a new one. With TLS the same holds of handshakes. Who is refused is logged and counted.
+//            client that stalls costs one connection and not for ever, and the connection that waits longest for its
+//            client, that it writes or reads, makes room for a new one. With TLS the same holds of handshakes. Who is
+//            refused is counted, and logged: a wrong token each, all else once a minute for each address and reason.
 //            /healthz answers also while the store does not. Nothing of a patient is shown.
 // Threads:   three of its own: one for the sockets, one for HttpApi, one for its pictures. What `NodeView` calls must
 // outlive the server.

@@ -186,6 +186,7 @@ void put_security(const NodeStats& stats, Families& out) {
   out.counter("skelex_http_refused_total", "HTTP connections and requests refused, by reason")
       .add(stats.http.tls, {{"reason", "tls"}})
       .add(stats.http.token, {{"reason", "token"}})
+      .add(stats.http.no_token, {{"reason", "no_token"}})
       .add(stats.http.malformed, {{"reason", "malformed"}})
       .add(stats.http.late, {{"reason", "no_request_in_time"}})
       .add(stats.http.host, {{"reason", "host"}})

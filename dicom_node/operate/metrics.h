@@ -23,12 +23,14 @@ namespace node::operate {
 
 struct HttpRefusals {
   std::uint64_t tls = 0;        // No agreement on TLS.
-  std::uint64_t token = 0;      // No token or session, or a wrong one.
+  std::uint64_t token = 0;      // A wrong one.
+  std::uint64_t no_token = 0;   // Nor a session.
   std::uint64_t malformed = 0;  // No HTTP, or too long.
   std::uint64_t late = 0;       // No whole request in time.
   std::uint64_t host = 0;       // Asked for under a name that is not this node's.
-  std::uint64_t no_room = 0;    // Connections closed for a new one, because they were silent; or with no room for one.
-  std::uint64_t busy = 0;       // Answered that too much is asked for at once: images to try, pages that follow.
+  std::uint64_t no_room =
+      0;                   // Connections closed for a new one, as their client waited longest; or with no room for one.
+  std::uint64_t busy = 0;  // Answered that too much is asked for at once: images to try, pages that follow.
 };
 
 // One snapshot of every stage.

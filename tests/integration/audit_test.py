@@ -1,6 +1,7 @@
 """The DICOM audit trail: who sent, what left, who looked, who was refused; to a file and to syslog over TLS."""
 import base64
 import pwd
+import re
 import signal
 import socket
 import threading
@@ -216,3 +217,22 @@ def test_persons_are_named_and_one_look_is_one_message(tmp_path):
     check_schema(by_command)
     assert (by_command.code, by_command.action, *by_command.objects) == ("110103", "U", f"/api/deliveries/{parked}/give-up")
     assert who(by_command) in {user.pw_name for user in pwd.getpwall()}
+
+
+def test_who_shows_nothing_or_guesses_does_not_fill_trail_and_log(tmp_path):
+    file, token = tmp_path / "audit.xml", tmp_path / "token"
+    token.write_text("0123456789abcdef")
+    with Node(tmp_path / "node", {**FORWARD, "audit.file": file, "http.token_file": token, "http.behind_proxy": "true"}) as node:
+        def pump(count, header=""):
+            """The statuses of `count` requests over one connection."""
+            with socket.create_connection(("127.0.0.1", node.page), timeout=30) as connection:
+                connection.sendall(f"GET /api/studies HTTP/1.1\r\nHost: localhost\r\n{header}\r\n".encode() * count)
+                connection.shutdown(socket.SHUT_WR)
+                return re.findall(r"HTTP/1.1 (\d+)", b"".join(iter(lambda: connection.recv(65536), b"")).decode())
+        assert pump(100) == ["401"] * 100
+        assert pump(40, "Authorization: Bearer wrong-0123456789\r\n") == ["401"] * 20 + ["429"] * 20
+        log = node.log()
+        assert node.stop() == 0
+    assert log.count('reason="no bearer token"') == 1, "once a minute"
+    assert log.count('reason="a wrong bearer token"') == 20 and log.count('reason="a token after too many wrong ones"') == 1
+    assert len(find([Message(line) for line in file.read_text().splitlines()], "110114")) == 20

@@ -106,7 +106,7 @@ def test_ten_thousand_malformed_requests_change_nothing_while_a_good_peer_is_ser
 
 
 def test_a_guessed_token_opens_nothing_and_the_right_one_still_does(node):
-    draw, before = random.Random(SEED), counted(node, "token")
+    draw, before, without = random.Random(SEED), counted(node, "token"), counted(node, "no_token")
     path = f"/api/studies/{node.image.StudyInstanceUID}/retry"
     guesses = [f"Bearer {TOKEN[:n]}" for n in range(len(TOKEN))] + [f"Bearer {TOKEN}x", f"bearer {TOKEN}", TOKEN, "Basic x",
                f"Bearer  {TOKEN}", f"Bearer {TOKEN.upper()}"] + [f"Bearer {draw.randbytes(16).hex()}" for _ in range(500)]
@@ -118,7 +118,7 @@ def test_a_guessed_token_opens_nothing_and_the_right_one_still_does(node):
     for number, guess in enumerate(guesses):
         assert post(guess, f"127.0.1.{1 + number // 20}") == 401, guess
     assert post("", "127.0.0.1") == 401
-    assert counted(node, "token") == before + len(guesses) + 1
+    assert (counted(node, "token"), counted(node, "no_token")) == (before + len(guesses), without + 1)
     assert node.log().count('reason="a wrong bearer token"') >= len(guesses) and TOKEN not in node.log()
     for guess in (f"Bearer {draw.randbytes(16).hex()}", f"Bearer {TOKEN}"):
         assert post(guess, "127.0.1.1") == 429, "twenty in a minute are enough, and whether this one was right is not told"

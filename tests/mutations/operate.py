@@ -30,6 +30,7 @@ TO_WHOM = pytest("tls", "to_whom_is_not_the_pacs_nothing_is_sent_and_it_is_said_
 STALLED = pytest("tls", "handshakes_that_stall_cost_nobody_else_anything")
 AUDIT = pytest("audit", "a_day_in_a_file")
 PERSONS = pytest("audit", "persons_are_named_and_one_look_is_one_message")
+FLOOD = pytest("audit", "who_shows_nothing_or_guesses_does_not_fill_trail_and_log")
 REFUSED = pytest("service", "what_cannot_be_reloaded_is_refused_and_all_that_was_in_force_stays")
 PEERS = pytest("service", "a_new_peer_may_call_after_a_reload_and_one_that_is_gone_may_not")
 PLACES = pytest("service", "destinations_come_move_and_go_with_a_reload")
@@ -69,7 +70,11 @@ BROKEN = [
     (["http_server_test"], Mutation("a body of any length in pieces", SERVER, "parser->body_limit(kBodyBytesMax);", "")),
     (["http_server_test"], Mutation("an address of any length", API, "if (request.target.size() > kTargetBytesMax)", "if (false)")),
     (["http_server_test", SLOW], Mutation("a request may take for ever", SERVER, "stream.expires_after(kRequestTimeout);\n      await();", "stream.expires_never();\n      await();")),
-    (["http_server_test", SLOW], Mutation("no room is made for a new connection", SERVER, "if (connections >= kConnectionsMax && !silent.empty()) {", "if (false) {")),
+    (["http_server_test", SLOW], Mutation("no room is made for a new connection", SERVER, "if (connections >= kConnectionsMax && !waiting.empty()) {", "if (false) {")),
+    (["http_server_test"], Mutation("who never reads keeps its place", SERVER, "stream.expires_after(kRequestTimeout);\n      await();\n      http::async_write",
+        "stream.expires_after(kRequestTimeout);\n      http::async_write")),
+    ([FLOOD], Mutation("who shows nothing fills the trail", SERVER, "answer.status == 401 && answer.wrong_token", "answer.status == 401")),
+    ([FLOOD], Mutation("each refusal is a line", SERVER, "if (now < flood.quiet_until) return false;", "")),
     (["http_server_test"], Mutation("the pages may load anything", SERVER, 'response.set("Content-Security-Policy", kPolicy);', "")),
     (["http_server_test", TOKEN, MALFORMED], Mutation("who is refused is not counted", SERVER, "++counter;", "")),
     ([NO_TRY], Mutation("the try page though it is not wanted", API, "if (tries && !view_.try_image)", "if (tries && !view_.try_image && false)")),
