@@ -85,7 +85,7 @@ const HttpAccess::Session* HttpAccess::find_session(const HttpRequest& request) 
 std::optional<Caller> HttpAccess::caller(const HttpRequest& request) const {
   MutexLock lock(mutex_);
   if (!request.authorization.empty()) {  // What is said of one request counts before what the browser always sends.
-    if (!request.authorization.starts_with(kBearer) || guesses_too_much(request.host)) return std::nullopt;
+    if (!request.authorization.starts_with(kBearer)) return std::nullopt;
     const NamedToken* token = find(request.authorization.substr(kBearer.size()));
     return token != nullptr ? std::optional(Caller{token->name}) : std::nullopt;
   }
@@ -105,6 +105,10 @@ bool HttpAccess::is_same_origin(const HttpRequest& request) {
   });
 }
 
+bool HttpAccess::is_from_elsewhere(const HttpRequest& request) {
+  return !(request.sec_fetch_site.empty() && request.origin.empty()) && !is_same_origin(request);
+}
+
 bool HttpAccess::guesses_too_much(std::string_view host) const {
   const auto found = wrong_.find(host);
   return found != wrong_.end() && std::ssize(found->second) >= kWrongTokensMax &&
@@ -113,14 +117,16 @@ bool HttpAccess::guesses_too_much(std::string_view host) const {
 
 HttpAnswer HttpAccess::wrong_token(std::string_view host, const std::string& how) {
   const SteadyTime now = clock_.steady_now();
-  if (guesses_too_much(host)) {
+  const auto too_many = [] {
     HttpAnswer refused = answer(429, "too many wrong tokens came from your address: wait a minute");
-    refused.refused = "a token after too many wrong ones";
+    refused.refused = "a wrong token after too many";
     refused.wrong_token = true;
     return refused;
-  }
+  };
+  if (guesses_too_much(host)) return too_many();
   if (wrong_.size() >= kAddressesMax) {
     std::erase_if(wrong_, [now](const auto& one) { return now - one.second.back() >= kWindow; });
+    if (wrong_.size() >= kAddressesMax) return too_many();
   }
   std::deque<SteadyTime>& times = wrong_[std::string(host)];
   times.push_back(now);
@@ -153,7 +159,7 @@ HttpAnswer HttpAccess::log_in(const HttpRequest& request) {
   if (!token.ok()) return answer(400, token.status().message());
   MutexLock lock(mutex_);
   if (tokens_.empty()) return answer(403, "http.token_file is not set, so there is nothing to log in with");
-  const NamedToken* of = guesses_too_much(request.host) ? nullptr : find(*token);
+  const NamedToken* of = find(*token);
   if (of == nullptr) return wrong_token(request.host, "a wrong token at the login");
   const std::string id = random_id();
   if (id.empty()) return answer(500, "no random numbers are to be had");

@@ -4,7 +4,8 @@
 // Guarantee: tokens are compared in constant time, and neither they nor sessions are ever logged. A session is 256
 //            random bits in a cookie that no script reads and no other site's page sends (HttpOnly, SameSite=Strict,
 //            Secure with TLS); it ends by a logout, at its age, with its token, and with the process. After 20 wrong
-//            tokens in a minute from one address no token is taken from there until the minute is over; sessions are.
+//            tokens in a minute from one address further ones are answered 429, not recorded each. A right one always
+//            passes: to compare costs nothing, and nobody is locked out by who guesses behind the same proxy.
 // Threads:   any.
 // Source:    RFC 6750 (bearer tokens), RFC 6265bis (cookies, __Host-), W3C Fetch Metadata (Sec-Fetch-Site).
 #pragma once
@@ -53,6 +54,8 @@ class HttpAccess {
   std::optional<Caller> caller(const HttpRequest& request) const;
   // Whether a change comes from the page itself: no other site can make a browser send this.
   static bool is_same_origin(const HttpRequest& request);
+  // Whether a browser says that another site asks. Programs say neither, and a proxy may add the token of its own.
+  static bool is_from_elsewhere(const HttpRequest& request);
 
   // The 401 or 429 of a request that has no good credential; counts the wrong ones.
   HttpAnswer refusal(const HttpRequest& request);

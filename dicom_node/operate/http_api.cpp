@@ -25,7 +25,7 @@ namespace {
 constexpr std::size_t kTargetBytesMax = 2048;
 constexpr int kStudyDeliveriesMax = 1000;
 constexpr const char* kFromThePage =
-    "a change by a login comes from the page itself (Origin or Sec-Fetch-Site); programs send the bearer token";
+    "a change comes from the page itself (Origin or Sec-Fetch-Site), or from a program with the bearer token";
 
 HttpAnswer plain(int status, std::string body) { return {status, std::move(body), "text/plain; charset=utf-8"}; }
 HttpAnswer refusal(int status, std::string_view message) { return {status, error_json(message) + "\n"}; }
@@ -55,6 +55,11 @@ bool is_change(const std::vector<std::string_view>& parts) {
 }
 
 bool is_page(std::string_view path) { return path == "/" || path == "/try"; }
+
+// A session comes with whatever a browser sends, so its browser must say that the page itself asks.
+bool may_come_from_there(const HttpRequest& request, const std::optional<Caller>& who) {
+  return who && who->by_session ? HttpAccess::is_same_origin(request) : !HttpAccess::is_from_elsewhere(request);
+}
 
 // What the login page is made of: nothing of the node.
 bool shows_before_login(std::string_view path) {
@@ -109,7 +114,7 @@ HttpAnswer HttpApi::answer(const HttpRequest& request) const {
     return answer;
   }
   if (path == "/api/try" && view_.try_image) {
-    if (who && who->by_session && !HttpAccess::is_same_origin(request)) return refusal(403, kFromThePage);
+    if (!may_come_from_there(request, who)) return refusal(403, kFromThePage);
     return try_image(request, query);
   }
   HttpAnswer answer = read(path, query);
@@ -147,7 +152,7 @@ HttpAnswer HttpApi::change(const HttpRequest& request, const std::optional<Calle
   if (request.method != "POST") return wrong_method("POST");
   if (!access_->has_tokens()) return refusal(403, "http.token_file is not set, so nothing can be changed over HTTP");
   if (!who) return access_->refusal(request);
-  if (who->by_session && !HttpAccess::is_same_origin(request)) return refusal(403, kFromThePage);
+  if (!may_come_from_there(request, who)) return refusal(403, kFromThePage);
   if (parts.size() == 3) return losses(/*accept=*/true);
   return parts[3] == "retry" ? retry_study(parts[2]) : change_delivery(parts[2], parts[3] == "release");
 }

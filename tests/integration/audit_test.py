@@ -234,5 +234,5 @@ def test_who_shows_nothing_or_guesses_does_not_fill_trail_and_log(tmp_path):
         log = node.log()
         assert node.stop() == 0
     assert log.count('reason="no bearer token"') == 1, "once a minute"
-    assert log.count('reason="a wrong bearer token"') == 20 and log.count('reason="a token after too many wrong ones"') == 1
+    assert log.count('reason="a wrong bearer token"') == 20 and log.count('reason="a wrong token after too many"') == 1
     assert len(find([Message(line) for line in file.read_text().splitlines()], "110114")) == 20

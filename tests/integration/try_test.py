@@ -142,6 +142,12 @@ def test_a_file_is_dropped_on_the_page(node, tmp_path):
         browser.quit()
 
 
+def test_no_page_of_another_site_tries(node):
+    for said in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{node.page}/api/try", b"x", said), timeout=30)
+
+
 def test_so_many_in_a_minute_and_no_more(tmp_path):
     with Node(tmp_path) as node:
         image = encoded(Image.new("L", (32, 32), 5), "JPEG", progressive=True)  # Refused, but it counts.

@@ -15,16 +15,19 @@ drawTheme($("theme"));
 
 // --- The login. ------------------------------------------------------------------------------------------------------
 const dialog = $("token-dialog");
-let user = "", needed = false;  // Who is logged in here, and whether everything needs that.
+// Who asks, whether by a login here (else a proxy says who), and whether everything needs that.
+let user = "", loggedIn = false, needed = false;
 function drawUser() {
   $("token").replaceChildren(icon(user ? "unlock" : "lock"));
-  $("token").title = user ? `Log out ${user}` : "Log in, to change something";
+  $("token").title = loggedIn ? `Log out ${user}` : user ? `You are ${user}` : "Log in, to change something";
+  $("token").disabled = Boolean(user) && !loggedIn;
   $("token").setAttribute("aria-label", $("token").title);
 }
 async function readSession() {
   const now = await session();
   needed = now.needed;
-  user = now.session ? now.user : "";
+  user = now.user;
+  loggedIn = now.session;
   drawUser();
 }
 // Where everything needs a login the node answers its page with another one: that of the login.
@@ -60,6 +63,7 @@ async function unlock(refused) {
   if (refused && needed) return toLogin();
   if (refused) {
     user = "";
+    loggedIn = false;
     drawUser();
     return askForToken("The login has ended.");
   }

@@ -494,7 +494,13 @@ TEST_F(HttpServerTest, ALoginOpensThePageAndItsSessionChangesFromThePageAlone) {
   for (const char* elsewhere : {"", "Origin: https://evil\r\n", "Sec-Fetch-Site: same-site\r\n", "Origin: null\r\n"}) {
     EXPECT_NE(post(server->port(), retry, cookie + elsewhere).find("HTTP/1.1 403"), std::string::npos) << elsewhere;
   }
+  for (const char* elsewhere : {"Origin: https://evil\r\n", "Sec-Fetch-Site: cross-site\r\n", "Origin: null\r\n"}) {
+    EXPECT_NE(post(server->port(), retry, kBearer + std::string(elsewhere)).find("HTTP/1.1 403"), std::string::npos)
+        << "a proxy that adds the token adds it to this too: " << elsewhere;
+  }
   EXPECT_EQ(version(), 1);
+  const nlohmann::json by_proxy = json_of(get(server->port(), "/api/session", kBearer + cookie));
+  EXPECT_EQ(by_proxy, nlohmann::json::parse(R"({"user":"http","session":false,"needed":true})"));
   EXPECT_NE(post(server->port(), retry, cookie + page).find("HTTP/1.1 202"), std::string::npos);
   EXPECT_EQ(version(), 2);
 
