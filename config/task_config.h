@@ -116,4 +116,12 @@ struct TaskConfig {
   bool operator==(const TaskConfig&) const = default;
 };
 
+// What is wrong with the condition's limit where it is for scores of `other`; or nothing.
+inline std::string at_least_problem(const TaskCondition& condition, const TaskConfig& other) {
+  const bool probability = other.output == OutputKind::kSigmoid || other.output == OutputKind::kSoftmax;
+  if (!probability || (condition.at_least >= 0 && condition.at_least <= 1)) return "";
+  return "is " + std::string(condition.at_least > 1 ? "above 1, which is never reached" : "below 0") +
+         ": the scores of '" + other.name + "' are probabilities, from 0 to 1";
+}
+
 }  // namespace node::config

@@ -54,6 +54,16 @@ void read_label_codes(Section& section, TaskConfig& task) {
   }
 }
 
+// A label stands in code meanings (VR LO), on pictures and in messages. Control characters are refused in every text.
+std::string written_label_problem(const std::string& label) {
+  if (characters(label) > 64) return in_quotes(label) + " has more than 64 characters";
+  if (label.find('\\') != std::string::npos) return in_quotes(label) + " holds a backslash, where DICOM ends a value";
+  static const std::regex kBreak("\xC2[\x80-\x9F]|\xE2\x80[\xA8\xA9]");  // Controls and line breaks beyond ASCII.
+  if (std::regex_search(label, kBreak)) return in_quotes(label) + " holds control characters";
+  static const std::regex kBlank("([ \t]|\xC2\xA0|\xE2\x80[\x80-\x8F\xAF]|\xE3\x80\x80|\xEF\xBB\xBF)*");
+  return std::regex_match(label, kBlank) ? "holds a blank label; text is wanted" : "";
+}
+
 void read_when(Section when, TaskConfig& task) {
   TaskCondition condition;
   if (when.broken()) return;
@@ -171,9 +181,7 @@ TaskConfig read_task(const std::string& name, Section& section, const Context& c
   } else {
     for (const char* key : {"passes", "mode", "map_scale_max", "calibration"})
       section.refuse(key, "is for output anomaly_map only");
-    section.words("labels", task.labels, [](const std::string& label) {
-      return characters(label) > 64 ? in_quotes(label) + " has more than 64 characters" : std::string();
-    });
+    section.words("labels", task.labels, written_label_problem);
     if (task.regions) {
       read_regions(section, models, task);
     } else {
@@ -244,6 +252,9 @@ void check_when(Section section, const std::vector<TaskConfig>& tasks, const Tas
   if (other->split) {
     return section.wrong("task",
                          in_quotes(other->name) + " is split on films of both sides, and has two answers there");
+  }
+  if (const std::string problem = at_least_problem(*task.when, *other); !problem.empty()) {
+    section.wrong("at_least", problem);
   }
   if (const std::string cycle = cycle_of(tasks, task); !cycle.empty()) {
     return section.wrong("task", "is a circle: " + cycle + "; none of them would ever be asked");

@@ -36,6 +36,33 @@ TEST_F(NodeConfigTest, ATaskThatWaitsForAnotherIsCheckedAgainstIt) {
   EXPECT_THAT(mistake("", ", when: {task: a, label: A}"), HasSubstr("tasks.b.when.at_least: is missing"));
 }
 
+TEST_F(NodeConfigTest, ALimitThatNoProbabilityReachesIsRefused) {
+  const std::string task = kBase + "  age: {model: skelex, output: regression, labels: [Age]}\n  b: {model: skelex, " +
+                           "output: sigmoid, labels: [B], when: {task: fracture, at_least: 0.5}}\n";
+  for (const char* good : {"0", "1"}) EXPECT_EQ(mistakes(task, {{"tasks.b.when.at_least", good}}), "");
+  EXPECT_EQ(mistakes(task, {{"tasks.b.when.task", "age"}, {"tasks.b.when.at_least", "120"}}), "") << "no probability";
+  EXPECT_THAT(mistakes(task, {{"tasks.b.when.at_least", "1.5"}}),
+              HasSubstr("tasks.b.when.at_least: is above 1, which is never reached: the scores of 'fracture' are"));
+  EXPECT_THAT(mistakes(task, {{"tasks.b.when.at_least", "-1"}}), HasSubstr("tasks.b.when.at_least: is below 0"));
+  const std::string written = kBase + "  b:\n    model: skelex\n    output: sigmoid\n    labels: [B]\n" +
+                              "    when:\n      task: fracture\n      at_least: 1.5\n";
+  EXPECT_THAT(mistakes(written), testing::StartsWith("node.yaml:16: tasks.b.when.at_least: is above 1"));
+}
+
+TEST_F(NodeConfigTest, ALabelIsTextThatEveryFormCanHold) {
+  const auto said = [&](const std::string& label) {
+    return mistakes(kBase + "  b:\n    model: skelex\n    output: softmax\n    labels: [A, \"" + label + "\"]\n");
+  };
+  for (const char* good : {"distal tibia", "AO 23-M/3.1 (a|b)", "\u0420\u0430\u043a", "\u00a0x"})
+    EXPECT_EQ(said(good), "") << good;
+  const std::string place = "node.yaml:13: tasks.b.labels: ";
+  EXPECT_EQ(said("a\\\\b"), place + "'a\\b' holds a backslash, where DICOM ends a value");
+  for (const char* bad : {"a\\nb", "a\\tb", "a\\x85 b", "a\\u2028b", "a\\x7f"})
+    EXPECT_THAT(said(bad), testing::AllOf(testing::StartsWith(place), HasSubstr("holds control characters"))) << bad;
+  for (const char* blank : {"", " ", "\\t", "\u00a0", "\u2003 \u3000", "\u200b"})
+    EXPECT_THAT(said(blank), testing::AllOf(testing::StartsWith(place), HasSubstr("text is wanted"))) << blank;
+}
+
 TEST_F(NodeConfigTest, NegativeLabelsAreLabelsOfASoftmax) {
   const std::string task = kBase + "  grade: {model: skelex, output: softmax, labels: [a, b, c]}\n";
   const auto config = read(task, {{"tasks.grade.negative_labels", "[a, c]"}});
