@@ -53,6 +53,7 @@ struct ForwardRule {
 
 struct BodyPartTable {
   std::map<std::string, std::string> terms;            // Alias in upper case -> term: "KNIE" -> "KNEE".
+  std::map<std::string, std::string> bones{};          // Of a detector's classes those that are held elsewhere.
   std::map<std::string, std::string> codes;            // "SCHEME|VALUE" -> term: "SCT|72696002" -> "KNEE".
   std::map<std::string, std::string> procedure_codes;  // The same, of procedure codes (LOINC and the site's own).
   std::vector<std::pair<std::string, std::string>> description_patterns;  // ECMAScript regex, any case -> term.
@@ -78,7 +79,7 @@ struct RegionHead {
   std::map<std::string, std::vector<std::string>> groups;  // BodyPartTable::groups.
 
   std::map<std::string, std::string>
-      aliases{};  // BodyPartTable::terms: of what a detector finds, with or without a head.
+      aliases{};  // BodyPartTable::bones, else terms: of what a detector finds, with or without a head.
 
   // The body part that a detector's class is; empty: none that is known.
   std::string term_of(std::string label) const {

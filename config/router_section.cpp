@@ -57,8 +57,9 @@ void merge_body_parts(Mistakes& mistakes, const Value& value, const std::string&
     }
     Section section(mistakes, &entry, term_path, entry.origin);
     if (term != "NONE") table.terms[term] = term;
-    Words aliases, codes, loinc, procedure_codes, descriptions, groups;
+    Words aliases, bones, codes, loinc, procedure_codes, descriptions, groups;
     section.words("aliases", aliases);
+    section.words("bones", bones);
     section.words("codes", codes, code_problem);
     section.words("procedure_codes", procedure_codes, code_problem);
     section.words("loinc", loinc, [](const std::string& code) {
@@ -68,6 +69,7 @@ void merge_body_parts(Mistakes& mistakes, const Value& value, const std::string&
     section.words("descriptions", descriptions, pattern_problem);
     section.words("groups", groups);
     for (const std::string& alias : aliases) put(table.terms, upper(alias), term);
+    for (const std::string& bone : bones) put(table.bones, upper(bone), term);
     for (const std::string& code : codes) put(table.codes, code_key(code), term);
     for (const std::string& code : loinc) put(table.procedure_codes, "LN|" + code, term);
     for (const std::string& code : procedure_codes) put(table.procedure_codes, code_key(code), term);
@@ -138,6 +140,8 @@ void read_urgent_when(Section& route, const Names& names, RouteRule& rule) {
         return section.wrong("label", problem);
       }
     }
+    const std::string beyond = scored ? at_least_problem(condition, *task) : "";
+    if (!beyond.empty()) return section.wrong("at_least", beyond);
     if (scored) rule.urgent_when.push_back(condition);
   });
 }
@@ -238,7 +242,8 @@ void add_halves(std::vector<TaskConfig>& tasks, RouterConfig& config) {
 void read_region_head(Section section, const std::vector<TaskConfig>& tasks, const BodyPartTable& table,
                       RegionHead& head) {
   head.groups = table.groups;
-  head.aliases = table.terms;
+  head.aliases = table.bones;
+  head.aliases.insert(table.terms.begin(), table.terms.end());
   section.number("probability_min", head.probability_min, 0, 1);
   std::string name;
   if (section.get("probability_min") != nullptr) section.require("task", "the name of a task of output softmax");

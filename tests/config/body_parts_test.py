@@ -10,7 +10,7 @@ import yaml
 
 SOURCE = pathlib.Path(os.environ["NODE_SOURCE_DIR"])
 TABLE = yaml.safe_load((SOURCE / "config/body_parts.yaml").read_text())
-KINDS = ("aliases", "codes", "loinc", "procedure_codes", "descriptions")
+KINDS = ("aliases", "bones", "codes", "loinc", "procedure_codes", "descriptions")
 # Body parts that a model of limbs is for, in the five languages the table ships.
 LIMBS = {
     "HAND": "MANUS HAND HAND MAIN MANO", "FINGER": "DIGITUS_MANUS FINGER FINGER DOIGT DEDO_MANO",
@@ -37,7 +37,7 @@ def folded(text):
 
 
 def key(kind, text):
-    if kind == "aliases":
+    if kind in ("aliases", "bones"):
         return folded(text)
     return text if kind in ("descriptions", "loinc") else tuple(part.strip().upper() for part in text.split("|")[:2])
 
@@ -115,12 +115,23 @@ def test_every_bone_of_the_region_head_is_part_of_a_body_part():
     assert len(labels) == 38 and bones[0] == "carpal bones" and bones[-1] == "ulna diaphysis"
     owner = {str(alias).upper(): term for term, entry in TABLE.items() for alias in [term, *entry.get("aliases", [])]}
     assert {bone: owner.get(bone.upper()) for bone in bones if bone.upper() not in owner} == {}
-    # Neighbours that are on one film do not contradict each other.
-    for bone, films in {"distal radius": ["HAND", "FOREARM", "WRIST"], "distal humerus": ["FOREARM", "ELBOW", "HUMERUS"],
-                        "proximal humerus": ["SHOULDER", "CLAVICLE", "HUMERUS"], "distal tibia": ["ANKLE", "FOOT"],
-                        "proximal femur": ["HIP", "PELVIS", "FEMUR"], "carpal bones": ["HAND", "FOREARM"]}.items():
-        for film in films:
-            assert set(TABLE[owner[bone.upper()]]["groups"]) & set(TABLE[film]["groups"]), f"{bone} on {film}"
+    owner |= {bone: term for term, entry in TABLE.items() for bone in entry.get("bones", [])}
+    # What is ordinarily on a film beside its own bones, at the edge, and what is none of it.
+    ordinary = {"distal radius": "HAND FOREARM WRIST", "distal humerus": "FOREARM ELBOW HUMERUS UPPERARM", "patella": "FEMUR",
+                "proximal humerus": "SHOULDER CLAVICLE SCAPULA HUMERUS", "scapula": "HUMERUS UPPERARM CLAVICLE SHOULDER",
+                "clavicle": "HUMERUS UPPERARM SCAPULA", "metacarpal": "FOREARM RADIUS ULNA RADIUSULNA WRIST HAND FINGER THUMB",
+                "humerus diaphysis": "CLAVICLE SCAPULA SHOULDER ELBOW", "carpal bones": "HAND FOREARM", "pelvis": "FEMUR",
+                "proximal femur": "HIP PELVIS FEMUR THIGH", "distal femur": "KNEE PATELLA FEMUR TIBIA LOWERLEG",
+                "proximal tibia": "KNEE FEMUR LOWERLEG TIBIA", "proximal fibula": "KNEE FEMUR LOWERLEG FIBULA",
+                "distal tibia": "ANKLE FOOT LOWERLEG TIBIA CALCANEUS", "distal fibula": "ANKLE FOOT LOWERLEG FIBULA",
+                "femur diaphysis": "HIP KNEE", "hindfoot": "ANKLE LOWERLEG", "tibia diaphysis": "KNEE ANKLE FOOT"}
+    strange = {"proximal tibia": "ANKLE FOOT HIP HAND", "proximal fibula": "ANKLE FOOT", "proximal femur": "KNEE ANKLE LOWERLEG",
+               "distal femur": "HIP PELVIS ANKLE", "distal tibia": "KNEE FEMUR WRIST", "distal fibula": "KNEE PATELLA",
+               "metacarpal": "HUMERUS SHOULDER FOOT", "scapula": "ELBOW FOREARM HAND", "clavicle": "ELBOW FOREARM",
+               "distal radius": "HUMERUS SHOULDER", "proximal humerus": "FOREARM HAND", "finger phalanges": "FOREARM ELBOW"}
+    for films, agrees in ((ordinary, True), (strange, False)):
+        for bone, film in ((bone, film) for bone, all_films in films.items() for film in all_films.split()):
+            assert bool(set(TABLE[owner[bone.upper()]]["groups"]) & set(TABLE[film]["groups"])) == agrees, f"{bone} on {film}"
 
 
 def test_the_terms_and_codes_of_the_standard_agree():

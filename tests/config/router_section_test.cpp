@@ -42,6 +42,17 @@ TEST_F(NodeConfigTest, OwnBodyPartsComeOverTheBuiltInOnes) {
   for (const auto& [pattern, term] : table.description_patterns) EXPECT_NE(pattern, "\\bHANDS?\\b");
 }
 
+TEST_F(NodeConfigTest, ABoneIsHeldAgainstAHeaderAsTheJointBesideItAndRoutesByItsName) {
+  const auto config = read(kStore + "body_parts: {KNEE: {bones: [femur piece]}, ANKLE: {aliases: [Femur Piece]}}\n");
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  const RegionHead& head = config->router.region_head;
+  EXPECT_EQ(head.term_of("femur_piece"), "KNEE");
+  EXPECT_EQ(head.term_of("proximal tibia"), "KNEE");
+  EXPECT_EQ(head.term_of("patella"), "PATELLA");
+  EXPECT_EQ(config->router.body_parts.terms.at("FEMUR PIECE"), "ANKLE");
+  EXPECT_EQ(config->router.body_parts.terms.at("PROXIMAL TIBIA"), "TIBIA");
+}
+
 TEST_F(NodeConfigTest, OwnBodyPartsMayBeAFileOfTheirOwn) {
   write("parts.yaml", "KNEE: {aliases: [KN_STAND]}\n");
   const auto config = read(kStore + "body_parts: parts.yaml\n");
@@ -110,7 +121,7 @@ TEST_F(NodeConfigTest, WhatADetectorFindsIsABodyPartWithoutARegionHead) {
   ASSERT_TRUE(config.ok()) << config.status().message();
   const RegionHead& head = config->report.region_head;
   EXPECT_EQ(head.task, "");
-  EXPECT_EQ(head.term_of("distal femur"), "FEMUR");
+  EXPECT_EQ(head.term_of("distal femur"), "KNEE");
   EXPECT_EQ(head.term_of("Knee_joint"), "KNEE");
   EXPECT_EQ(head.term_of("no such bone"), "");
   EXPECT_TRUE(head.contradict(head.term_of("distal femur"), "HAND"));
@@ -134,6 +145,8 @@ routes:
   EXPECT_EQ(config->router.routes[0].urgent_when[0].at_least, 0.9);
   EXPECT_THAT(mistakes(base + "{task: knee-oa, at_least: 0.9}]}\n"), HasSubstr("urgent_when[0].label: is wanted"));
   EXPECT_THAT(mistakes(base + "{task: knee-oa, label: KL 4}]}\n"), HasSubstr("urgent_when[0].at_least: is missing"));
+  EXPECT_THAT(mistakes(base + "{task: knee-oa, label: KL 4, at_least: 1.5}]}\n"),
+              HasSubstr("node.yaml:12: routes[0].urgent_when[0].at_least: is above 1, which is never reached"));
   EXPECT_THAT(mistakes(base + "{task: anomaly, at_least: 0.9}]}\n"),
               HasSubstr("urgent_when[0].task: 'anomaly' is none of this route's tasks"));
 }
