@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "inference/checkpoint_place.h"
 #include "inference/json_object.h"
 #include "inference/mapped_file.h"
 #include "inference/network_tensors.h"
@@ -154,8 +155,7 @@ Result<Checkpoint> Checkpoint::open(const std::string& directory) {
   std::string config_sha256, preprocessor_sha256 = "absent";
   Result<JsonObject> config = read_json((folder / "config.json").string(), config_sha256);
   if (!config.ok() && config.status().code() == StatusCode::kNotFound) {
-    return not_found(directory + ": has no config.json: tensors alone, as accelerate or a fine-tuning script leaves " +
-                     "them, are made such a directory by tools/state_dict (--help; README.md, \"All of SKELEX\")");
+    return not_found(directory + ": " + why_no_checkpoint(directory));
   }
   if (!config.ok()) return config.status();
   NODE_ASSIGN_OR_RETURN(checkpoint.network_, read_network_config(*std::move(config)));

@@ -6,6 +6,8 @@
 #include <set>
 #include <utility>
 
+#include "inference/readable.h"
+
 namespace node::inference {
 namespace {
 
@@ -90,6 +92,13 @@ Status read_classes(JsonObject& json, DetectorManifest& manifest) {
   for (const std::string& name : manifest.classes) {
     const auto region = regions.find(name);
     manifest.labels.push_back(region == regions.end() ? name : region->second);
+    if (const std::string why = why_no_label(manifest.labels.back()); !why.empty()) {
+      const bool own = region == regions.end();
+      return json.wrong(own ? "classes" : "regions",
+                        "the name \"" + readable(manifest.labels.back(), 80) + "\" " + why +
+                            ": no report can hold it; " +
+                            (own ? "give the class one that can in `regions`" : "change it here"));
+    }
     if (region != regions.end()) regions.erase(region);
   }
   if (regions.empty()) return ok_status();

@@ -1,6 +1,8 @@
 #include "inference/model.h"
 
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "inference/masks.h"
@@ -85,7 +87,8 @@ std::string Model::backbone_and_devices() const {
 Result<Model> load_model(const config::ModelConfig& wanted, const std::vector<Device>& devices,
                          const std::vector<std::size_t>& placed, const Models& loaded) {
   if (is_torchscript(wanted.path)) return load_torchscript_model(wanted, devices, placed);
-  if (!wanted.sha256.empty()) {
+  std::error_code ignored;
+  if (!wanted.sha256.empty() && std::filesystem::exists(std::filesystem::path(wanted.path) / "config.json", ignored)) {
     return invalid_argument(wanted.path +
                             ": sha256: is for a TorchScript file with a manifest.json, and there is none");
   }

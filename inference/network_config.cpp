@@ -4,6 +4,8 @@
 #include <map>
 #include <utility>
 
+#include "inference/readable.h"
+
 namespace node::inference {
 namespace {
 
@@ -128,7 +130,14 @@ Status read_detector(JsonObject& config, NetworkConfig& network) {
   NODE_RETURN_IF_ERROR(config.boolean("use_mid_position_embeddings", network.mid_positions));
   config.without_effect({"auxiliary_loss", "class_cost", "bbox_cost", "giou_cost", "bbox_loss_coefficient",
                          "giou_loss_coefficient", "eos_coefficient"});
-  return read_labels(config, network.labels);
+  NODE_RETURN_IF_ERROR(read_labels(config, network.labels));
+  for (std::size_t i = 0; i < network.labels.size(); ++i) {
+    const std::string why = why_no_label(network.labels[i]);
+    if (why.empty()) continue;
+    return config.wrong("id2label", "\"" + std::to_string(i) + "\": the name \"" + readable(network.labels[i], 80) +
+                                        "\" " + why + ": no report can hold it; change it here");
+  }
+  return ok_status();
 }
 
 // Keys that would change the network, at the one value that does not.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "inference/readable.h"
 #include "inference/region_head.h"
 
 namespace node::inference {
@@ -21,6 +22,19 @@ Status check_order(const std::vector<std::string>& labels, const std::vector<std
     return invalid_argument("labels: '" + labels[i] + "' stands for logit " + std::to_string(logit) +
                             ", but in id2label of the checkpoint it is logit " + std::to_string(known - all.begin()) +
                             ", and " + std::to_string(logit) + " is '" + all[logit] + "'");
+  }
+  return ok_status();
+}
+
+// Of a checkpoint's own labels; the configuration's were looked at when it was read.
+Status check_names(const TaskHead& head, const std::string& model) {
+  for (std::size_t i = 0; i < head.labels.size(); ++i) {
+    const std::string why = why_no_label(head.labels[i]);
+    if (why.empty()) continue;
+    return invalid_argument("id2label in config.json of model " + model + ": \"" +
+                            std::to_string(static_cast<std::size_t>(head.first) + i) + "\": the name \"" +
+                            readable(head.labels[i], 80) + "\" " + why +
+                            ": no report can hold it; change it there, or give the task `labels`");
   }
   return ok_status();
 }
@@ -57,7 +71,10 @@ Result<TaskHead> task_head(const config::TaskConfig& task, const NetworkConfig& 
                             ": the checkpoint of model " + task.model + " has " + std::to_string(logits));
   }
   head.labels = task.labels;
-  if (head.labels.empty()) head.labels.assign(all.begin() + head.first, all.begin() + head.first + head.count);
+  if (head.labels.empty()) {
+    head.labels.assign(all.begin() + head.first, all.begin() + head.first + head.count);
+    NODE_RETURN_IF_ERROR(check_names(head, task.model));
+  }
   if (static_cast<int>(head.labels.size()) != head.count) {
     return invalid_argument(std::to_string(head.labels.size()) + " labels, but the checkpoint of model " + task.model +
                             " has " + std::to_string(head.count) +

@@ -117,6 +117,38 @@ TEST_F(CheckpointFiles, WhatConfigAsksForAndIsNotUnderstoodIsRefusedByName) {
   EXPECT_TRUE(open_with("torch_dtype", "float16").ok());
 }
 
+TEST(NetworkConfigs, ADetectorsLabelThatNoReportCanHoldIsRefused) {
+  const auto read = [](const std::string& name) {
+    const json config{{"model_type", "yolos"}, {"id2label", {{"0", "patella"}, {"1", name}}}};
+    return read_network_config(*JsonObject::parse(config.dump(), "config.json")).status();
+  };
+  EXPECT_TRUE(read("f\xC3\xA9mur").ok());
+  EXPECT_REFUSED(read("femur\\shaft"), kInvalidArgument,
+                 HasSubstr("config.json: id2label: \"1\": the name \"femur\\shaft\" holds a backslash"));
+  EXPECT_REFUSED(read("femur\n"), kInvalidArgument, HasSubstr("\"femur\\n\" holds a control character"));
+  EXPECT_REFUSED(read(""), kInvalidArgument, HasSubstr("is blank"));
+}
+
+// --- directories that are none ---------------------------------------------------------------------------------------
+
+TEST_F(CheckpointFiles, ADirectoryThatIsNoneSaysWhatItIsAndTheWayOut) {
+  const auto in = [this](const std::string& folder) { return Checkpoint::open((path() / folder).string()).status(); };
+  std::filesystem::create_directories(path() / "empty");
+  EXPECT_REFUSED(in("empty"), kNotFound, HasSubstr("is empty"));
+  write_file(path() / "script/d.torchscript", "PK");
+  EXPECT_REFUSED(in("script"), kNotFound, AllOf(HasSubstr("d.torchscript"), HasSubstr("no manifest.json")));
+  write_file(path() / "yolo/best.pt", "PK..data.pkl cultralytics.nn.tasks\nDetectionModel");
+  EXPECT_REFUSED(in("yolo"), kNotFound,
+                 AllOf(HasSubstr("`yolo export model=best.pt format=torchscript`"), Not(HasSubstr("state_dict"))));
+  write_file(path() / "either/best.pt", "PK..data.pkl");
+  EXPECT_REFUSED(in("either"), kNotFound, AllOf(HasSubstr("tools/state_dict"), HasSubstr("yolo export")));
+  write_file(path() / "deep/run/config.json", "{}");
+  write_file(path() / "deep/README.md", "");
+  EXPECT_REFUSED(in("deep"), kNotFound, HasSubstr("one level deeper, in " + (path() / "deep/run").string()));
+  write_file(path() / "tensors/model.safetensors", "");
+  EXPECT_REFUSED(in("tensors"), kNotFound, AllOf(HasSubstr("tools/state_dict"), Not(HasSubstr("yolo"))));
+}
+
 // --- preprocessor_config.json ----------------------------------------------------------------------------------------
 
 TEST(PreprocessConfigs, OfAFeatureExtractor) {

@@ -15,6 +15,7 @@ namespace node::inference {
 using nlohmann::json;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using namespace test_files;
 
 inline constexpr char kSome[] = "vit.encoder.layer.0.output.dense.weight";

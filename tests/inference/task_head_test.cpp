@@ -56,6 +56,14 @@ TEST(TaskHead, LabelsAreTheTasksElseTheCheckpointsOfItsSlice) {
               ElementsAre("none", "KL 1", "KL 2", "KL 3", "severe"));
 }
 
+TEST(TaskHead, ALabelOfTheCheckpointThatNoReportCanHoldIsAMistakeUnlessTheTaskRenamesIt) {
+  const NetworkConfig bad = classifier({"none", "femur\\shaft", " "});
+  EXPECT_THAT(mistake(softmax(), bad), AllOf(HasSubstr("id2label in config.json of model m: \"1\""),
+                                             HasSubstr("\"femur\\shaft\" holds a backslash"), HasSubstr("`labels`")));
+  EXPECT_THAT(mistake(softmax({}, 2, 1), bad), HasSubstr("\"2\": the name \" \" is blank"));
+  EXPECT_TRUE(task_head(softmax({"none", "shaft", "other"}), bad).ok());
+}
+
 TEST(TaskHead, LabelsInAnotherOrderThanTheCheckpointsAreAMistake) {
   EXPECT_THAT(mistake(softmax({"KL 0", "KL 2", "KL 1", "KL 3", "KL 4"}), kGrades),
               AllOf(HasSubstr("labels"), HasSubstr("'KL 2' stands for logit 1"), HasSubstr("it is logit 2")));
