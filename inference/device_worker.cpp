@@ -7,11 +7,44 @@
 #include <algorithm>
 #include <exception>
 #include <new>
+#include <string_view>
 #include <utility>
 
 #include "inference/batch_run.h"
+#include "inference/readable.h"
 
 namespace node::inference {
+namespace {
+
+constexpr char kLibTorch[] = "LibTorch: ";
+constexpr std::size_t kReasonMax = 300, kReasonOfNoteMax = 120;
+
+// The first line that says something. Of a TorchScript program its own: before it the interpreter prints a header and
+// the lines of the program, indented.
+std::string first_line(std::string_view message) {
+  const bool script = message.starts_with("The following operation failed in the TorchScript interpreter");
+  for (bool first = true; !message.empty(); first = false) {
+    const std::string_view line = message.substr(0, message.find('\n'));
+    message.remove_prefix(std::min(line.size() + 1, message.size()));
+    const bool of_trace = script && (first || line.starts_with(' ') || line.starts_with("Traceback of TorchScript"));
+    if (!of_trace && line.find_first_not_of(' ') != std::string_view::npos) return readable(line, kReasonMax);
+  }
+  return script ? "the TorchScript program failed" : "no reason given";
+}
+
+// A detector's failure costs its boxes, not what other networks say of the image.
+Outcome without_boxes(const RequestItem& item, const std::string& why) {
+  Prediction prediction = item.first_task().prediction();
+  const std::size_t words = why.find(kLibTorch);
+  prediction.regions_note = whole_only(
+      "the detector failed: " +
+      readable(words == std::string::npos ? why : why.substr(words + sizeof kLibTorch - 1), kReasonOfNoteMax));
+  Outcome outcome;
+  outcome.emplace_back(item.positions.front(), std::move(prediction));
+  return outcome;
+}
+
+}  // namespace
 
 DeviceWorker::DeviceWorker(std::size_t number, Device device, int threads, Batcher::Options options,
                            std::vector<Work> works, Clock& clock, EngineCounters& counters, BeforePass before_pass)
@@ -68,7 +101,13 @@ void DeviceWorker::run(int queue, const Batcher::Batch& batch) {
     const Status alone = items.size() > 1 ? run_items(queue, {&item, 1}) : status;
     if (alone.ok()) continue;
     note(queue, alone);
-    item->request->finish(*item, {}, alone);
+    const bool boxes_alone =
+        works_[static_cast<std::size_t>(queue)] == Work::kDetect && alone.code() == StatusCode::kInternal;
+    if (boxes_alone) {
+      item->request->finish(*item, without_boxes(*item, alone.message()), ok_status());
+    } else {
+      item->request->finish(*item, {}, alone);
+    }
   }
 }
 
@@ -113,14 +152,13 @@ Status DeviceWorker::run_passes(int queue, std::span<RequestItem* const> items, 
 
 Status to_status(const std::exception& error) {
   const auto* const torch_error = dynamic_cast<const c10::Error*>(&error);
-  std::string message = torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
-  message = message.substr(0, std::min<std::size_t>(message.find('\n'), 300));
+  const std::string message = first_line(torch_error != nullptr ? torch_error->what_without_backtrace() : error.what());
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
       dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
       message.find("can't allocate memory") != std::string::npos) {
     return resource_exhausted("device memory: " + message);
   }
-  return internal_error("LibTorch: " + message);
+  return internal_error(kLibTorch + message);
 }
 
 }  // namespace node::inference

@@ -63,4 +63,6 @@ std::string why_no_label(std::string_view name) {
   return "";
 }
 
+std::string whole_only(const std::string& why) { return why + ", whole image only"; }
+
 }  // namespace node::inference

@@ -17,4 +17,7 @@ std::string readable(std::string_view text, std::size_t characters_max);
 // "holds a backslash, which separates values in DICOM".
 std::string why_no_label(std::string_view name);
 
+// The note of an image of which no region is looked at: "no regions found, whole image only".
+std::string whole_only(const std::string& why);
+
 }  // namespace node::inference

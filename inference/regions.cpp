@@ -13,9 +13,7 @@
 namespace node::inference {
 namespace {
 
-constexpr const char* kWholeOnly = ", whole image only";
-
-ChosenRegions nothing(const std::string& why) { return {{}, why + kWholeOnly}; }
+ChosenRegions nothing(const std::string& why) { return {{}, whole_only(why)}; }
 
 std::string counted(std::size_t count, const std::string& one, const std::string& several) {
   return std::to_string(count) + " " + (count == 1 ? one : several);
@@ -154,7 +152,7 @@ ChosenRegions choose_regions(std::vector<DetectedBox> boxes, const std::vector<s
   if (empty > 0) left_out.push_back(counted(empty, "box", "boxes") + " outside the image or empty");
   if (markers > 0) left_out.push_back(counted(markers, "box", "boxes") + " of a side marker or lesion");
   if (more > 0) left_out.push_back(counted(more, "less sure region", "less sure regions"));
-  if (chosen.regions.empty()) chosen.note = std::string("no regions found") + kWholeOnly;
+  if (chosen.regions.empty()) chosen.note = whole_only("no regions found");
   for (std::size_t i = 0; i < left_out.size(); ++i) {
     chosen.note += (i > 0 ? ", " : chosen.note.empty() ? "left out: " : "; left out: ") + left_out[i];
   }

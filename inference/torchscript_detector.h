@@ -1,7 +1,7 @@
 // torchscript_detector: a detector in a TorchScript file with a manifest, hash pinned, tried once when it is loaded.
 //
-// Guarantee: what is returned has answered images of its size on its device, one and two at once, in the layout that
-//            its manifest declares; a file that takes one at a time is given one at a time.
+// Guarantee: what is returned has answered a black image and a picture of its size on its device, one and two at once,
+//            in the layout that its manifest declares; a file that takes one at a time is given one at a time.
 // Trust:     a TorchScript file is a program that runs as this one (PyTorch's SECURITY.md): only the file whose SHA-256
 //            stands in the configuration is opened, and the administrator answers for it.
 // Errors:    kNotFound, kInvalidArgument (manifest, another hash, contradictions between file and manifest, an answer

@@ -67,6 +67,36 @@ class Refuses(torch.nn.Module):
         return x
 
 
+class FailsAtPictures(torch.nn.Module):
+    """Of what is black it answers."""
+
+    def forward(self, x):
+        if bool(x.max() > 0.5):
+            raise ValueError("made for the dark\nand more of it")
+        return torch.zeros(x.shape[0], 1, 6)
+
+
+class AnswersPicturesOtherwise(torch.nn.Module):
+    def forward(self, x):
+        return torch.zeros(x.shape[0], 1, 7 if bool(x.max() > 0.5) else 6)
+
+
+class FailsWithoutGreys(torch.nn.Module):
+    """At an image of black and white alone: raises, or has LibTorch raise."""
+
+    def __init__(self, raises: bool):
+        super().__init__()
+        self.raises = raises
+
+    def forward(self, x):
+        for image in x:
+            if bool((image > 0.99).any()) and bool(((image < 0.01) | (image > 0.99)).all()):
+                if self.raises:
+                    raise ValueError("no greys\nin this image")
+                return torch.zeros(2, 3) + torch.zeros(4, 5)
+        return torch.tensor([[8.0, 8.0, 40.0, 40.0, 0.9, 1.0]]).unsqueeze(0).expand(x.shape[0], -1, -1)
+
+
 def save(folder, module, manifest=None, extra=None, **changes):
     """Returns the model for engine_tool; `changes` of the manifest, of its input where they are a dict."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -247,6 +277,10 @@ def test_what_the_file_says_of_itself_must_agree(made, tmp_path):
     (dict(overlap_max=1.5), "overlap_max: a number from 0 to 1 is needed"),
     (dict(classes=None), "classes: a list of 1 to 1000 names is needed"),
     (dict(classes=["a", "a", "b"]), "classes: a name occurs twice"),
+    (dict(classes=["a", "femur\\shaft", "c"], regions={}),
+     'classes: the name "femur\\shaft" holds a backslash, which separates values in DICOM: no report can hold it'),
+    (dict(classes=["a", "fe\x1b[1mmur", "c"], regions={}), 'classes: the name "fe\\x1b[1mmur" holds a control character'),
+    (dict(regions={"Patella": ""}), 'regions: the name "" is blank'),
     (dict(regions={"Hand": "hand"}), 'regions: "Hand" is none of classes'),
     (dict(file="../d.torchscript"), "file: the name of a TorchScript file of this folder is needed"),
     (dict(file="e.torchscript"), "e.torchscript"),
@@ -282,6 +316,38 @@ def test_what_is_no_torchscript_or_does_not_run_is_refused(made, tmp_path):
     assert "export it with format=torchscript" in refused(made, detector)
     message = refused(made, save(tmp_path / "runs", Refuses()))
     assert "does not run on cpu" in message and "device: cpu" in message
+
+
+def test_one_that_fails_at_a_picture_is_refused_when_it_is_loaded(made, tmp_path):
+    message = refused(made, save(tmp_path / "raises", FailsAtPictures(), layout="boxes"))
+    assert "runs on an image that is black, but not on a picture" in message
+    assert "made for the dark" in message and "and more of it" not in message and "interpreter" not in message
+    message = refused(made, save(tmp_path / "shape", AnswersPicturesOtherwise(), layout="boxes"))
+    assert "a picture: layout: the file answers [1, 1, 7] to 1 images" in message
+
+
+@pytest.mark.parametrize("raises, why", [(True, "no greys"), (False, "size of tensor a")])
+def test_one_that_fails_at_an_image_costs_its_boxes_alone(raises, why, made, tmp_path):
+    model, folder, images = made
+    detector = save(tmp_path / "d", FailsWithoutGreys(raises), layout="boxes",
+                    input={"fit": "stretch", "padding": None})
+    grey = numpy.zeros((SIDE, SIDE), numpy.uint8)
+    grey[:, SIDE // 2:] = 255
+    grey.astype(numpy.float32).tofile(tmp_path / "grey.raw")
+    requests = [dict(request, tasks=["other", "t"]) for _, request, _ in images[:3]]
+    requests.insert(1, {"image": str(tmp_path / "grey.raw"), "rows": SIDE, "columns": SIDE, "tasks": ["other", "t"]})
+    output = answers([{"name": "m", "path": str(folder)}, detector],
+                     [{"name": "t", "model": "m", "output": "regions", "detector": "d"},
+                      {"name": "other", "model": "m", "output": "sigmoid"}], requests)
+    for i, (other, answer) in enumerate(output["answers"]):
+        assert len(other["scores"]) == 38
+        if i != 1:  # Those that travelled with it keep theirs.
+            assert (len(answer["regions"]), answer["note"]) == (2, "")
+    answer = output["answers"][1][1]
+    whole = [[0, 0, SIDE, SIDE]]
+    check(answer, classify(model, folder, grey, whole), whole)
+    assert answer["note"].startswith("the detector failed: ") and answer["note"].endswith(", whole image only")
+    assert why in answer["note"] and "in this image" not in answer["note"] and "interpreter" not in answer["note"]
 
 
 def test_a_traced_transformer_answers_as_itself(made, tmp_path):
