@@ -17,6 +17,7 @@ namespace node::operate {
 namespace {
 
 constexpr std::size_t kSessionsMax = 1000, kAddressesMax = 10'000;
+constexpr std::ptrdiff_t kSessionsOfOneMax = 20;
 constexpr std::chrono::minutes kWindow{1};
 constexpr std::string_view kBearer = "Bearer ";
 
@@ -165,6 +166,10 @@ HttpAnswer HttpAccess::log_in(const HttpRequest& request) {
   if (id.empty()) return answer(500, "no random numbers are to be had");
   const SteadyTime now = clock_.steady_now();
   std::erase_if(sessions_, [now](const Session& session) { return session.ends <= now; });
+  const auto is_of_same = [of](const Session& session) { return session.of == *of; };
+  if (std::count_if(sessions_.begin(), sessions_.end(), is_of_same) >= kSessionsOfOneMax) {
+    sessions_.erase(std::find_if(sessions_.begin(), sessions_.end(), is_of_same));
+  }
   if (sessions_.size() >= kSessionsMax) sessions_.pop_front();
   sessions_.push_back({id, *of, now + options_.session_max});
   spdlog::info("event=http_login user=\"{}\" host={}", of->name, request.host);
@@ -177,11 +182,17 @@ HttpAnswer HttpAccess::log_in(const HttpRequest& request) {
 HttpAnswer HttpAccess::log_out(const HttpRequest& request) {
   if (!is_same_origin(request)) return answer(403, "a logout comes from the page itself");
   MutexLock lock(mutex_);
-  if (const Session* session = find_session(request)) {
-    spdlog::info("event=http_logout user=\"{}\" host={}", session->of.name, request.host);
-    audit::logged_out({session->of.name, std::string(request.host)});
-    std::erase_if(sessions_, [session](const Session& one) { return &one == session; });
-  }
+  const std::vector<std::string_view> shown = cookies(request.cookie, options_.cookie);
+  const SteadyTime now = clock_.steady_now();
+  std::erase_if(sessions_, [&](const Session& session) {
+    if (std::none_of(shown.begin(), shown.end(), [&](std::string_view id) { return same(id, session.id); }))
+      return false;
+    if (now < session.ends) {
+      spdlog::info("event=http_logout user=\"{}\" host={}", session.of.name, request.host);
+      audit::logged_out({session.of.name, std::string(request.host)});
+    }
+    return true;
+  });
   HttpAnswer gone{200, "{\"user\":\"\"}\n"};
   gone.cookie = set_cookie("", /*ends=*/true);
   return gone;

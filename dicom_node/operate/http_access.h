@@ -3,7 +3,8 @@
 //
 // Guarantee: tokens are compared in constant time, and neither they nor sessions are ever logged. A session is 256
 //            random bits in a cookie that no script reads and no other site's page sends (HttpOnly, SameSite=Strict,
-//            Secure with TLS); it ends by a logout, at its age, with its token, and with the process. After 20 wrong
+//            Secure with TLS); it ends by a logout, at its age, for the
+//            twenty-first of its token, with its token, and with the process. After 20 wrong
 //            tokens in a minute from one address further ones are answered 429, not recorded each. A right one always
 //            passes: to compare costs nothing, and nobody is locked out by who guesses behind the same proxy.
 // Threads:   any.

@@ -69,7 +69,7 @@ bool shows_before_login(std::string_view path) {
 }
 
 audit::Party party(const std::optional<Caller>& who, const HttpRequest& request) {
-  return {who ? who->name : kSharedTokenName, std::string(request.host)};
+  return {who ? who->name : kNobodyName, std::string(request.host)};
 }
 
 // {"studies": [...], "next": "/api/studies?before=4711&limit=100"}

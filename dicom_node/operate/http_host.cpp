@@ -22,12 +22,16 @@ address address_of(const std::string& text) {
 }  // namespace
 
 std::string name_of_host(std::string_view host) {
+  std::string_view port;
   const std::size_t bracket = host.find(']');
   if (host.starts_with('[') && bracket != std::string_view::npos) {
+    port = host.substr(bracket + 1);
     host = host.substr(1, bracket - 1);
   } else if (std::count(host.begin(), host.end(), ':') == 1) {  // More are an address without brackets.
+    port = host.substr(host.find(':'));
     host = host.substr(0, host.find(':'));
   }
+  if (!port.empty() && (port[0] != ':' || port.find_first_not_of("0123456789", 1) != std::string_view::npos)) return "";
   if (host.ends_with('.')) host.remove_suffix(1);
   std::string name(host);
   std::transform(name.begin(), name.end(), name.begin(),

@@ -10,7 +10,7 @@
 
 namespace node::operate {
 
-// "node:8043" is "node", "[::1]:8043" is "::1"; lower case, without a last dot.
+// "node:8043" is "node", "[::1]:8043" is "::1"; lower case, without a last dot. Empty where what follows is no port.
 std::string name_of_host(std::string_view host);
 
 // A loopback name or address, the address `came_to` that the connection came in on, or one of `names`.

@@ -255,7 +255,7 @@ struct HttpServer::Impl {
       if (answer.status == 429) response.set(http::field::retry_after, "60");
       if (!answer.refused.empty()) {
         if (answer.status == 401 && answer.wrong_token) {  // So many of an address as HttpAccess lets through.
-          audit::refused_login({kSharedTokenName, peer.address().to_string()});
+          audit::refused_login({kNobodyName, peer.address().to_string()});
           server.refuse(server.refused_token, peer, answer.refused);
         } else {
           server.refuse_quietly(answer.status == 503 ? server.busy
@@ -407,7 +407,7 @@ struct HttpServer::Impl {
   }
 
   void refuse_tls(const tcp::endpoint& peer, const std::string& reason) {
-    if (refuse_quietly(refused_tls, peer, reason)) audit::refused({"http", peer.address().to_string()}, reason);
+    if (refuse_quietly(refused_tls, peer, reason)) audit::refused({kNobodyName, peer.address().to_string()}, reason);
   }
 
   // Looks about every second whether something has changed, and tells the pages that are open.

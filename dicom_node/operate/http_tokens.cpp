@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/asio/ip/address.hpp>
 #include <fstream>
 
 namespace node::operate {
@@ -22,14 +23,16 @@ bool is_printable(const std::string& text, char from) {
 // What is wrong with a line, in words; empty: nothing.
 std::string problem(const NamedToken& line, const std::vector<NamedToken>& before) {
   if (line.name.empty() || line.token.empty()) return "\"name: token\" is wanted";
-  if (line.name.size() > kNameMax || !is_printable(line.name, ' ')) return "a name is up to 64 characters of ASCII";
+  if (line.name.size() > kNameMax || !is_printable(line.name, ' ') ||
+      line.name.find_first_of("\"'\\") != std::string::npos) {
+    return "a name is up to 64 characters of ASCII, without quotes and backslashes";
+  }
+  if (line.name == kSharedTokenName) return "the name http stands for the token of http.token_file";
+  if (line.name == kNobodyName) return "the name anonymous stands for whoever shows no token";
   if (line.token.size() < kTokenMin) return "a token has at least 16 characters";
   if (!is_printable(line.token, '!')) return "a token is printable ASCII without spaces";
   for (const NamedToken& one : before) {
-    if (one.name == line.name) {
-      return line.name == kSharedTokenName ? "the name http stands for the token of http.token_file"
-                                           : "the name is that of a line before";
-    }
+    if (one.name == line.name) return "the name is that of a line before";
     if (one.token == line.token) return "the token is another's too, so it would not say who asks";
   }
   return "";
@@ -50,6 +53,13 @@ Result<std::string> read_token(const config::HttpConfig& config) {
 Result<std::vector<NamedToken>> read_tokens(const config::HttpConfig& config) {
   std::vector<NamedToken> tokens;
   NODE_ASSIGN_OR_RETURN(const std::string shared, read_token(config));
+  boost::system::error_code error;
+  const auto bound = boost::asio::ip::make_address(config.bind, error);
+  if (!shared.empty() && shared.size() < kTokenMin && !bound.is_loopback()) {
+    return invalid_argument(
+        fmt::format("http.token_file {}: elsewhere than on loopback a token has at least {} characters",
+                    config.token_file, kTokenMin));
+  }
   if (!shared.empty()) tokens.push_back({kSharedTokenName, shared});
   if (config.tokens_file.empty()) return tokens;
   std::ifstream file(config.tokens_file);

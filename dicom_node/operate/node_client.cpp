@@ -60,8 +60,8 @@ Result<std::string> ask_node(const config::HttpConfig& config, Method method, co
   NODE_ASSIGN_OR_RETURN(const std::string token, read_token(config));
   if (token.empty() && method == Method::kPost) {
     return invalid_argument(
-        "a running node is changed over HTTP only with a token: set http.token_file for node and command, or stop the "
-        "node");
+        "a running node is changed over HTTP only with a token: set http.token_file for node and command (the command "
+        "line takes none of http.tokens_file), or stop the node");
   }
   http::request<http::empty_body> request(method == Method::kPost ? http::verb::post : http::verb::get, target, 11);
   const std::string host = address.is_v6() ? "[" + address.to_string() + "]" : address.to_string();
@@ -73,6 +73,11 @@ Result<std::string> ask_node(const config::HttpConfig& config, Method method, co
   const std::string where = fmt::format("{}://{}:{}", config.tls.on ? "https" : "http", config.bind, config.port);
   if (!answer.ok()) return unavailable("no node answers at " + where + ": " + answer.status().message());
   if (answer->status / 100 == 2) return answer->body;
+  if (answer->status == 401 && token.empty()) {
+    return invalid_argument("the node at " + where +
+                            " wants a token, and the command line needs http.token_file for that: set it for node and "
+                            "command (the tokens of http.tokens_file are persons'), or stop the node");
+  }
   if (answer->status == 401) {
     return invalid_argument("the node at " + where + " refuses the token of " + config.token_file +
                             ": it was started with another one");

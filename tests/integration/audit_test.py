@@ -209,8 +209,8 @@ def test_persons_are_named_and_one_look_is_one_message(tmp_path):
     lines = file.read_text().splitlines()
     found = [Message(line) for line in lines]
     who = lambda message: next(name for name, p in message.participants.items() if p.get("UserIsRequestor") == "true")
-    assert sorted(who(m) for m in find(found, "110103", "R")) == ["anna", "ben", "http"]
-    assert sorted(who(m) for m in find(found, "110112")) == ["anna", "anna", "ben", "http"], "studies each, and deliveries"
+    assert sorted(who(m) for m in find(found, "110103", "R")) == ["anna", "anonymous", "ben"]
+    assert sorted(who(m) for m in find(found, "110112")) == ["anna", "anna", "anonymous", "ben"], "studies each, and deliveries"
     assert [(who(m), *m.objects) for m in find(found, "110103", "U")][:2] == [
         ("anna", f"/api/deliveries/{parked}/release"), ("carl", f"/api/deliveries/{parked}/release")]
     by_command, = found[before:]

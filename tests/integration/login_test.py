@@ -192,6 +192,58 @@ def test_who_logs_in_sees_the_page_releases_and_logs_out(browser, node):
     assert not browser.get_cookies()
 
 
+@contextlib.contextmanager
+def proxy(node, token):
+    """Knows who asks, and adds the token for them. Yields its port."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def handle_one(self):
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+            inner = http.client.HTTPConnection("127.0.0.1", node.page, timeout=30)
+            inner.request(self.command, self.path, self.rfile.read(int(self.headers.get("Content-Length", 0))),
+                          {**headers, "Authorization": f"Bearer {token}", "Connection": "close"})
+            answer = inner.getresponse()
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                self.send_header(name, value)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while part := answer.read1(65536):
+                    self.wfile.write(part)
+        do_GET = do_POST = handle_one
+
+        def log_message(self, *arguments):
+            pass
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@needs_browser
+def test_where_a_proxy_says_who_asks_the_page_changes_without_a_login(browser, tmp_path):
+    (tmp_path / "tokens").write_text(f"anna: {ANNAS}\n")
+    settings = {"http.tokens_file": tmp_path / "tokens", "http.behind_proxy": "true"}
+    with Pacs(answer=lambda dataset: 0xA900) as pacs, Node(tmp_path / "node", settings, pacs.port) as node:
+        assert send(node, [small_image("KNEE")]) == [0]
+        wait_until(lambda: [d for d in node.deliveries() if d["state"] == "parked"], "a delivery is parked", 60)
+        refused = node.run("losses", *node.arguments(), check=False)
+        assert refused.returncode != 0 and "the command line needs http.token_file" in refused.stderr, refused.stderr
+        with proxy(node, ANNAS) as port:
+            browser.get(f"http://localhost:{port}/#/deliveries?state=parked")
+            has(browser, ".deliveries tbody", "parked")
+            wait_until(lambda: browser.execute_script("return document.getElementById('token').title") == "You are anna", "it knows who asks", 10)
+            click(browser, ".release")
+            has(browser, "#toast", "is sent again")
+            assert not browser.execute_script("return document.getElementById('token-dialog').open")
+            outside = http.client.HTTPConnection("localhost", port, timeout=30)
+            outside.request("POST", "/api/deliveries/1/release", headers={"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"})
+            assert outside.getresponse().status == 403
+
+
 @needs_browser
 def test_a_page_whose_login_has_ended_asks_for_another(browser, node):
     door(browser, node)

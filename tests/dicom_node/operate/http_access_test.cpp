@@ -61,8 +61,8 @@ TEST_F(HttpAccessTest, ALoginBeginsASessionThatNoScriptReadsAndNoOtherSiteSends)
   EXPECT_TRUE(answer.cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict; Secure")) << answer.cookie;
   EXPECT_EQ(answer.cookie.find(kAnnas), std::string::npos);
   std::set<std::string> cookies;
-  for (int i = 0; i < 100; ++i) cookies.insert(logged_in(kAnnas));
-  EXPECT_EQ(cookies.size(), 100u);
+  for (int i = 0; i < 20; ++i) cookies.insert(logged_in(kAnnas));
+  EXPECT_EQ(cookies.size(), 20u);
   const std::string one = *cookies.begin();
   EXPECT_EQ(one.size(), std::string("__Host-skelex-8043=").size() + 64);
   EXPECT_EQ(user_of(one), "anna");
@@ -93,6 +93,21 @@ TEST_F(HttpAccessTest, ASessionEndsAtItsAgeByALogoutAndWithItsToken) {
   EXPECT_EQ(user_of(shared), "http");
   EXPECT_EQ(user_of_bearer(std::string("Bearer ") + kAnnas), "");
   EXPECT_EQ(user_of_bearer("Bearer another-of-annas"), "anna");
+}
+
+TEST_F(HttpAccessTest, ATokenHasTwentySessionsAndTheOldestMakesRoom) {
+  const std::string shared = logged_in(kToken), first = logged_in(kAnnas), second = logged_in(kAnnas);
+  for (int i = 0; i < 19; ++i) logged_in(kAnnas);
+  EXPECT_EQ(user_of(first), "");
+  EXPECT_EQ(user_of(second), "anna");
+  EXPECT_EQ(user_of(shared), "http") << "of another token they take no place";
+}
+
+TEST_F(HttpAccessTest, ALogoutEndsAllThatIsShown) {
+  const std::string one = logged_in(kAnnas), two = logged_in(kAnnas), other = logged_in(kAnnas);
+  EXPECT_EQ(access.log_out(from_page("", one + "; " + two)).status, 200);
+  EXPECT_EQ(user_of(one) + user_of(two), "");
+  EXPECT_EQ(user_of(other), "anna");
 }
 
 TEST_F(HttpAccessTest, WhoGuessesIsRefusedForAMinuteAndWhoKnowsATokenIsNot) {
@@ -183,6 +198,23 @@ TEST_F(HttpTokensTest, EachPersonHasALine) {
                 {"http", "the-shared-one"}, {"anna", "0123456789abcdef"}, {"Dr. Ben", "with:colon-89abcdef"}}));
 }
 
+TEST_F(HttpTokensTest, WithoutASharedTokenNobodyIsCalledHttpEither) {
+  EXPECT_NE(read("http: 1123456789abcdef\n").status().message().find("the name http"), std::string::npos);
+}
+
+TEST_F(HttpTokensTest, ElsewhereThanOnLoopbackTheSharedOneIsLongToo) {
+  config::HttpConfig config;
+  config.token_file = folder / "token";
+  std::ofstream(config.token_file) << "0123456789abcde\n";
+  EXPECT_TRUE(read_tokens(config).ok()) << "on loopback as it was";
+  config.bind = "0.0.0.0";
+  const auto tokens = read_tokens(config);
+  ASSERT_FALSE(tokens.ok());
+  EXPECT_NE(tokens.status().message().find("at least 16 characters"), std::string::npos) << tokens.status().message();
+  std::ofstream(config.token_file) << "0123456789abcdef\n";
+  EXPECT_TRUE(read_tokens(config).ok());
+}
+
 TEST_F(HttpTokensTest, AMistakeIsNamedWithItsLineAndNoToken) {
   for (const auto& [text, said] : std::vector<std::pair<std::string, std::string>>{
            {"anna 0123456789abcdef\n", "tokens:1: \"name: token\" is wanted"},
@@ -193,6 +225,9 @@ TEST_F(HttpTokensTest, AMistakeIsNamedWithItsLineAndNoToken) {
            {"anna: 0123456789abcdef\nanna: 1123456789abcdef\n", "tokens:2: the name is that of a line before"},
            {"anna: 0123456789abcdef\nben: 0123456789abcdef\n", "tokens:2: the token is another's"},
            {"http: 1123456789abcdef\n", "tokens:1: the name http stands for"},
+           {"anonymous: 1123456789abcdef\n", "tokens:1: the name anonymous stands for"},
+           {"an\"na: 0123456789abcdef\n", "tokens:1: a name is"},
+           {"an\\na: 0123456789abcdef\n", "tokens:1: a name is"},
            {"ben: the-shared-token\n", "tokens:1: the token is another's"},
            {"# nobody\n", "names nobody"}}) {
     const auto tokens = read(text, "the-shared-token");

@@ -16,7 +16,7 @@
 namespace node::operate {
 namespace {
 
-constexpr char kBearer[] = "Authorization: Bearer secret\r\n";
+constexpr char kBearer[] = "Authorization: Bearer secret-0123456789\r\n";
 
 int connected(std::uint16_t port, int receive_bytes = 0) {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -73,7 +73,7 @@ class HttpServerTest : public ::testing::Test {
   config::HttpConfig with_token() {
     config::HttpConfig config;
     config.token_file = (here.directory() / "token").string();
-    std::ofstream(config.token_file) << "secret\n";
+    std::ofstream(config.token_file) << "secret-0123456789\n";
     return config;
   }
   fakes::TemporaryStore here;
@@ -213,8 +213,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadRequest{"GetOfAChange", request_of("GET", "/api/studies/1.2.3/retry", kBearer), 405},
         BadRequest{"PutOfAChange", request_of("PUT", "/api/deliveries/1/release", kBearer), 405},
         BadRequest{"NoToken", request_of("POST", "/api/studies/1.2.3/retry"), 401},
-        BadRequest{"WrongToken", request_of("POST", "/api/studies/1.2.3/retry", "Authorization: Bearer secreT\r\n"),
-                   401},
+        BadRequest{"WrongToken",
+                   request_of("POST", "/api/studies/1.2.3/retry", "Authorization: Bearer secreT-0123456789\r\n"), 401},
         BadRequest{"HalfAToken", request_of("POST", "/api/studies/1.2.3/retry", "Authorization: Bearer sec\r\n"), 401},
         BadRequest{"RetryOfAnUnknownStudy", request_of("POST", "/api/studies/1.2.4/retry", kBearer), 404},
         BadRequest{"RetryOfNoUid", request_of("POST", "/api/studies/x/retry", kBearer), 400},
@@ -444,7 +444,7 @@ TEST_F(HttpServerTest, AnotherAddressThanLoopbackNeedsTokenAndProxy) {
   const NodeView view{.ready = [] { return ok_status(); }, .store = &here.store(), .title = "", .version = ""};
   EXPECT_EQ(HttpServer::open(config, view).status().code(), StatusCode::kInvalidArgument);
   config.token_file = (here.directory() / "token").string();
-  std::ofstream(config.token_file) << "secret\n";
+  std::ofstream(config.token_file) << "secret-0123456789\n";
   EXPECT_EQ(HttpServer::open(config, view).status().code(), StatusCode::kInvalidArgument);
   config.behind_proxy = true;
   auto server = open(config);
@@ -459,8 +459,8 @@ TEST_F(HttpServerTest, AnotherAddressThanLoopbackNeedsTokenAndProxy) {
                              "/login.html/", "/api/instances/1.2.3/preview.png", "/try.js", "/none"}) {
     EXPECT_NE(get(server->port(), closed).find("HTTP/1.1 401"), std::string::npos) << closed;
   }
-  EXPECT_NE(get(server->port(), "/", "Authorization: Bearer secreT\r\n").find("401"), std::string::npos);
-  EXPECT_NE(get(server->port(), "/", "Authorization: Bearer secret\r\n").find("200 OK"), std::string::npos);
+  EXPECT_NE(get(server->port(), "/", "Authorization: Bearer secreT-0123456789\r\n").find("401"), std::string::npos);
+  EXPECT_NE(get(server->port(), "/", "Authorization: Bearer secret-0123456789\r\n").find("200 OK"), std::string::npos);
 }
 
 TEST_F(HttpServerTest, ALoginOpensThePageAndItsSessionChangesFromThePageAlone) {
@@ -478,11 +478,12 @@ TEST_F(HttpServerTest, ALoginOpensThePageAndItsSessionChangesFromThePageAlone) {
                                    std::to_string(body.size()) + "\r\n" + headers + "\r\n" + body);
   };
   const std::string page = "Sec-Fetch-Site: same-origin\r\n";
-  EXPECT_NE(form("/login", "token=secreT", page).find("HTTP/1.1 401"), std::string::npos);
-  EXPECT_NE(form("/login", "token=secret", "Origin: https://evil\r\n").find("HTTP/1.1 403"), std::string::npos);
-  EXPECT_NE(form("/login", "token=secret", "").find("HTTP/1.1 403"), std::string::npos);
+  EXPECT_NE(form("/login", "token=secreT-0123456789", page).find("HTTP/1.1 401"), std::string::npos);
+  EXPECT_NE(form("/login", "token=secret-0123456789", "Origin: https://evil\r\n").find("HTTP/1.1 403"),
+            std::string::npos);
+  EXPECT_NE(form("/login", "token=secret-0123456789", "").find("HTTP/1.1 403"), std::string::npos);
   EXPECT_NE(get(server->port(), "/login").find("HTTP/1.1 405"), std::string::npos);
-  const std::string welcome = form("/login", "token=secret", page);
+  const std::string welcome = form("/login", "token=secret-0123456789", page);
   ASSERT_NE(welcome.find("HTTP/1.1 200"), std::string::npos) << welcome;
   const std::size_t at = welcome.find("Set-Cookie: ") + 12;
   const std::string cookie = "Cookie: " + welcome.substr(at, welcome.find(';', at) - at) + "\r\n";
@@ -540,12 +541,13 @@ TEST_F(HttpServerTest, OnlyUnderItsOwnNamesItAnswers) {
     EXPECT_EQ(asked("Host: " + std::string(ours) + "\r\n").first, "200") << ours;
   }
   for (const char* other : {"evil.example", "evil.example:8043", "0.0.0.0:8043", "10.0.0.1", "localhost.evil.example",
-                            "", "skelex.hospital.evil", "[::2]", "2130706433", "127.0.0.1.evil.example"}) {
+                            "", "skelex.hospital.evil", "[::2]", "2130706433", "[::1]evil.example", "[::1]:80x",
+                            "localhost:evil", "127.0.0.1.evil.example"}) {
     EXPECT_EQ(asked("Host: " + std::string(other) + "\r\n").first, "421") << other;
   }
   EXPECT_NE(asked("Host: evil.example\r\n").second.find("not called \\\"evil.example\\\": http.names"),
             std::string::npos);
-  EXPECT_EQ(server->refusals().host, 11u);
+  EXPECT_EQ(server->refusals().host, 14u);
   EXPECT_EQ(asked("Host: localhost\r\nHost: localhost\r\n").first, "400");
   EXPECT_EQ(asked("Host: localhost\r\nhost: evil\r\n").first, "400");
   EXPECT_EQ(asked("").first, "400");
@@ -558,9 +560,9 @@ TEST_F(HttpServerTest, AnotherTokenIsTakenWhileItRuns) {
   const auto status = [&](const std::string& token) {
     return post(server->port(), "/api/studies/1.2.4/retry", "Authorization: Bearer " + token + "\r\n").substr(9, 3);
   };
-  EXPECT_EQ(status("secret"), "404");
+  EXPECT_EQ(status("secret-0123456789"), "404");
   server->set_tokens({{"anna", "another"}});
-  EXPECT_EQ(status("secret"), "401");
+  EXPECT_EQ(status("secret-0123456789"), "401");
   EXPECT_EQ(status("another"), "404");
 }
 
