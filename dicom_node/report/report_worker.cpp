@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -62,6 +63,36 @@ bool all_in_shadow(const std::vector<InstanceRecord>& instances) {
     any = true;
   }
   return any;
+}
+
+// Who was to have a study object of an earlier revision, unless a person gave it up, whatever the images are routed to
+// by now: what it says may hold no more.
+Result<std::set<std::string>> told_before(const storage::ReadyStudy& ready, storage::StudyStore& store) {
+  std::set<std::string> objects;
+  for (const storage::ResultRecord& result : ready.earlier_results)
+    if (result.source_uid == ready.study_instance_uid.str()) objects.insert(result.sop_instance_uid.str());
+  std::set<std::string> told;
+  if (objects.empty()) return told;
+  storage::DeliveryFilter all;
+  all.study = ready.study_instance_uid;
+  all.limit = std::numeric_limits<int>::max();
+  NODE_ASSIGN_OR_RETURN(const auto deliveries, store.list_deliveries(all));
+  for (const storage::DeliveryRecord& delivery : deliveries)
+    if (objects.contains(delivery.sop_instance_uid) && delivery.state != storage::DeliveryState::kGivenUp)
+      told.insert(delivery.destination);
+  return told;
+}
+
+// All is in shadow by now, of which nothing leaves; but what was said of it before has to be taken back.
+void say_nothing_of(std::vector<InstanceRecord>& images) {
+  for (InstanceRecord& image : images) {
+    if (!routed(image)) continue;
+    image.state = InstanceState::kSkipped;
+    image.reason = "no longer reported on since a correction";
+    image.route.tasks.clear();
+    image.route.results_to.clear();
+    image.predictions.clear();
+  }
 }
 
 // What the report speaks of: images, analysed or not; no SR, PDF or presentation state that travels with them, and not
@@ -144,7 +175,9 @@ class SpooledResults {
 
 Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const config::ReportConfig& config,
                                          storage::Spool& spool, storage::StudyStore& store) {
-  const std::vector<InstanceRecord> images = spoken_of(ready);
+  std::vector<InstanceRecord> images = spoken_of(ready);
+  NODE_ASSIGN_OR_RETURN(std::set<std::string> all_destinations, told_before(ready, store));
+  if (!all_destinations.empty() && all_in_shadow(images)) say_nothing_of(images);
   const bool shadow = all_in_shadow(images);
   ResultContext context;
   context.node_uid = store.node_uid().str();
@@ -155,7 +188,6 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
 
   ReportedStudy study{ready.study_instance_uid, ready.revision, {}, {}, predecessors(ready, spool)};
   Recipients recipients;
-  std::set<std::string> all_destinations;
   std::set<storage::Uid> made_before;
   for (const storage::ResultRecord& result : ready.earlier_results) made_before.insert(result.sop_instance_uid);
   for (const InstanceRecord& record : images) {
@@ -165,10 +197,6 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
     add_recipients(recipients, config, destinations, FormOf::kImage, record.sop_instance_uid.str());
     all_destinations.insert(destinations.begin(), destinations.end());
     study.add(std::move(image));
-  }
-  for (const InstanceRecord& replaced : ready.taken_back) {  // Who was told is told.
-    if (!replaced.route.shadow)
-      all_destinations.insert(replaced.route.results_to.begin(), replaced.route.results_to.end());
   }
   const bool any_routed = std::any_of(images.begin(), images.end(), routed);
   if (config.report_skipped && !any_routed && all_destinations.empty())  // Somebody must be told.

@@ -31,6 +31,7 @@ class ScriptedStore : public storage::StudyStore {
   std::vector<ReadyStudy> ready;
   std::vector<ResultRecord> results;
   std::vector<storage::NewDelivery> deliveries;
+  std::vector<storage::DeliveryRecord> delivered;  // Of earlier revisions.
   int finished = 0, failed = 0, released = 0;
   std::string reason;
   std::promise<void> ended;
@@ -123,8 +124,10 @@ class ScriptedStore : public storage::StudyStore {
   Result<storage::StudySummary> find_study(const storage::Uid&) override { return none(); }
   Result<std::vector<storage::InstanceRecord>> list_instances(const storage::Uid&) override { return none(); }
   Result<storage::InstanceRecord> show_instance(const storage::Uid&) override { return none(); }
-  Result<std::vector<storage::DeliveryRecord>> list_deliveries(const storage::DeliveryFilter&) override {
-    return none();
+  Result<std::vector<storage::DeliveryRecord>> list_deliveries(const storage::DeliveryFilter& filter) override {
+    EXPECT_TRUE(filter.study);
+    EXPECT_GT(filter.limit, 1'000'000) << "of all there are";
+    return delivered;
   }
   Result<std::int64_t> data_version() override { return none(); }
   Result<bool> retry_study(const storage::Uid&) override { return none(); }
@@ -191,6 +194,17 @@ class ReportStudy : public testing::Test {
       }
     }
     return lines;
+  }
+  // Of the same study, after what the store holds had been sent.
+  ReadyStudy next_revision(std::vector<storage::InstanceRecord> instances) {
+    ReadyStudy again = ready(std::move(instances));
+    again.revision = 2;
+    again.earlier_results = store_.results;
+    for (const storage::NewDelivery& delivery : store_.deliveries)
+      store_.delivered.push_back({.destination = delivery.destination,
+                                  .sop_instance_uid = delivery.sop_instance_uid.str(),
+                                  .state = storage::DeliveryState::kDelivered});
+    return again;
   }
   static std::string bytes_of(const std::filesystem::path& file) {
     std::ifstream in(file, std::ios::binary);
@@ -368,14 +382,13 @@ TEST_F(ReportStudy, AStudyWhoseOnlyImageWasMovedSaysSoInPlaceOfItsReport) {
   moved.route.results_to = {"pacs", "archive"};
   ASSERT_TRUE(report(ready({moved})).ok());
   const storage::Uid first = store_.results.back().sop_instance_uid;
-  ReadyStudy again = ready({moved});
+  ReadyStudy again = next_revision({moved});
   again.instances.clear();
   again.taken_back = {moved};
-  again.revision = 2;
-  again.earlier_results = store_.results;
   const auto done = report(again);
   ASSERT_TRUE(done.ok()) << done.status().message();
-  EXPECT_THAT(sent(), UnorderedElementsAre("sr -> pacs", "sr -> archive")) << "to all who had the first, and no overlay";
+  EXPECT_THAT(sent(), UnorderedElementsAre("sr -> pacs", "sr -> archive"))
+      << "to all who had the first, and no overlay";
   const auto file = read(store_.results[0]);
   DcmItem* before = nullptr;
   ASSERT_TRUE(file->getDataset()->findAndGetSequenceItem(DCM_PredecessorDocumentsSequence, before).good());
@@ -394,6 +407,38 @@ TEST_F(ReportStudy, AStudyWhoseOnlyImageWasMovedSaysSoInPlaceOfItsReport) {
   ASSERT_TRUE(report(again).ok());
   EXPECT_THAT(sent(), UnorderedElementsAre("sr -> pacs", "sr -> archive"));
   EXPECT_EQ(bytes_of(store_.results[0]).find("moved to another study"), std::string::npos);
+}
+
+TEST_F(ReportStudy, WhoHadAnEarlierReportGetsTheNextThoughNoImageNamesThemAnyMore) {
+  storage::InstanceRecord moved = stored("02_1_foot_ap.dcm", {made::anomaly()});
+  storage::InstanceRecord stays = stored("02_2_foot_obl.dcm", {made::anomaly()});
+  moved.route.results_to = {"pacs", "archive"};
+  stays.route.results_to = {"viewer"};
+  ASSERT_TRUE(report(ready({moved, stays})).ok());
+  const storage::Uid first = store_.results.back().sop_instance_uid;
+  ReadyStudy again = next_revision({stays});
+  for (storage::DeliveryRecord& record : store_.delivered)
+    if (record.destination == "archive") record.state = storage::DeliveryState::kGivenUp;
+  ASSERT_TRUE(report(again).ok());
+  EXPECT_THAT(sent(), UnorderedElementsAre("sr -> viewer", "sr -> pacs")) << "not who was never to have it";
+  const std::string bytes = bytes_of(store_.results[0]);
+  EXPECT_NE(bytes.find(first.str()), std::string::npos);
+  EXPECT_EQ(bytes.find(moved.sop_instance_uid.str()), std::string::npos);
+}
+
+TEST_F(ReportStudy, WhatACorrectionPutsIntoShadowIsTakenBackAndNothingSaidInItsPlace) {
+  storage::InstanceRecord image = stored(made::kHand, {made::anomaly()});
+  ASSERT_TRUE(report(ready({image})).ok());
+  const storage::Uid first = store_.results.back().sop_instance_uid;
+  image.route.shadow = true;
+  image.route.results_to = {"elsewhere"};
+  const auto done = report(next_revision({image}));
+  ASSERT_TRUE(done.ok()) << done.status().message();
+  EXPECT_THAT(sent(), UnorderedElementsAre("sr -> pacs"));
+  const std::string bytes = bytes_of(store_.results.back());
+  EXPECT_NE(bytes.find(first.str()), std::string::npos);
+  EXPECT_NE(bytes.find("no longer reported on since a correction"), std::string::npos);
+  EXPECT_EQ(bytes.find("anomaly HAND L"), std::string::npos) << "what is found in shadow stays there";
 }
 
 TEST_F(ReportStudy, WhatRetentionDeletedIsReportedFromWhatWasFoundWhenALateImageComes) {
