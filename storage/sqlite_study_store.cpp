@@ -91,6 +91,18 @@ Result<AddResult> SqliteStudyStore::add_instance(const NewInstance& instance, Ar
       if (result.known_conflict) return ok_status();
     }
 
+    std::int64_t old_study = 0, old_quiet_ms = 0;
+    bool old_reportable = false;
+    if (arrival == Arrival::kCorrection) {
+      const std::int64_t old_row = held.integer();
+      old_study = held.integer();
+      old_reportable = held.boolean();
+      old_quiet_ms = held.integer();
+      NODE_RETURN_IF_ERROR(supersede(transaction, old_row, version + 1));
+      NODE_RETURN_IF_ERROR(refresh_waits(transaction, old_study));
+      NODE_RETURN_IF_ERROR(refresh_urgent(transaction, old_study));
+    }
+
     // A new study begins OPEN; one that holds no reportable image when its quiet period is over ends as NOT_ROUTED.
     NODE_RETURN_IF_ERROR(Query(database,
                                "INSERT INTO study(uid, accession_number, state, priority, quiet_ms, opened_at, "
@@ -108,11 +120,6 @@ Result<AddResult> SqliteStudyStore::add_instance(const NewInstance& instance, Ar
 
     bool opens = instance.reportable && arrival != Arrival::kConflict;
     if (arrival == Arrival::kCorrection) {
-      const std::int64_t old_row = held.integer(), old_study = held.integer();
-      const bool old_reportable = held.boolean();
-      const std::int64_t old_quiet_ms = held.integer();
-      NODE_RETURN_IF_ERROR(supersede(transaction, old_row, version + 1));
-      NODE_RETURN_IF_ERROR(refresh_waits(transaction, old_study));
       // A correction may say that the image belongs to another study, or to no report: what was said is taken back.
       if (old_study == study) {
         opens = opens || old_reportable;
@@ -434,6 +441,28 @@ Status SqliteStudyStore::make_urgent(Transaction& transaction, std::int64_t stud
       .run();
 }
 
+// Decides it anew, of a study that was urgent: by what was found in the images that are still of it, in the order in
+// which it was found. What earlier revisions have yet to send keeps its place.
+Status SqliteStudyStore::refresh_urgent(Transaction& transaction, std::int64_t study) {
+  Database& database = transaction.database;
+  Query row(
+      database,
+      "UPDATE study SET urgent = coalesce((SELECT urgent FROM instance WHERE study_id = ?1 AND current = 1 AND "
+      "urgent != '' ORDER BY predicted_at, id LIMIT 1), '') WHERE id = ?1 AND urgent != '' RETURNING urgent != ''",
+      study);
+  if (!row.next()) return row.status();
+  const bool urgent = row.boolean();
+  NODE_RETURN_IF_ERROR(row.run());
+  NODE_RETURN_IF_ERROR(Query(database,
+                             "UPDATE study SET priority = iif(?2, ?3, (SELECT max(route_priority) FROM instance WHERE "
+                             "study_id = ?1)) WHERE id = ?1",
+                             study, urgent, kUrgentPriority)
+                           .run());
+  return Query(database, "UPDATE instance SET priority = iif(?2, ?3, route_priority) WHERE study_id = ?1 AND state = 0",
+               study, urgent, kUrgentPriority)
+      .run();
+}
+
 Status SqliteStudyStore::finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions,
                                          const std::string& urgent) {
   return writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
@@ -447,7 +476,8 @@ Status SqliteStudyStore::finish_instance(ClaimToken token, const std::vector<Sto
                                .run()
                                .within("finish instance"));
     }
-    Query study(database, "UPDATE instance SET predicted_at = ? WHERE id = ? RETURNING study_id", now(), *row);
+    Query study(database, "UPDATE instance SET predicted_at = ?, urgent = ? WHERE id = ? RETURNING study_id", now(),
+                urgent, *row);
     if (!study.next()) return study.status().ok() ? not_found("finish instance: no such row") : study.status();
     const std::int64_t study_row = study.integer();
     NODE_RETURN_IF_ERROR(study.run());
@@ -505,18 +535,15 @@ Result<bool> SqliteStudyStore::retry_study(const Uid& study_instance_uid) {
       return invalid_argument("retry study " + study_instance_uid.str() + ": its images were deleted by retention");
     }
     // What waits for its analysis, or is being analysed, needs no other version: so asking twice is asking once.
-    NODE_RETURN_IF_ERROR(Query(database,
-                               "UPDATE instance SET state = 0, reason = '', attempts = iif(state = 0, attempts, 0), "
-                               "version = version + (state != 0), priority = route_priority WHERE study_id = ? AND "
-                               "current = 1 AND (tasks != '' OR pending_route != '') AND purged_at IS NULL",
-                               study)
-                             .run());
-    // What was found is decided anew, and so is whether it is urgent. What the earlier revision sends stays urgent.
-    NODE_RETURN_IF_ERROR(Query(database,
-                               "UPDATE study SET urgent = '', priority = (SELECT max(route_priority) FROM instance "
-                               "WHERE study_id = study.id) WHERE id = ?",
-                               study)
-                             .run());
+    NODE_RETURN_IF_ERROR(
+        Query(database,
+              "UPDATE instance SET state = 0, reason = '', urgent = '', attempts = iif(state = 0, attempts, 0), "
+              "version = version + (state != 0) WHERE study_id = ? AND "
+              "current = 1 AND (tasks != '' OR pending_route != '') AND purged_at IS NULL",
+              study)
+            .run());
+    // What was found is decided anew, and so is whether it is urgent.
+    NODE_RETURN_IF_ERROR(refresh_urgent(transaction, study));
     NODE_RETURN_IF_ERROR(open_study(transaction, study, 0));  // Nothing more is expected: it closes at once.
     NODE_RETURN_IF_ERROR(refresh_waits(transaction, study));
     signal_on_commit(transaction, kInstances);

@@ -136,6 +136,7 @@ class SqliteStudyStore : public SqliteStudyReader {
   Status refresh_blocked(Transaction& transaction, std::int64_t study, const std::string& destination);
   Status refresh_late_originals(Transaction& transaction, std::int64_t study);
   Status make_urgent(Transaction& transaction, std::int64_t study, const std::string& why);
+  Status refresh_urgent(Transaction& transaction, std::int64_t study);
   Result<Look> look_for_instances(Transaction& transaction, int max, std::vector<ClaimedInstance>& claimed);
   Result<Look> look_for_study(Transaction& transaction, std::optional<ReadyStudy>& ready);
   Result<Look> look_for_deliveries(Transaction& transaction, const std::string& destination, int max,

@@ -12,7 +12,7 @@ struct SchemaStep {
 };
 
 // Entry i makes version i + 2.
-inline constexpr std::array<SchemaStep, 13> kSchemaSteps = {{
+inline constexpr std::array<SchemaStep, 14> kSchemaSteps = {{
     // 2
     {R"sql(
 ALTER TABLE delivery ADD COLUMN released_at INTEGER;  -- By a person; NULL: never.
@@ -143,6 +143,15 @@ INSERT INTO accepted_loss VALUES ('aa/6.dcm', 4020000);
 CREATE INDEX study_with_failure ON instance(study_id) WHERE state = 3 AND current = 1;
 )sql",
      ""},
+    // 15
+    {R"sql(
+ALTER TABLE instance ADD COLUMN urgent TEXT NOT NULL DEFAULT '';  -- What in it makes its study urgent; '': nothing.
+UPDATE instance SET urgent = (SELECT urgent FROM study WHERE study.id = study_id) WHERE state = 1 AND current = 1 AND
+  study_id IN (SELECT id FROM study WHERE urgent != '');
+)sql",
+     R"sql(
+UPDATE instance SET urgent = 'fracture' WHERE id = 5;
+)sql"},
 }};
 
 }  // namespace node::storage

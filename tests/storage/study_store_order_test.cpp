@@ -93,6 +93,60 @@ TEST_P(StudyStoreContract, AStudyThatIsRunAgainIsUrgentOnlyWhereItIsFoundSoAgain
   EXPECT_THAT(uids(claim_instances()), ElementsAre("1.2.1.2", "1.2.1.3", "1.2.3.1")) << "whatever its pixels decide";
 }
 
+TEST_P(StudyStoreContract, AStudyIsUrgentNoMoreOnceTheImageThatMadeItSoIsMovedOrReplaced) {
+  for (const bool moved : {true, false}) {
+    const int study = moved ? 1 : 2;
+    for (int number = 1; number <= 3; ++number) add(image(study, number, /*priority=*/number));
+    for (const auto& claim : claim_instances()) {  // The first, then the second; nothing in the third.
+      const std::string& one = claim.instance.sop_instance_uid.str();
+      const std::string found = one.ends_with("1") ? "first" : one.ends_with("2") ? "second" : "";
+      ASSERT_TRUE(store_->finish_instance(claim.token, predictions(), found).ok());
+      clock_.advance(seconds(1));
+    }
+    const std::string kept = summary(study).urgent;
+    report(*close_and_claim());
+    const int other = kept == "first" ? 2 : 1;
+    const auto correct = [&](int number) {
+      NewInstance corrected = moved ? image(7, number) : unrouted(study, number);
+      corrected.sop_instance_uid = image(study, number).sop_instance_uid;
+      ASSERT_TRUE(add(corrected, Arrival::kCorrection, 1));
+    };
+    correct(other);
+    EXPECT_EQ(summary(study).urgent, kept) << "by what is left";
+    correct(3 - other);
+    EXPECT_EQ(summary(study).urgent, "") << moved;
+    restart();
+    EXPECT_EQ(summary(7).urgent, "") << "what was moved is analysed again";
+    add(image(study, 4, /*priority=*/4));
+    for (const auto& claim : claim_instances()) {
+      EXPECT_LT(claim.instance.route.priority, 1000);
+      ASSERT_TRUE(store_->finish_instance(claim.token, predictions()).ok());
+    }
+    clock_.advance(seconds(10));
+    for (auto ready = claim_study(); ready; ready = claim_study()) {
+      EXPECT_EQ(ready->urgent, "");
+      EXPECT_LE(ready->priority, 4);
+      report(*ready);
+    }
+  }
+}
+
+TEST_P(StudyStoreContract, AFindingOfAnImageThatStaysKeepsItsStudyUrgentInItsOwnWords) {
+  add(image(1, 1));
+  add(image(1, 2));
+  const auto claims = claim_instances();
+  ASSERT_TRUE(store_->finish_instance(claims[0].token, predictions(), "first").ok());
+  ASSERT_TRUE(store_->finish_instance(claims[1].token, predictions(), "second").ok());
+  NewInstance moved = image(2, 1);
+  moved.sop_instance_uid = claims[0].instance.sop_instance_uid;
+  ASSERT_TRUE(add(moved, Arrival::kCorrection, 1));
+  EXPECT_EQ(summary(1).urgent, "second");
+  const auto ready = close_and_claim();
+  ASSERT_TRUE(ready);
+  EXPECT_EQ(ready->urgent, "second");
+  EXPECT_EQ(ready->priority, kUrgentPriority);
+}
+
 // --- order at one destination -------------------------------------------------------------------------------------
 
 TEST_P(StudyStoreContract, AMessageMayWaitUntilAnotherDestinationHasTheResults) {
