@@ -41,10 +41,10 @@ Result<SpoolCheck> check_spool(const std::string& directory, FileSystem& file_sy
   NODE_ASSIGN_OR_RETURN(const std::vector<StoredFile> with_row, files_with_row(store));
   SpoolCheck check;
   check.orphans = only_in(on_disk, with_row);
-  for (StoredFile& file : only_in(with_row, on_disk)) {
-    std::error_code ignored;  // Added after the list was read?
-    if (!std::filesystem::exists(objects_directory(directory) / file.key, ignored))
-      check.lost.push_back(std::move(file));
+  for (const StoredFile& file : with_row) {  // By name and size; what it costs is a stat each, nothing is read.
+    std::error_code gone;                    // Not by the list: it may have been added since.
+    const std::uintmax_t size_bytes = std::filesystem::file_size(objects_directory(directory) / file.key, gone);
+    if (gone || size_bytes != file.size_bytes) check.lost.push_back(file);
   }
   if (check.lost.empty()) return check;
   // Purged meanwhile? It is marked before its file is deleted.

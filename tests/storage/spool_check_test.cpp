@@ -31,6 +31,24 @@ TEST_F(SpoolCheckTest, FindsWhatIsLostAndWhatIsLeftOver) {
   EXPECT_EQ(stored_.spool().list_keys()->size(), 2u) << "nothing is changed";
 }
 
+TEST_F(SpoolCheckTest, AFileThatIsEmptyOrCutShortIsLost) {
+  std::vector<StoredFile> files;
+  for (const char* number : {"1", "2", "3"}) {
+    const Uid uid = stored_.add("three", std::string("1.2.3.") + number, "1.2.3", {});
+    files.push_back((*stored_.store().find_instance(uid))->file);
+  }
+  std::filesystem::resize_file(stored_.spool().path(files[0].key), 0);  // As a power loss leaves it.
+  std::filesystem::resize_file(stored_.spool().path(files[2].key), files[2].size_bytes - 1);
+  std::vector<std::string> lost;
+  for (const StoredFile& file : check().lost) lost.push_back(file.key);
+  std::vector<std::string> expected{files[0].key, files[2].key};
+  std::sort(expected.begin(), expected.end());
+  EXPECT_EQ(lost, expected);
+  EXPECT_TRUE(check().orphans.empty());
+  ASSERT_TRUE(remember_losses(check(), stored_.spool(), stored_.store()).ok());
+  EXPECT_EQ(stored_.spool().lost().size(), 2u) << "so the node is not ready";
+}
+
 TEST_F(SpoolCheckTest, WhatIsPurgedIsNoLoss) {
   stored_.add("one", "1.2.3.1", "1.2.3", {});
   stored_.clock().advance(std::chrono::seconds(10));
