@@ -408,10 +408,18 @@ Result<DeliveryState> SqliteStudyStore::release_delivery(std::int64_t id) {
     was = static_cast<DeliveryState>(row.integer());
     const bool released_before = row.boolean();
     // Who has asked, but has not heard, may ask again.
-    if (was == DeliveryState::kPending || (was == DeliveryState::kDelivered && released_before)) return ok_status();
+    if (was == DeliveryState::kDelivered && released_before) return ok_status();
     if (was == DeliveryState::kDelivered) return invalid_argument(name + ": it is not parked, but delivered");
     const std::int64_t study = row.integer();
     const std::string destination = row.text();
+    if (was == DeliveryState::kPending) {  // Only its wait for the next attempt, and its destination's, ends.
+      destination_not_before_.erase(destination);
+      signal_on_commit(transaction, deliveries_at(destination));
+      return Query(transaction.database,
+                   "UPDATE delivery SET delayed = 0, delay_ms = 0, due_at = ?2 WHERE id = ?1 AND delayed = 1", id,
+                   due_now())
+          .run();
+    }
     if (row.integer_or_null()) return invalid_argument(name + ": its object was deleted, there is nothing to send");
     if (!row.boolean()) return invalid_argument(name + ": a corrected version of the image is there; give this one up");
     if (destinations_ && destinations_->find('\n' + destination + '\n') == std::string::npos) {
