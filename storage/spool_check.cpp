@@ -77,10 +77,23 @@ Result<std::vector<Loss>> known_losses(const Spool& spool, StudyStore& store) {
   return losses;
 }
 
+Status forget_restored(const Spool& spool, StudyStore& store) {
+  NODE_ASSIGN_OR_RETURN(const std::vector<std::string> accepted, store.accepted_losses());
+  if (accepted.empty()) return ok_status();
+  const std::vector<StoredFile> lost = spool.lost();  // By key.
+  std::vector<std::string> still_lost;
+  for (const std::string& key : accepted)
+    if (std::binary_search(lost.begin(), lost.end(), key, ByKey())) still_lost.push_back(key);
+  return still_lost.size() < accepted.size() ? store.set_accepted_losses(still_lost) : ok_status();
+}
+
 Result<std::vector<Loss>> review_losses(const Spool& spool, StudyStore& store, bool accept) {
   for (const StoredFile& file : spool.lost()) static_cast<void>(spool.verify(file).ok());
   NODE_ASSIGN_OR_RETURN(std::vector<Loss> losses, known_losses(spool, store));
-  if (!accept) return losses;
+  if (!accept) {
+    NODE_RETURN_IF_ERROR(forget_restored(spool, store));
+    return losses;
+  }
   std::vector<std::string> keys;
   for (Loss& loss : losses) {
     loss.accepted = true;

@@ -36,6 +36,10 @@ Status remember_losses(const SpoolCheck& check, const Spool& spool, StudyStore& 
 // What is remembered, as it is. Errors: those of the store.
 Result<std::vector<Loss>> known_losses(const Spool& spool, StudyStore& store);
 
+// What was accepted and is whole again is accepted no more: lost once more it is another loss. Errors: those of the
+// store.
+Status forget_restored(const Spool& spool, StudyStore& store);
+
 // Looks at each again, so that what was put back counts no more; `accept`: all that is lost is accepted, durably.
 // Returns what is lost. Errors: those of the store.
 Result<std::vector<Loss>> review_losses(const Spool& spool, StudyStore& store, bool accept);

@@ -7,6 +7,7 @@
 
 #include "dicom_node/object/crash_point.h"
 #include "dicom_node/receive/same_pixels.h"
+#include "storage/spool_check.h"
 
 namespace node::receive {
 namespace {
@@ -205,6 +206,8 @@ IntakeAnswer Intake::restore(storage::IncomingFile file, const storage::HeldInst
     if (restored.code() != StatusCode::kInvalidArgument) return refusal(restored);
     return refusal(kProcessingFailure, "the held file is lost, and these are other bytes", restored);
   }
+  if (const Status forgotten = storage::forget_restored(spool_, store_); !forgotten.ok())  // The next start does.
+    spdlog::warn("event=accepted_loss_left file={} reason=\"{}\"", held.file.key, forgotten.message());
   const auto now = store_.find_instance(sop_instance_uid);  // Retention would not come back for it.
   if (now.ok() && now->has_value() && (*now)->purged && (*now)->file.key == held.file.key) discard(held.file);
   spdlog::warn("event=lost_file_restored sop_instance_uid={} file={}", sop_instance_uid.str(), held.file.key);

@@ -96,7 +96,6 @@ TEST_F(SpoolCheckTest, AnAcceptedLossIsRememberedUntilItsFileIsWholeOrNotWantedA
 
   std::ofstream(stored_.spool().path(files[0].key)) << "one";
   EXPECT_EQ(review_losses(**next, stored_.store(), false)->size(), 1u);
-  ASSERT_TRUE(remember_losses(check(), **next, stored_.store()).ok());
   EXPECT_EQ(*stored_.store().accepted_losses(), std::vector<std::string>{files[1].key});
   std::filesystem::remove(stored_.spool().path(files[0].key));
   EXPECT_FALSE((*next)->verify(files[0]).ok());

@@ -419,6 +419,12 @@ TEST_P(IntakeOfTheLost, TheSameBytesTakeItsPlace) {
   EXPECT_EQ(stored_.spool().lost().size(), 0u);
 }
 
+TEST_P(IntakeOfTheLost, ALossThatWasAcceptedIsForgottenOnceItIsSentAgain) {
+  ASSERT_TRUE(stored_.store().set_accepted_losses({"aa/of-before.dcm", held().front().file.key}).ok());
+  ASSERT_EQ(take(make_image(knee())).outcome, Outcome::kResend);
+  EXPECT_TRUE(stored_.store().accepted_losses()->empty()) << "lost once more it is another loss";
+}
+
 TEST_P(IntakeOfTheLost, OtherBytesAreRefusedInWordsAndNotKept) {
   const std::size_t before = files();
   for (const int brightness : {0, 1}) {
