@@ -181,7 +181,7 @@ def mutations():
         Mutation("a release that is asked for twice begins anew", RESULTS, "if (was == DeliveryState::kPending) {", "if (false) {"),
         Mutation("a release leaves the wait for the next attempt", RESULTS,
                  '"UPDATE delivery SET delayed = 0, delay_ms = 0, due_at = ?2 WHERE id = ?1 AND delayed = 1"',
-                 '"UPDATE delivery SET due_at = ?2 WHERE id = ?1 AND delayed = 1"'),
+                 '"UPDATE delivery SET delayed = 0, delay_ms = 0, due_at = ?2 WHERE id = ?1 AND delayed = 2"'),
         Mutation("a file that came back stays lost", SPOOL, "    impl_->note(lost, false);\n    return restored;", "    return restored;"),
         Mutation("an accepted loss is forgotten at the next start", CHECK, "!spool.verify(*file).ok()) still_lost", "false) still_lost"),
         Mutation("an accepted loss hides the next of its file", CHECK, "!spool.verify(*file).ok()) still_lost", "true) still_lost"),
