@@ -52,7 +52,7 @@ enum class DeliveryStage {
 };
 
 // Of what belongs to a study that a finding has made urgent, at every stage; above all that a route may name,
-// until retry_study().
+// while an image of such a finding is still of the study.
 inline constexpr int kUrgentPriority = 2000;
 // PARKED waits for a person; GIVEN_UP is what a person has decided not to send, and holds nothing up.
 enum class DeliveryState { kPending, kDelivered, kParked, kGivenUp };
@@ -317,8 +317,8 @@ class StudyStore {
   // What the pixels decided of a pending route: takes the place of the instance's route until a retry asks them again;
   // forward_to and pending stay. A crash before finish_instance() asks them again, too.
   virtual Status settle_route(ClaimToken token, const RouteDecision& route) = 0;
-  // `urgent`, unless empty, says which finding makes the study urgent: its first stands until retry_study(), and what
-  // of the study waits at any stage, now or later, goes before all else. [synced]
+  // `urgent`, unless empty, says which finding makes the study urgent: the first of those that are still of it stands,
+  // and what of the study waits at any stage, now or later, goes before all else. [synced]
   virtual Status finish_instance(ClaimToken token, const std::vector<StoredPrediction>& predictions,
                                  const std::string& urgent = {}) = 0;
   // SKIPPED or FAILED with a reason. [synced]
@@ -389,9 +389,9 @@ class StudyStore {
   virtual Result<std::map<std::string, int>> set_commitment_peers(const std::vector<std::string>& committing,
                                                                   const std::vector<std::string>& callable) = 0;
   // PARKED or GIVEN_UP to PENDING, due now, its attempts and its time counted anew. Returns the state in which it was:
-  // one that is PENDING, or was released before and is DELIVERED since, is left as it is. Errors: kNotFound (no such
-  // id), kInvalidArgument (delivered without having been parked, its object is deleted, or its destination is none of
-  // set_destinations()). [synced]
+  // one that is PENDING only waits no longer, one that was released and is DELIVERED since stays so. Errors: kNotFound
+  // (no such id), kInvalidArgument (delivered without having been parked, its object is deleted, or its destination is
+  // none of set_destinations()). [synced]
   virtual Result<DeliveryState> release_delivery(std::int64_t id) = 0;
   // PARKED to GIVEN_UP: it is not sent, and no longer keeps its study from retention. One that was given up already is
   // no error. Errors: kNotFound (no such id), kInvalidArgument (not parked). [synced]
