@@ -190,10 +190,13 @@ Result<std::optional<storage::Arrival>> Intake::compare(const std::filesystem::p
     return header.digest == held.header_digest ? std::optional<Arrival>() : std::optional(Arrival::kCorrection);
   }
   const std::filesystem::path held_file = spool_.path(held.file.key);
-  const auto same_bytes = have_same_bytes(file, held_file);
+  auto same_bytes = have_same_bytes(file, held_file);
   if (same_bytes.ok() && *same_bytes) return std::optional<Arrival>();
   NODE_RETURN_IF_ERROR(spool_.compare(held.file));  // Only what was stored is worth a comparison.
+  // A lost file may have been put back between the two looks.
+  if (!same_bytes.ok()) same_bytes = have_same_bytes(file, held_file);
   NODE_RETURN_IF_ERROR(same_bytes.status());
+  if (*same_bytes) return std::optional<Arrival>();
   NODE_ASSIGN_OR_RETURN(const bool same_pixels, have_same_pixels(file, held_file));
   if (!same_pixels) return std::optional(Arrival::kConflict);
   if (header.digest != held.header_digest) return std::optional(Arrival::kCorrection);
