@@ -423,7 +423,7 @@ class Orthanc:
         program = shutil.which("Orthanc", path="/usr/sbin:/usr/bin:" + os.environ.get("PATH", ""))
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([program, self.file], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        wait_until(lambda: self.call("/system"), "Orthanc answers")
+        wait_until(lambda: self.call("/system"), "Orthanc answers", process=self.process)
         return self
 
     def __exit__(self, *_):

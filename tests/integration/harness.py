@@ -31,18 +31,21 @@ SANITIZED_FACTOR = 4 if "dev" in BIN.parts else 1  # Time allowed in a build wit
 
 
 def free_port():
+    """Of all addresses: one that is free on loopback alone may have ended connections of 127.0.0.2, and a server that
+    listens on all (Orthanc) is refused it for a minute."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind(("", 0))
         return probe.getsockname()[1]
 
 
-def wait_until(condition, what, seconds=60):
-    """Returns condition()'s first true value."""
+def wait_until(condition, what, seconds=60, process=None):
+    """Returns condition()'s first true value. Fails at once where the process that is waited for has ended."""
     end = time.monotonic() + seconds * SANITIZED_FACTOR
     while True:
         value = condition()
         if value:
             return value
+        assert process is None or process.poll() is None, f"ended with {process.returncode}, before: {what}"
         assert time.monotonic() < end, f"after {seconds * SANITIZED_FACTOR} s still not: {what}"
         time.sleep(0.05)
 

@@ -31,7 +31,7 @@ class Orthanc:
         with open(self.directory / "orthanc.log", "ab") as log:
             self.process = subprocess.Popen([program, self.directory / "orthanc.json"], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, cwd=self.directory)
-        wait_until(lambda: self.call("/system"), "Orthanc answers")
+        wait_until(lambda: self.call("/system"), "Orthanc answers", process=self.process)
         return self
 
     def __exit__(self, *_):

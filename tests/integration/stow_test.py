@@ -48,7 +48,7 @@ def test_orthanc_gets_originals_and_results(tmp_path):
         with open(tmp_path / "orthanc.log", "ab") as log:
             orthanc = subprocess.Popen([program, tmp_path / "orthanc.json"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            wait_until(lambda: call("/system"), "Orthanc answers")
+            wait_until(lambda: call("/system"), "Orthanc answers", process=orthanc)
             wait_until(lambda: len(node.deliveries()) == 3 and states(node) == {"delivered"}, "all stored")
             kinds = sorted(call(f"/instances/{one}/simplified-tags")["Modality"] for one in call("/instances"))
             assert kinds == ["CR", "OT", "SR"]

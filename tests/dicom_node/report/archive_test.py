@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(not ORTHANC, reason="Debian's orthanc is not ins
 
 def free_port():
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind(("", 0))
         return probe.getsockname()[1]
 
 
