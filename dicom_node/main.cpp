@@ -98,6 +98,13 @@ int main(int argc, char** argv) {
   show->fallthrough();
   CLI::App* retry = studies->add_subcommand("retry", "Analyses and reports a study again, as a new revision");
   retry->add_option("UID", study, "Study Instance UID")->required();
+  std::optional<int> revision;
+  retry
+      ->add_option(
+          "--revision", revision,
+          "Only if the study has no later one: may be called again after a lost answer, and makes another even "
+          "where a retry made this one")
+      ->check(CLI::PositiveNumber);
   retry->fallthrough();
 
   CLI::App* backup = configured(app.add_subcommand("backup", "Copies the store, also of a running node"));
@@ -165,7 +172,7 @@ int main(int argc, char** argv) {
     if (*route) return node::operate::route(*config, paths, json);
     if (*backup) return node::operate::backup(*config, out);
     if (*show) return node::operate::show_study(*config, study);
-    if (*retry) return node::operate::retry_study(*config, study, json);
+    if (*retry) return node::operate::retry_study(*config, study, revision, json);
     if (*studies) return node::operate::list_studies(*config, state, json);
     if (*release && !destination.empty()) return node::operate::release_parked(*config, destination, json);
     if (*release) return node::operate::release_delivery(*config, delivery, json);

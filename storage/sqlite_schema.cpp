@@ -12,7 +12,7 @@ namespace {
 // Numbers of states are those of the enums in study_store.h. Each partial index holds only what one kind of claim looks
 // for, in the order in which it is handed out, so that claiming costs the same with a thousand rows and with a million.
 // `waits`, `blocked` and `delayed` say what would otherwise be a search: each is kept by one function of the store.
-constexpr std::array<const char*, 15> kMigrations = {R"sql(
+constexpr std::array<const char*, 16> kMigrations = {R"sql(
 CREATE TABLE study(
   id INTEGER PRIMARY KEY,
   uid TEXT NOT NULL UNIQUE,
@@ -217,6 +217,10 @@ CREATE INDEX study_with_failure ON instance(study_id) WHERE state = 3 AND curren
 ALTER TABLE instance ADD COLUMN urgent TEXT NOT NULL DEFAULT '';  -- What in it makes its study urgent; '': nothing.
 UPDATE instance SET urgent = (SELECT urgent FROM study WHERE study.id = study_id) WHERE state = 1 AND current = 1 AND
   study_id IN (SELECT id FROM study WHERE urgent != '');
+)sql",
+                                                     // For who asks for a retry twice.
+                                                     R"sql(
+ALTER TABLE study ADD COLUMN retried INTEGER NOT NULL DEFAULT 0;  -- The revision that a retry led to; 0: none.
 )sql"};
 
 constexpr std::int64_t kKnownVersion = kMigrations.size();

@@ -139,7 +139,7 @@ class ReadOnlyStudyStore : public SqliteStudyReader {
   }
   Result<DeliveryState> release_delivery(std::int64_t) override { return refused(); }
   Status give_up_delivery(std::int64_t) override { return refused(); }
-  Result<bool> retry_study(const Uid&) override { return refused(); }
+  Result<bool> retry_study(const Uid&, std::optional<int>) override { return refused(); }
   Status set_accepted_losses(const std::vector<std::string>&) override { return refused(); }
   Result<PurgedFiles> purge(const PurgeLimits&, int) override { return refused(); }
   Status health() override { return refused(); }

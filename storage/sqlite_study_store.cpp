@@ -511,28 +511,38 @@ Status SqliteStudyStore::release_instance(ClaimToken token) {
 
 // --- operate ----------------------------------------------------------------------------------------------------
 
-Result<bool> SqliteStudyStore::retry_study(const Uid& study_instance_uid) {
+Result<bool> SqliteStudyStore::retry_study(const Uid& study_instance_uid, std::optional<int> seen_revision) {
   bool changed = false;
+  const std::string what = "retry study " + study_instance_uid.str();
   Status retried = writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
     Database& database = transaction.database;
     Query row(database,
               "SELECT id, state NOT IN (0, 1) OR NOT waits OR EXISTS (SELECT 1 FROM instance WHERE study_id = study.id "
-              "AND current = 1 AND (tasks != '' OR pending_route != '') AND purged_at IS NULL AND state != 0) "
-              "FROM study WHERE uid = ?",
+              "AND current = 1 AND (tasks != '' OR pending_route != '') AND purged_at IS NULL AND state != 0), "
+              "revision, retried = revision AND state != 4 AND NOT EXISTS (SELECT 1 FROM instance WHERE study_id = "
+              "study.id AND current = 1 AND state = 3) FROM study WHERE uid = ?",
               study_instance_uid.str());
     if (!row.next()) {
       NODE_RETURN_IF_ERROR(row.status());
-      return not_found("retry study " + study_instance_uid.str() + ": no such study");
+      return not_found(what + ": no such study");
     }
     const std::int64_t study = row.integer();
-    changed = row.boolean();
+    // Who names a revision gets a later one, whatever state it is in: so asking twice is asking once.
+    changed = row.boolean() || seen_revision.has_value();
+    const int revision = row.small();
+    const bool was_retried = row.boolean();
+    if (seen_revision > revision) return invalid_argument(what + ": its revision is " + std::to_string(revision));
+    if (seen_revision ? *seen_revision < revision : was_retried) {
+      changed = false;
+      return ok_status();
+    }
     Query kept(database,
                "SELECT count(*), count(*) FILTER (WHERE purged_at IS NULL) FROM instance "
                "WHERE study_id = ? AND current = 1",
                study);
     if (!kept.next()) return kept.status();
     if (kept.integer() > 0 && kept.integer() == 0) {
-      return invalid_argument("retry study " + study_instance_uid.str() + ": its images were deleted by retention");
+      return invalid_argument(what + ": its images were deleted by retention");
     }
     // What waits for its analysis, or is being analysed, needs no other version: so asking twice is asking once.
     NODE_RETURN_IF_ERROR(
@@ -544,6 +554,11 @@ Result<bool> SqliteStudyStore::retry_study(const Uid& study_instance_uid) {
             .run());
     // What was found is decided anew, and so is whether it is urgent.
     NODE_RETURN_IF_ERROR(refresh_urgent(transaction, study));
+    NODE_RETURN_IF_ERROR(Query(database,
+                               "UPDATE study SET retried = revision + ?2, revision = revision + (?2 AND state NOT IN "
+                               "(2, 4)) WHERE id = ?1",
+                               study, changed)
+                             .run());
     NODE_RETURN_IF_ERROR(open_study(transaction, study, 0));  // Nothing more is expected: it closes at once.
     NODE_RETURN_IF_ERROR(refresh_waits(transaction, study));
     signal_on_commit(transaction, kInstances);

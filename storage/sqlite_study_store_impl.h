@@ -81,7 +81,7 @@ class SqliteStudyStore : public SqliteStudyReader {
                                                           const std::vector<std::string>& callable) override;
   Result<DeliveryState> release_delivery(std::int64_t id) override;
   Status give_up_delivery(std::int64_t id) override;
-  Result<bool> retry_study(const Uid& study_instance_uid) override;
+  Result<bool> retry_study(const Uid& study_instance_uid, std::optional<int> seen_revision) override;
   Status set_accepted_losses(const std::vector<std::string>& keys) override;
   Result<PurgedFiles> purge(const PurgeLimits& limits, int files_max) override;
   StoreStats stats() override;

@@ -410,9 +410,11 @@ class StudyStore {
   // Opens the next revision of a study's report, its instances to be analysed again, each as its next version, so that
   // their image objects get UIDs of their own; what was purged keeps what was found. Urgent is what is found so again;
   // what earlier revisions made and have yet to send keeps its place. What waits for its analysis waits on, as the same
-  // version; false: all of it did, for the same revision. Errors: kNotFound; kInvalidArgument: all its images were
-  // purged. [synced]
-  virtual Result<bool> retry_study(const Uid& study_instance_uid) = 0;
+  // version. False: there is nothing to do again. Of `seen_revision`, where the caller names what is to be made again,
+  // there is nothing once the study has a later one; else, where all of it waits for its analysis anyhow, or a retry
+  // led to the revision that it has and nothing failed in it. Errors: kNotFound; kInvalidArgument: all its images were
+  // purged, or it has no such revision yet. [synced]
+  virtual Result<bool> retry_study(const Uid& study_instance_uid, std::optional<int> seen_revision = std::nullopt) = 0;
   // Marks up to `files_max` files as PURGED, of the studies that are at rest longest, first; the caller deletes them.
   // Their rows stay, so that a resend is still known. [synced]
   virtual Result<PurgedFiles> purge(const PurgeLimits& limits, int files_max) = 0;

@@ -10,8 +10,9 @@
 
 namespace node::operate {
 
-Result<std::string> retry_study(storage::StudyStore& store, const storage::Uid& study_instance_uid) {
-  NODE_ASSIGN_OR_RETURN(const bool retried, store.retry_study(study_instance_uid));
+Result<std::string> retry_study(storage::StudyStore& store, const storage::Uid& study_instance_uid,
+                                std::optional<int> seen_revision) {
+  NODE_ASSIGN_OR_RETURN(const bool retried, store.retry_study(study_instance_uid, seen_revision));
   NODE_ASSIGN_OR_RETURN(const storage::StudySummary study, store.find_study(study_instance_uid));
   if (retried)
     spdlog::info("event=study_retried study_instance_uid={} revision={}", study.study_instance_uid, study.revision);

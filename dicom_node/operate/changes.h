@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "config/base/status.h"
@@ -10,9 +11,11 @@
 
 namespace node::operate {
 
-// Analyses and reports a study again as a new revision, unless it waits for that already. Errors: kNotFound; those of
-// the store.
-Result<std::string> retry_study(storage::StudyStore& store, const storage::Uid& study_instance_uid);
+// Analyses and reports a study again as a new revision; "already": there is nothing to do again, as
+// StudyStore::retry_study() says. Errors: kNotFound; kInvalidArgument (no such revision yet, its images are deleted);
+// those of the store.
+Result<std::string> retry_study(storage::StudyStore& store, const storage::Uid& study_instance_uid,
+                                std::optional<int> seen_revision);
 
 // Sends a delivery again that is parked or was given up; "already": it was due, or has been sent since it was released.
 // Errors: kNotFound; kInvalidArgument (delivered at once, its object is deleted); those of the store.

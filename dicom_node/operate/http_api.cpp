@@ -109,7 +109,7 @@ HttpAnswer HttpApi::answer(const HttpRequest& request) const {
   }
   const std::vector<std::string_view> parts = split(path.substr(path.starts_with('/') ? 1 : 0), '/');
   if (is_change(parts)) {
-    HttpAnswer answer = change(request, who, parts);
+    HttpAnswer answer = change(request, who, parts, query);
     if (answer.status == 202) audit::changed(party(who, request), std::string(path));
     return answer;
   }
@@ -148,13 +148,13 @@ void HttpApi::record_look(const HttpRequest& request, const std::optional<Caller
 }
 
 HttpAnswer HttpApi::change(const HttpRequest& request, const std::optional<Caller>& who,
-                           const std::vector<std::string_view>& parts) const {
+                           const std::vector<std::string_view>& parts, std::string_view query) const {
   if (request.method != "POST") return wrong_method("POST");
   if (!access_->has_tokens()) return refusal(403, "http.token_file is not set, so nothing can be changed over HTTP");
   if (!who) return access_->refusal(request);
   if (!may_come_from_there(request, who)) return refusal(403, kFromThePage);
   if (parts.size() == 3) return losses(/*accept=*/true);
-  return parts[3] == "retry" ? retry_study(parts[2]) : change_delivery(parts[2], parts[3] == "release");
+  return parts[3] == "retry" ? retry_study(parts[2], query) : change_delivery(parts[2], parts[3] == "release");
 }
 
 HttpAnswer HttpApi::read(std::string_view path, std::string_view query) const {
@@ -311,10 +311,12 @@ HttpAnswer HttpApi::picture(std::string_view uid_text, bool overlay, std::string
   return png.status().code() == StatusCode::kNotFound ? refusal(png.status()) : refusal(422, png.status().message());
 }
 
-HttpAnswer HttpApi::retry_study(std::string_view uid_text) const {
+HttpAnswer HttpApi::retry_study(std::string_view uid_text, std::string_view query) const {
   const auto uid = storage::Uid::parse(std::string(uid_text));
   if (!uid.ok()) return refusal(400, "no DICOM UID");
-  const auto done = operate::retry_study(*view_.store, *uid);
+  const auto revision = parse_revision_query(query);
+  if (!revision.ok()) return refusal(revision.status());
+  const auto done = operate::retry_study(*view_.store, *uid, *revision);
   return done.ok() ? HttpAnswer{202, *done + "\n"} : refusal(done.status());
 }
 

@@ -72,7 +72,7 @@ class HttpApi {
                    const std::vector<std::string_view>& parts) const;
   HttpAnswer read(std::string_view path, std::string_view query) const;
   HttpAnswer change(const HttpRequest& request, const std::optional<Caller>& who,
-                    const std::vector<std::string_view>& parts) const;
+                    const std::vector<std::string_view>& parts, std::string_view query) const;
   HttpAnswer readiness() const;
   HttpAnswer routes() const;
   HttpAnswer try_image(const HttpRequest& request, std::string_view query) const;
@@ -81,7 +81,7 @@ class HttpApi {
   HttpAnswer study(std::string_view uid) const;
   HttpAnswer explain(std::string_view study_uid) const;
   HttpAnswer picture(std::string_view uid, bool overlay, std::string_view query) const;
-  HttpAnswer retry_study(std::string_view uid) const;
+  HttpAnswer retry_study(std::string_view uid, std::string_view query) const;
   HttpAnswer losses(bool accept) const;
   HttpAnswer change_delivery(std::string_view id, bool releases) const;
 };

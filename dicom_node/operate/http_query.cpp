@@ -123,6 +123,16 @@ Result<int> parse_frame_query(std::string_view query) {
   return frame;
 }
 
+Result<std::optional<int>> parse_revision_query(std::string_view query) {
+  std::optional<int> revision;
+  for (const Parameter& parameter : parameters(query)) {
+    if (parameter.key != "revision") return invalid_argument("an unknown parameter: there is revision");
+    NODE_ASSIGN_OR_RETURN(const std::int64_t named, number(parameter, std::numeric_limits<int>::max()));
+    revision = static_cast<int>(named);
+  }
+  return revision;
+}
+
 Result<std::string> parse_body_part_query(std::string_view query) {
   std::string body_part;
   for (const Parameter& parameter : parameters(query)) {

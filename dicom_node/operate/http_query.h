@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,9 @@ Result<storage::DeliveryFilter> parse_delivery_query(std::string_view query);
 // "frame=2", from 1, which it is where none is named; "v", which tells versions of a picture apart, means nothing here.
 // Errors: as above.
 Result<int> parse_frame_query(std::string_view query);
+
+// "revision=3"; nothing where none is named. Errors: as above.
+Result<std::optional<int>> parse_revision_query(std::string_view query);
 
 // "body_part=KNEE"; empty where none is named. Errors: as above: up to 16 letters, digits, "_" and " ".
 Result<std::string> parse_body_part_query(std::string_view query);

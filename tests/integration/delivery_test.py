@@ -398,12 +398,17 @@ def test_a_study_is_run_again_as_a_new_revision_running_and_stopped(tmp_path, se
             status, body = post(node, f"/api/studies/{study}/retry")
             assert (status, body["revision"]) == (202, 2)
             wait_until(lambda: node.at_rest() and len(pacs.reports()) == 2, "the second report")
-            assert "revision 3" in command(node, "studies", "retry", study).stdout
+            again = command(node, "studies", "retry", study).stdout
+            assert "revision 2 is of a retry already" in again and f"studies retry {study} --revision 2" in again
+            for _ in range(2):
+                assert "revision 3" in command(node, "studies", "retry", study, "--revision", "2").stdout
             wait_until(lambda: node.at_rest() and len(pacs.reports()) == 3, "the third report")
             assert command(node, "studies", "retry", "1.2.3.4", check=False).returncode == 1
             assert command(node, "studies", "retry", "no-uid", check=False).returncode == 2
             assert node.stop() == 0
-            assert json.loads(command(node, "studies", "retry", study, "--json").stdout)["revision"] == 4
+            assert json.loads(command(node, "studies", "retry", study, "--json").stdout)["already"] is True
+            assert command(node, "studies", "retry", study, "--revision", "0", check=False).returncode == 2
+            assert json.loads(command(node, "studies", "retry", study, "--revision", "3", "--json").stdout)["revision"] == 4
             node.start()
             wait_until(lambda: node.at_rest() and len(pacs.reports()) == 4, "the fourth report")
             first, *later = pacs.reports()

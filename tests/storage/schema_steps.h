@@ -12,7 +12,7 @@ struct SchemaStep {
 };
 
 // Entry i makes version i + 2.
-inline constexpr std::array<SchemaStep, 14> kSchemaSteps = {{
+inline constexpr std::array<SchemaStep, 15> kSchemaSteps = {{
     // 2
     {R"sql(
 ALTER TABLE delivery ADD COLUMN released_at INTEGER;  -- By a person; NULL: never.
@@ -151,6 +151,13 @@ UPDATE instance SET urgent = (SELECT urgent FROM study WHERE study.id = study_id
 )sql",
      R"sql(
 UPDATE instance SET urgent = 'fracture' WHERE id = 5;
+)sql"},
+    // 16
+    {R"sql(
+ALTER TABLE study ADD COLUMN retried INTEGER NOT NULL DEFAULT 0;  -- The revision that a retry led to; 0: none.
+)sql",
+     R"sql(
+UPDATE study SET retried = 1 WHERE id = 1;
 )sql"},
 }};
 

@@ -78,7 +78,7 @@ TEST_P(StudyStoreContract, AStudyThatIsRunAgainIsUrgentOnlyWhereItIsFoundSoAgain
   EXPECT_THAT(uids(claim_deliveries()), ElementsAre("1.2.9.1.1", "1.2.9.2.1", "1.2.9.1.2"))
       << "what the first revision found is still the most urgent";
 
-  ASSERT_TRUE(store_->retry_study(uid("1.2.1")).ok());
+  ASSERT_TRUE(store_->retry_study(uid("1.2.1"), 2).ok());
   again = claim_instances();
   ASSERT_TRUE(store_->finish_instance(again[0].token, predictions(), "fracture 0.92").ok());
   EXPECT_EQ(summary(1).urgent, "fracture 0.92");

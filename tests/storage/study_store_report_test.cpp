@@ -278,14 +278,63 @@ TEST_P(StudyStoreContract, ARetryThatIsAskedForTwiceIsOne) {
   EXPECT_TRUE(*store_->retry_study(uid("1.2.1")));
   const auto claims = claim_instances(1);
   EXPECT_FALSE(*store_->retry_study(uid("1.2.1"))) << "all waits for it already";
-  EXPECT_EQ(summary(1).revision, 2);
+  EXPECT_EQ(summary(1).revision, 3);
   for (const InstanceRecord& one : instances(1)) {
     EXPECT_EQ(one.version, one.sop_instance_uid == uid("1.2.1.1") ? 2 : 1) << "the new one was never analysed";
   }
   EXPECT_TRUE(store_->finish_instance(claims[0].token, predictions()).ok()) << "what is in hand goes on";
-  EXPECT_TRUE(*store_->retry_study(uid("1.2.1"))) << "now there is something to do again";
-  EXPECT_EQ(summary(1).waiting, 2);
-  EXPECT_EQ(summary(1).revision, 2) << "of which nothing has left";
+  EXPECT_FALSE(*store_->retry_study(uid("1.2.1"))) << "of it nothing failed";
+  EXPECT_EQ(summary(1).waiting, 1);
+  EXPECT_EQ(summary(1).revision, 3);
+}
+
+TEST_P(StudyStoreContract, ARetryThatIsRepeatedOnceItsStudyIsFinishedIsOne) {
+  finish_one(1);
+  ASSERT_TRUE(*store_->retry_study(uid("1.2.1")));
+  analyse_all();
+  report(*claim_study());
+  restart();
+  EXPECT_FALSE(*store_->retry_study(uid("1.2.1"))) << "by somebody who did not hear the first answer";
+  EXPECT_EQ(summary(1).state, StudyState::kFinished);
+  EXPECT_EQ(summary(1).revision, 2);
+  add(image(1, 2));
+  analyse_all();
+  report(*close_and_claim());
+  EXPECT_TRUE(*store_->retry_study(uid("1.2.1"))) << "a revision that no retry made";
+  EXPECT_EQ(summary(1).revision, 4);
+}
+
+TEST_P(StudyStoreContract, WhatFailedOnceMoreIsRetriedOnceMore) {
+  add(image(1, 1));
+  add(image(1, 2));
+  for (int revision = 1; revision <= 3; ++revision) {
+    const auto claims = claim_instances();
+    ASSERT_THAT(claims, SizeIs(2));
+    ASSERT_TRUE(store_->finish_instance(claims[0].token, predictions()).ok());
+    ASSERT_TRUE(store_->end_instance(claims[1].token, InstanceState::kFailed, "out of luck").ok());
+    report(*close_and_claim());
+    EXPECT_EQ(summary(1).revision, revision);
+    EXPECT_TRUE(*store_->retry_study(uid("1.2.1"))) << "its image failed";
+  }
+  analyse_all();
+  ASSERT_TRUE(store_->fail_study(claim_study()->token, "no report").ok());
+  EXPECT_TRUE(*store_->retry_study(uid("1.2.1"))) << "it failed itself";
+}
+
+TEST_P(StudyStoreContract, ARetryOfANamedRevisionMakesOneMoreHoweverOftenItIsAsked) {
+  add(image(1, 1));
+  EXPECT_TRUE(*store_->retry_study(uid("1.2.1"), 1)) << "also of what waits";
+  EXPECT_EQ(summary(1).revision, 2);
+  for (int revision = 2; revision <= 3; ++revision) {
+    analyse_all();
+    EXPECT_FALSE(*store_->retry_study(uid("1.2.1"), revision - 1)) << "closed";
+    report(*claim_study());
+    EXPECT_FALSE(*store_->retry_study(uid("1.2.1"), revision - 1)) << "finished";
+    EXPECT_TRUE(*store_->retry_study(uid("1.2.1"), revision)) << "though a retry made it";
+    EXPECT_EQ(summary(1).revision, revision + 1);
+    EXPECT_EQ(summary(1).waiting, 1);
+  }
+  EXPECT_EQ(store_->retry_study(uid("1.2.1"), 5).status().code(), StatusCode::kInvalidArgument);
 }
 
 TEST_P(StudyStoreContract, AStudyWhoseOnlyImageWasMovedTakesItsReportBack) {

@@ -77,15 +77,24 @@ int say(const Result<std::string>& done, bool json, const std::function<std::str
 
 }  // namespace
 
-int retry_study(const config::NodeConfig& config, const std::string& study_instance_uid, bool json) {
+int retry_study(const config::NodeConfig& config, const std::string& study_instance_uid,
+                std::optional<int> seen_revision, bool json) {
   const auto uid = storage::Uid::parse(study_instance_uid);
   if (!uid.ok()) return wrong_call(uid.status());
-  return say(change(config, "/api/studies/" + uid->str() + "/retry",
-                    [&](storage::StudyStore& store) { return retry_study(store, *uid); }),
+  const std::string query = seen_revision ? fmt::format("?revision={}", *seen_revision) : "";
+  return say(change(config, "/api/studies/" + uid->str() + "/retry" + query,
+                    [&](storage::StudyStore& store) { return retry_study(store, *uid, seen_revision); }),
              json, [&](const nlohmann::json& study) {
-               return fmt::format("study {}: revision {}, {} of {} images to be analysed again{}", uid->str(),
-                                  study.value("revision", 0), study.value("waiting", 0), study.value("instances", 0),
-                                  study.value("already", false) ? ", as asked before" : "");
+               const int revision = study.value("revision", 0), waiting = study.value("waiting", 0);
+               const bool already = study.value("already", false);
+               if (already && waiting == 0 && !seen_revision) {
+                 return fmt::format(
+                     "study {0}: revision {1} is of a retry already, and nothing failed in it; `studies retry {0} "
+                     "--revision {1}` makes another",
+                     uid->str(), revision);
+               }
+               return fmt::format("study {}: revision {}, {} of {} images to be analysed again{}", uid->str(), revision,
+                                  waiting, study.value("instances", 0), already ? ", as asked before" : "");
              });
 }
 

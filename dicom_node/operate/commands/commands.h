@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,8 @@ int show_study(const config::NodeConfig& config, const std::string& study_instan
 int backup(const config::NodeConfig& config, const std::string& directory);
 int list_deliveries(const config::NodeConfig& config, bool parked_only, bool json);
 // Through the HTTP API of the node that holds the directory, else directly on the store.
-int retry_study(const config::NodeConfig& config, const std::string& study_instance_uid, bool json);
+int retry_study(const config::NodeConfig& config, const std::string& study_instance_uid,
+                std::optional<int> seen_revision, bool json);
 int release_delivery(const config::NodeConfig& config, const std::string& id, bool json);
 // Every parked delivery to `destination`; goes on where one cannot be released, and exits with 1 then.
 int release_parked(const config::NodeConfig& config, const std::string& destination, bool json);

@@ -156,7 +156,7 @@ export class Study {
     const question = "Analyse this study again? Its destinations get a new revision of the results, beside those that they have.";
     if (!(await this.unlock()) || !confirm(question)) return;
     try {
-      await post(`/api/studies/${study.study_instance_uid}/retry`);
+      await post(`/api/studies/${study.study_instance_uid}/retry?revision=${study.revision}`);
       toast("The study is analysed again, as a new revision");
       this.load();
     } catch (error) {

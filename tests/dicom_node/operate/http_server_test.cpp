@@ -217,6 +217,8 @@ INSTANTIATE_TEST_SUITE_P(
                    request_of("POST", "/api/studies/1.2.3/retry", "Authorization: Bearer secreT-0123456789\r\n"), 401},
         BadRequest{"HalfAToken", request_of("POST", "/api/studies/1.2.3/retry", "Authorization: Bearer sec\r\n"), 401},
         BadRequest{"RetryOfAnUnknownStudy", request_of("POST", "/api/studies/1.2.4/retry", kBearer), 404},
+        BadRequest{"RetryOfNoRevision", request_of("POST", "/api/studies/1.2.3/retry?revision=0", kBearer), 400},
+        BadRequest{"RetryOfWhatElse", request_of("POST", "/api/studies/1.2.3/retry?force=1", kBearer), 400},
         BadRequest{"RetryOfNoUid", request_of("POST", "/api/studies/x/retry", kBearer), 400},
         BadRequest{"ReleaseOfNoNumber", request_of("POST", "/api/deliveries/1x/release", kBearer), 400},
         BadRequest{"ReleaseOfAHugeNumber", request_of("POST", "/api/deliveries/99999999999999999999/release", kBearer),
@@ -307,8 +309,16 @@ TEST_F(HttpServerTest, AStudyIsRetriedAndAParkedDeliveryReleasedWithTheToken) {
   EXPECT_EQ(json_of(post(server->port(), "/api/studies/1.2.3/retry", kBearer))["already"], true) << "it waits";
   const auto image = here.store().claim_instances(1, std::chrono::milliseconds(0))->at(0);
   ASSERT_TRUE(here.store().finish_instance(image.token, {}).ok());
-  const std::string retried = post(server->port(), "/api/studies/1.2.3/retry", kBearer);
+  EXPECT_EQ(json_of(post(server->port(), "/api/studies/1.2.3/retry", kBearer))["already"], true) << "nothing failed";
+  const std::string retried = post(server->port(), "/api/studies/1.2.3/retry?revision=1", kBearer);
   EXPECT_NE(retried.find("HTTP/1.1 202"), std::string::npos) << retried;
+  EXPECT_EQ(json_of(retried)["revision"], 2);
+  EXPECT_FALSE(json_of(retried).contains("already"));
+  const auto repeated = json_of(post(server->port(), "/api/studies/1.2.3/retry?revision=1", kBearer));
+  EXPECT_EQ(repeated["revision"], 2);
+  EXPECT_EQ(repeated["already"], true);
+  EXPECT_NE(post(server->port(), "/api/studies/1.2.3/retry?revision=7", kBearer).find("HTTP/1.1 400"),
+            std::string::npos);
   EXPECT_EQ(here.store().list_instances(storage::Uid::parse("1.2.3").value())->at(0).version, 2);
 }
 

@@ -130,7 +130,7 @@ class ScriptedStore : public storage::StudyStore {
     return delivered;
   }
   Result<std::int64_t> data_version() override { return none(); }
-  Result<bool> retry_study(const storage::Uid&) override { return none(); }
+  Result<bool> retry_study(const storage::Uid&, std::optional<int>) override { return none(); }
   Status set_accepted_losses(const std::vector<std::string>&) override { return none(); }
   Result<std::vector<std::string>> accepted_losses() override { return none(); }
   Result<storage::PurgedFiles> purge(const storage::PurgeLimits&, int) override { return none(); }
