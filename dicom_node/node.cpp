@@ -16,6 +16,7 @@
 #include "dicom_node/operate/reloadable.h"
 #include "dicom_node/operate/retention_worker.h"
 #include "dicom_node/operate/try_image.h"
+#include "dicom_node/receive/orphans.h"
 #include "dicom_node/receive/store_scp.h"
 #include "dicom_node/report/report_worker.h"
 #include "dicom_node/route/router.h"
@@ -57,7 +58,7 @@ struct Node::Impl {
   Replaceable<config::NodeConfig> config;  // In force.
   inference::Predictor& predictor;
   std::atomic<bool> reloaded{true};  // False: the last attempt was refused.
-  std::int64_t orphans = 0;          // Files without a row; found and deleted at start.
+  receive::Orphans orphans;          // Of the start.
   // In the order of the flow, so that they are destroyed from the last to the first: each outlives its users.
   std::unique_ptr<storage::Spool> spool;
   std::unique_ptr<storage::StudyStore> store;
@@ -78,19 +79,23 @@ struct Node::Impl {
   Status reload(const config::NodeConfig& fresh);
 };
 
-// A file without a row: no peer was told Success and nothing was sent, so it is deleted. A row without its file is data
-// loss. A file with other bytes than its row says is found where it is read, before each delivery.
+// A file without a row is taken in as if it came again. A row without its file is data loss. A file with other bytes
+// than its row says is found where it is read, before each delivery.
 Status Node::Impl::check_invariants(storage::FileSystem& file_system) {
   NODE_ASSIGN_OR_RETURN(const storage::SpoolCheck check,
                         storage::check_spool(config.get()->storage.directory, file_system, *store));
-  orphans = std::ssize(check.orphans);
   for (const storage::StoredFile& file : check.lost) {
     spdlog::error("event=data_loss file={} reason=\"recorded, but not on the disk\"", file.key);
   }
   NODE_RETURN_IF_ERROR(storage::remember_losses(check, *spool, *store));
-  for (const std::string& key : check.orphans) {
-    spdlog::warn("event=orphan_deleted file={} reason=\"no row: nobody was told Success\"", key);
-    NODE_RETURN_IF_ERROR(spool->remove(key));
+  const auto in_force = config.get();
+  receive::Intake intake(in_force->receive, *spool, *store, *router);
+  NODE_ASSIGN_OR_RETURN(orphans, receive::take_in_orphans(check.orphans, in_force->receive, *spool, *store, intake));
+  if (orphans.taken_in > in_force->receive.associations_max) {  // A crash leaves one of each at most.
+    spdlog::error(
+        "event=orphans_taken_in count={} reason=\"more than a crash leaves: the database has lost its last "
+        "transactions, as without its -wal; what was reported and sent since is made and sent again\"",
+        orphans.taken_in);
   }
   return ok_status();
 }
@@ -120,6 +125,16 @@ Status Node::Impl::ready() const {
         fmt::format("{} stored objects are gone from {}, or not as they were stored: `skelex-node losses` lists them",
                     lost, storage.directory));
   }
+  const auto kept = std::ranges::count_if(orphans.kept, [&](const std::string& key) {
+    std::error_code unknown;
+    return std::filesystem::exists(spool->path(key), unknown);
+  });
+  if (kept > 0) {
+    return data_loss(
+        fmt::format("{} files in {}, the first {}, that the database does not know could not be taken in at the start: "
+                    "the log says why (event=orphan_kept); move them away, and send again what is wanted of them",
+                    kept, storage::objects_directory(storage.directory).string(), orphans.kept.front()));
+  }
   return ok_status();
 }
 
@@ -137,7 +152,9 @@ operate::NodeStats Node::Impl::stats() const {
     stats.losses_accepted = std::ranges::count(*losses, true, &storage::Loss::accepted);
     stats.losses = std::ssize(*losses) - stats.losses_accepted;
   }
-  stats.orphans_deleted = orphans;
+  stats.orphans_deleted = orphans.deleted;
+  stats.orphans_taken_in = orphans.taken_in;
+  stats.orphans_kept = std::ssize(orphans.kept);
   stats.certificate_days = operate::client_certificate_days(*in_force);
   if (!started) return stats;
   stats.http = http->refusals();
@@ -163,10 +180,9 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
   NODE_RETURN_IF_ERROR(storage::check_database_is_there(config.storage.directory, file_system));
   NODE_ASSIGN_OR_RETURN(impl->store, storage::open_sqlite_study_store(config.storage, clock, file_system));
   NODE_ASSIGN_OR_RETURN(impl->spool, storage::Spool::open(config.storage, file_system));
-  NODE_RETURN_IF_ERROR(impl->check_invariants(file_system));
-
   NODE_ASSIGN_OR_RETURN(route::Router router, route::Router::create(config.router, task_names(config.inference)));
   impl->router = std::make_unique<route::Router>(std::move(router));
+  NODE_RETURN_IF_ERROR(impl->check_invariants(file_system));
 
   Impl* self = impl.get();
   const std::vector<inference::TaskInfo> tasks = predictor.tasks();

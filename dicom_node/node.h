@@ -1,9 +1,9 @@
 // Node: owns every stage and starts and stops them in the order of the flow.
 //
 // Guarantee: start() checks the two invariants before any peer is answered: a file without a row is an orphan and is
-//            deleted; a row without its file is data loss: reported, counted, and ready() fails. stop() ends in the
-//            order of the flow: associations, analysis, report, deliveries, retention, pages, store; what is in flight
-//            is finished.
+//            taken in as if it came again; a row without its file is data loss: reported, counted, and ready() fails.
+//            stop() ends in the order of the flow: associations, analysis, report, deliveries, retention, pages, store;
+//            what is in flight is finished.
 // Threads:   start(), stop() and reload() one after the other; ready() from any.
 #pragma once
 

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <random>
 #include <set>
@@ -58,18 +59,26 @@ class Measure {
   bool good_;
 };
 
-// Of a file as it is now.
-Result<StoredFile> measure(const std::filesystem::path& path) {
+// Reads a file to its end.
+Status read_file(const std::filesystem::path& path, const std::function<Status(const void*, std::size_t)>& take) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"), &std::fclose);
   if (!file && errno == ENOENT) return not_found("open: the file is gone");
   if (!file) return unavailable(std::string("open: ") + std::strerror(errno));
   std::setvbuf(file.get(), nullptr, _IONBF, 0);
   std::vector<unsigned char> buffer(256 * 1024);
-  Measure measure;
   while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), file.get())) {
-    measure.add(buffer.data(), count);
+    NODE_RETURN_IF_ERROR(take(buffer.data(), count));
   }
-  if (std::ferror(file.get()) != 0) return data_loss("read: Input/output error");
+  return std::ferror(file.get()) != 0 ? data_loss("read: Input/output error") : ok_status();
+}
+
+// Of a file as it is now.
+Result<StoredFile> measure_file(const std::filesystem::path& path) {
+  Measure measure;
+  NODE_RETURN_IF_ERROR(read_file(path, [&](const void* data, std::size_t size_bytes) {
+    measure.add(data, size_bytes);
+    return ok_status();
+  }));
   return measure.finish();
 }
 
@@ -145,6 +154,11 @@ Status IncomingFile::flush() {
 IncomingFile::~IncomingFile() {
   // What cannot be removed now is removed by the next open().
   if (!path_.empty()) static_cast<void>(file_system_->remove(path_).ok());
+}
+
+Result<Uid> uid_of_key(const std::string& key) {
+  if (!is_key(key)) return invalid_argument("not a key of a spool");
+  return Uid::parse(key.substr(3, key.rfind('.', key.size() - kSuffix.size() - 1) - 3));
 }
 
 std::filesystem::path objects_directory(const std::filesystem::path& directory) { return directory / "objects"; }
@@ -244,6 +258,16 @@ Result<IncomingFile> Spool::begin_in_reserve() {
   return IncomingFile(impl_->file_system, path);
 }
 
+Result<IncomingFile> Spool::begin_again(const std::string& key) {
+  const std::string what = "begin again " + key;
+  if (!is_key(key)) return invalid_argument(what + ": not a key of this spool");
+  NODE_ASSIGN_OR_RETURN(IncomingFile again, begin_in_reserve());
+  Status copied =
+      read_file(path(key), [&](const void* data, std::size_t size_bytes) { return again.append(data, size_bytes); });
+  if (!copied.ok()) return copied.within(what);
+  return again;
+}
+
 Result<StoredFile> Spool::commit(IncomingFile file, const Uid& sop_instance_uid) {
   const auto make_durable = [&]() -> Result<StoredFile> {
     NODE_RETURN_IF_ERROR(file.flush());
@@ -308,6 +332,15 @@ Result<StoredFile> Spool::store(const std::string& bytes, const Uid& sop_instanc
 
 std::filesystem::path Spool::path(const std::string& key) const { return impl_->objects() / key; }
 
+Result<StoredFile> Spool::measure(const std::string& key) const {
+  const std::string what = "measure " + key;
+  if (!is_key(key)) return invalid_argument(what + ": not a key of this spool");
+  Result<StoredFile> found = measure_file(path(key));
+  if (!found.ok()) return found.status().within(what);
+  found->key = key;
+  return found;
+}
+
 Status Spool::verify(const StoredFile& file) const {
   Status found = compare(file);
   if (found.ok() || found.code() == StatusCode::kDataLoss) impl_->note(file, !found.ok());
@@ -329,7 +362,7 @@ Status Spool::health() {
 
 Status Spool::compare(const StoredFile& file) const {
   if (!is_key(file.key)) return data_loss("verify: not a key of this spool");
-  const Result<StoredFile> found = measure(path(file.key));
+  const Result<StoredFile> found = measure_file(path(file.key));
   if (found.status().code() == StatusCode::kUnavailable) return found.status().within("verify " + file.key);
   if (!found.ok()) return data_loss("verify " + file.key + ": " + found.status().message());
   if (found->size_bytes != file.size_bytes) {

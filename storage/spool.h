@@ -59,6 +59,9 @@ class Spool {
   // Reserves a fresh *.part file. Errors: kResourceExhausted below StorageConfig::free_bytes_min.
   Result<IncomingFile> begin();
 
+  // As begin_in_reserve(), with the bytes of a file that is here. Errors also: kNotFound, kDataLoss, kUnavailable.
+  Result<IncomingFile> begin_again(const std::string& key);
+
   // As begin(), also below the reserve: for what ends work that was accepted, and for what is not kept.
   Result<IncomingFile> begin_in_reserve();
 
@@ -77,6 +80,8 @@ class Spool {
   Result<StoredFile> store(const std::string& bytes, const Uid& sop_instance_uid);
 
   std::filesystem::path path(const std::string& key) const;
+  // A file as it is now. Errors: kNotFound, kDataLoss (it cannot be read), kUnavailable (it cannot be opened).
+  Result<StoredFile> measure(const std::string& key) const;
   // Errors: kDataLoss if the file is missing, or its size or digest is not as stored, which lost() remembers;
   // kUnavailable if it cannot be opened for another reason (too many open files, no permission).
   Status verify(const StoredFile& file) const;
@@ -96,6 +101,9 @@ class Spool {
   explicit Spool(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// The SOP Instance UID that a key is built from. Errors: kInvalidArgument.
+Result<Uid> uid_of_key(const std::string& key);
 
 // Of a storage directory, without a Spool of its own: changes nothing.
 std::filesystem::path objects_directory(const std::filesystem::path& directory);

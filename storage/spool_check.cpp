@@ -106,7 +106,8 @@ Result<std::vector<Loss>> review_losses(const Spool& spool, StudyStore& store, b
 Status check_database_is_there(const std::string& directory, FileSystem& file_system) {
   std::error_code ignored;
   const std::filesystem::path database = database_path(directory);
-  if (std::filesystem::exists(database, ignored) || !std::filesystem::exists(objects_directory(directory), ignored))
+  const std::uintmax_t size_bytes = std::filesystem::file_size(database, ignored);
+  if ((!ignored && size_bytes > 0) || !std::filesystem::exists(objects_directory(directory), ignored))
     return ok_status();
   NODE_ASSIGN_OR_RETURN(const std::vector<std::string> objects, list_keys(directory, file_system));
   if (objects.empty()) return ok_status();

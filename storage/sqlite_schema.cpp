@@ -283,8 +283,13 @@ Status migrate_schema(Database& database) {
   const auto migrate = [&]() -> Status {
     NODE_ASSIGN_OR_RETURN(const std::int64_t version, read_version(database));
     if (version > kKnownVersion) return refuse_newer(version);
-    if (version < kKnownVersion) NODE_RETURN_IF_ERROR(migrate_from(database, version));
-    return database.execute("COMMIT");
+    if (version == kKnownVersion) return database.execute("COMMIT");
+    NODE_RETURN_IF_ERROR(migrate_from(database, version));
+    NODE_RETURN_IF_ERROR(database.execute("COMMIT"));
+    // Without its log a database still knows its tables and the node's UID.
+    Query checkpoint(database, "PRAGMA wal_checkpoint(TRUNCATE)");
+    checkpoint.next();
+    return checkpoint.status();
   };
   Status migrated = migrate();
   if (!migrated.ok() && database.in_transaction()) static_cast<void>(database.execute("ROLLBACK").ok());

@@ -210,11 +210,9 @@ std::string join_lines(const std::vector<std::string>& lines) {
   return text;
 }
 
-Result<std::optional<HeldInstance>> find_instance(Database& database, const Uid& sop_instance_uid) {
-  Query row(database,
-            "SELECT version, header_digest, file_key, file_bytes, file_sha256, purged_at IS NOT NULL FROM instance "
-            "WHERE sop_instance_uid = ? AND current = 1",
-            sop_instance_uid.str());
+namespace {
+
+Result<std::optional<HeldInstance>> read_held(Query& row) {
   if (!row.next()) {
     NODE_RETURN_IF_ERROR(row.status());
     return std::optional<HeldInstance>();
@@ -225,6 +223,31 @@ Result<std::optional<HeldInstance>> find_instance(Database& database, const Uid&
   held.file = read_file(row);
   held.purged = row.boolean();
   return std::optional(std::move(held));
+}
+
+}  // namespace
+
+Result<std::optional<HeldInstance>> find_instance(Database& database, const Uid& sop_instance_uid) {
+  Query row(database,
+            "SELECT version, header_digest, file_key, file_bytes, file_sha256, purged_at IS NOT NULL FROM instance "
+            "WHERE sop_instance_uid = ? AND current = 1",
+            sop_instance_uid.str());
+  return read_held(row);
+}
+
+// Each part by an index of its own.
+Result<std::optional<HeldInstance>> find_bytes(Database& database, const Uid& sop_instance_uid,
+                                               const std::string& sha256_hex) {
+  const std::string of_instance =
+      "SELECT version, header_digest, file_key, file_bytes, file_sha256, purged_at IS NOT NULL AS purged FROM instance "
+      "WHERE sop_instance_uid = ?1 AND file_sha256 = ?2 AND ";
+  Query row(database,
+            of_instance + "current = 1 UNION ALL " + of_instance + "current = 0 AND state != 4 UNION ALL " +
+                of_instance +
+                "state = 4 UNION ALL SELECT revision, '', file_key, file_bytes, file_sha256, purged_at IS NOT NULL "
+                "FROM result WHERE uid = ?1 AND file_sha256 = ?2 ORDER BY purged LIMIT 1",
+            sop_instance_uid.str(), sha256_hex);
+  return read_held(row);
 }
 
 Result<bool> is_own_result(Database& database, const Uid& sop_instance_uid) {

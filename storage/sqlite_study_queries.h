@@ -17,6 +17,8 @@ std::string join_lines(const std::vector<std::string>& lines);
 
 Result<std::optional<HeldInstance>> find_instance(Database& database, const Uid& sop_instance_uid);
 Result<bool> is_own_result(Database& database, const Uid& sop_instance_uid);
+Result<std::optional<HeldInstance>> find_bytes(Database& database, const Uid& sop_instance_uid,
+                                               const std::string& sha256_hex);
 // Errors: kNotFound.
 Result<InstanceRecord> load_instance(Database& database, std::int64_t id);
 // In order of arrival, with predictions. `current_only`: newest versions that are no conflict.

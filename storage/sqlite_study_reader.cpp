@@ -28,6 +28,12 @@ Result<bool> SqliteStudyReader::is_own_result(const Uid& sop_instance_uid) {
   return queries::is_own_result(*lookups_, sop_instance_uid);
 }
 
+Result<std::optional<HeldInstance>> SqliteStudyReader::find_bytes(const Uid& sop_instance_uid,
+                                                                  const std::string& sha256_hex) {
+  MutexLock lock(lookups_mutex_);
+  return queries::find_bytes(*lookups_, sop_instance_uid, sha256_hex);
+}
+
 Result<std::vector<StudySummary>> SqliteStudyReader::list_studies(const StudyFilter& filter) {
   MutexLock lock(listings_mutex_);
   return queries::list_studies(*listings_, filter);

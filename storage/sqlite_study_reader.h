@@ -27,6 +27,7 @@ class SqliteStudyReader : public StudyStore {
   Uid node_uid() const override { return node_uid_; }
   Result<std::optional<HeldInstance>> find_instance(const Uid& sop_instance_uid) override;
   Result<bool> is_own_result(const Uid& sop_instance_uid) override;
+  Result<std::optional<HeldInstance>> find_bytes(const Uid& sop_instance_uid, const std::string& sha256_hex) override;
   Result<std::vector<StudySummary>> list_studies(const StudyFilter& filter) override;
   Result<StudySummary> find_study(const Uid& study_instance_uid) override;
   Result<std::vector<InstanceRecord>> list_instances(const Uid& study_instance_uid) override;

@@ -297,6 +297,9 @@ class StudyStore {
   virtual Result<std::optional<HeldInstance>> find_instance(const Uid& sop_instance_uid) = 0;
   // Whether this UID is that of an object we made (the loop guard).
   virtual Result<bool> is_own_result(const Uid& sop_instance_uid) = 0;
+  // Of whichever row, of any version, of an object kept aside or of a result, has or had these bytes under this UID.
+  virtual Result<std::optional<HeldInstance>> find_bytes(const Uid& sop_instance_uid,
+                                                         const std::string& sha256_hex) = 0;
   // Records the instance, its route, its study's (re)opening and one PENDING delivery of the original per
   // route.forward_to. `seen_version`: what find_instance() said, 0 for nothing. An error has an unknown outcome, unlike
   // AddResult::refused. [synced]

@@ -42,10 +42,9 @@ Result<std::string> review_losses(storage::StudyStore& store, const storage::Spo
   if (accept) spdlog::warn("event=losses_accepted count={}", losses.size());
   std::vector<std::string> entries;
   for (const storage::Loss& loss : losses) {
-    const std::string& key = loss.file.key;  // Built from the UID: ab/UID.RANDOM.dcm.
-    const std::string name = key.substr(key.find('/') + 1);
-    const std::string sop = name.substr(0, name.rfind('.', name.rfind('.') - 1));
-    const auto uid = storage::Uid::parse(sop);
+    const std::string& key = loss.file.key;
+    const auto uid = storage::uid_of_key(key);
+    const std::string sop = uid.ok() ? uid->str() : "";
     const auto image = uid.ok() ? store.show_instance(*uid) : uid.status();  // Else a result of ours.
     entries.push_back(
         fmt::format(R"({{"file":{},"sop_instance_uid":{},{}"accepted":{}}})", text_json(key), text_json(sop),

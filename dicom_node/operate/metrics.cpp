@@ -174,7 +174,13 @@ void put_disk(const NodeStats& stats, Families& out) {
   out.gauge("skelex_data_losses", "Stored objects that are gone, or not as they were stored").add(stats.losses);
   out.gauge("skelex_data_losses_accepted", "The same, of which a person has accepted the loss")
       .add(stats.losses_accepted);
-  out.gauge("skelex_orphans_deleted", "Files that no row named, deleted at the last start").add(stats.orphans_deleted);
+  out.gauge("skelex_orphans_deleted",
+            "Files that no row named, deleted at the last start: the store has had their bytes")
+      .add(stats.orphans_deleted);
+  out.gauge("skelex_orphans_taken_in", "Files that no row named, taken in at the last start as if they came again")
+      .add(stats.orphans_taken_in);
+  out.gauge("skelex_orphans_kept", "Files that no row named and that could not be taken in at the last start")
+      .add(stats.orphans_kept);
   out.counter("skelex_files_purged_total", "Files that retention deleted")
       .add(stats.retention.originals, {{"of", "original"}})
       .add(stats.retention.results, {{"of", "result"}});

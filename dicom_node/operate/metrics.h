@@ -51,7 +51,8 @@ struct NodeStats {
   std::uint64_t disk_free_bytes = 0, disk_reserve_bytes = 0;
   std::int64_t losses = 0;           // Stored objects that are gone or not as they were stored.
   std::int64_t losses_accepted = 0;  // The same, of which a person has said that nothing will bring them back.
-  std::int64_t orphans_deleted = 0;  // At the start.
+  // At the start: files without a row, that were known, that were new, that could not be taken in.
+  std::int64_t orphans_deleted = 0, orphans_taken_in = 0, orphans_kept = 0;
 };
 
 inline constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";

@@ -19,7 +19,9 @@
 #include "dicom_node/object/finding_record.h"
 #include "dicom_node/object/image_loader.h"
 #include "dicom_node/receive/intake.h"
+#include "dicom_node/receive/orphans.h"
 #include "dicom_node/report/report_worker.h"
+#include "storage/spool_check.h"
 #include "storage/sqlite_study_store.h"
 #include "tests/dicom_node/object/test_files.h"
 #include "tests/dicom_node/report/made_study.h"
@@ -149,6 +151,11 @@ class Process {
     NODE_ASSIGN_OR_RETURN(process->spool_, storage::Spool::open(hospital.config(), hospital.files()));
     process->intake_ =
         std::make_unique<receive::Intake>(process->receive_, *process->spool_, *process->store_, process->router_);
+    NODE_ASSIGN_OR_RETURN(const auto check,
+                          storage::check_spool(hospital.config().directory, hospital.files(), process->store()));
+    NODE_RETURN_IF_ERROR(receive::take_in_orphans(check.orphans, process->receive_, process->spool(), process->store(),
+                                                  *process->intake_)
+                             .status());
     return process;
   }
 

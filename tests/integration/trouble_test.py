@@ -212,11 +212,60 @@ def test_a_database_that_is_gone_is_no_reason_to_delete_what_it_knew(tmp_path):
     assert done.returncode == 1 and "holds 3 objects, but no studies.sqlite" in done.stderr, done.stderr
     done = node.run("serve", *node.arguments(), check=False)
     assert done.returncode == 1, "nor the second time"
+    (store / "studies.sqlite").touch()
+    done = node.run("serve", *node.arguments(), check=False)
+    assert done.returncode == 1 and "holds 3 objects, but no studies.sqlite" in done.stderr, "an empty one is none"
     assert sorted((store / "objects").rglob("*.dcm")) == objects
     for file in away.iterdir():
         file.rename(store / file.name)
     with node:
         assert node.get("/readyz")[0] == 200
+
+
+def test_a_database_without_its_log_loses_nothing_that_was_acknowledged(tmp_path):
+    settings = {"forward": "[{match: {from: xray1}, send_to: [pacs]}]", "node.associations_max": 2}
+    images = [small_image(seed=seed) for seed in range(3)]
+    with Pacs() as pacs:
+        node = Node(tmp_path / "node", settings, pacs_port=pacs.port)
+        with node:
+            assert send(node, images) == [0, 0, 0]
+            wait_until(lambda: node.at_rest() and len(pacs.reports()) == 3, "all reported")
+            node.kill()
+        store = tmp_path / "node/store"
+        assert (store / "studies.sqlite-wal").stat().st_size > 0
+        for name in ("studies.sqlite-wal", "studies.sqlite-shm"):
+            (store / name).unlink()
+        checked = node.run("check", *node.arguments(), "--without-models", check=False).stdout
+        assert "files without a row" in checked and "takes them in again" in checked, checked
+        with node:
+            said = node.log()
+            assert said.count("event=orphan_taken_in") == 3 and "event=orphan_kept" not in said, said
+            assert 'event=orphans_taken_in count=3 reason="more than a crash leaves' in said, said
+            wait_until(node.at_rest, "every study at an end again")
+            assert {s["study_instance_uid"] for s in node.studies()} == {str(i.StudyInstanceUID) for i in images}
+            for image in images:
+                held = node.instances(str(image.StudyInstanceUID))
+                assert [(i["sop_instance_uid"], i["state"]) for i in held] == [(str(image.SOPInstanceUID), "analysed")]
+            assert all(i["peer"] == "xray1" for i in held if "peer" in i)
+            assert "\nskelex_orphans_taken_in 3\n" in node.get("/metrics")[1]
+            assert node.get("/readyz")[0] == 200
+            assert send(node, images) == [0, 0, 0], "known again"
+            assert len(node.studies()) == 3
+        files = [path for path in (store / "objects").rglob("*.dcm") if path.name.split(".")[-2]]
+        sources = {path.name.rsplit(".", 2)[0] for path in files}
+        assert {str(i.SOPInstanceUID) for i in images} <= sources
+
+        # What cannot be taken in stays, and is said until somebody has moved it away.
+        (store / "objects/ab").mkdir(exist_ok=True)
+        unreadable = store / "objects/ab/1.2.3.0123456789abcdef.dcm"
+        unreadable.write_bytes(bytes(1000))
+        with node:
+            status, words = node.get("/readyz")
+            assert status == 503 and "ab/1.2.3.0123456789abcdef.dcm" in words and "move them away" in words, words
+            assert "event=orphan_kept file=ab/1.2.3.0123456789abcdef.dcm" in node.log()
+            assert "\nskelex_orphans_kept 1\n" in node.get("/metrics")[1]
+            unreadable.rename(tmp_path / "away.dcm")
+            assert node.get("/readyz")[0] == 200
 
 
 def test_pages_that_go_bad_while_the_node_runs_are_said(tmp_path):

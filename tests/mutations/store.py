@@ -18,12 +18,14 @@ WORKER = "dicom_node/deliver/delivery_worker.cpp"
 BACKUP = "storage/backup.cpp"
 FILES = "storage/file_system.cpp"
 CHECK = "storage/spool_check.cpp"
+ORPHANS = "dicom_node/receive/orphans.cpp"
 
 
 # The quick tests that stand nearest to a file, in the order in which they are asked.
 NEAREST = {SPOOL: ("spool_test",), INTAKE: ("intake_test",), WORKER: ("delivery_worker_test",),
            COMMIT: ("group_commit_test", "sqlite_vfs_test"), BACKUP: ("backup_test",), FILES: ("file_system_test", "spool_test"),
-           RETENTION: ("retention_worker_test",), CHECK: ("spool_check_test",), STORE: ("sqlite_vfs_test",)}
+           RETENTION: ("retention_worker_test",), CHECK: ("spool_check_test",), ORPHANS: ("orphans_test",),
+           STORE: ("sqlite_vfs_test",)}
 STORE_TESTS = ("sqlite_study_store_test", "study_store_test")
 
 
@@ -192,6 +194,14 @@ def mutations():
         Mutation("a file that came back stays lost", SPOOL, "    impl_->note(lost, false);\n    return restored;", "    return restored;"),
         Mutation("an accepted loss is forgotten at the next start", CHECK, "!spool.verify(*file).ok()) still_lost", "false) still_lost"),
         Mutation("an accepted loss hides the next of its file", CHECK, "!spool.verify(*file).ok()) still_lost", "true) still_lost"),
+        Mutation("a file without a row is deleted", ORPHANS, "auto again = spool_.begin_again(key);\n    if (!again.ok()) return",
+                 "return Found{End::kDeleted, \"\"};\n    auto again = spool_.begin_again(key);\n    if (!again.ok()) return"),
+        Mutation("a file without a row that cannot be read is deleted", ORPHANS, "orphans.kept.push_back(key);\n      continue;",
+                 "orphans.kept.push_back(key);"),
+        Mutation("an earlier version that is found undoes the later one", ORPHANS, "if (known) return had_before(key, *known);", ""),
+        Mutation("of two versions without a row any stands", ORPHANS, "std::sort(dated.begin(), dated.end());",
+                 "std::sort(dated.rbegin(), dated.rend());"),
+        Mutation("a lost file is not put back by one without a row", ORPHANS, "known.purged || spool_.verify(known.file).ok()", "true"),
         Mutation("purged in any order", RETENTION, "ORDER BY rest_since, id LIMIT 1\",\n"
                  "                                            limits.originals_kept",
                  "ORDER BY rest_since DESC, id LIMIT 1\",\n"
@@ -214,7 +224,7 @@ def mutations():
 
 def tests(mutation):
     """Groups of test programs: one of each group must notice. The crash points are slow: asked only where they must be."""
-    far = mutation.path in (SPOOL, CHECK, INTAKE, WORKER, BACKUP, FILES)
+    far = mutation.path in (SPOOL, CHECK, ORPHANS, INTAKE, WORKER, BACKUP, FILES)
     near = [*NEAREST.get(mutation.path, ()), *(() if far else STORE_TESTS)]
     losses, others = f"{CRASH} --gtest_filter=*PowerLoss*", f"{CRASH} --gtest_filter=-*PowerLoss*"
     if mutation.path == BACKUP:

@@ -148,10 +148,11 @@ void check_spool(const std::string& directory, storage::StudyStore& store, Findi
     }
   }
   if (!check->orphans.empty()) {
-    findings.note(
-        fmt::format("store {}: {} files without a row: arriving now, or left by a crash, then the next start "
-                    "deletes them",
-                    directory, check->orphans.size()));
+    findings.note(fmt::format(
+        "store {}: {} files without a row, the first {}: arriving now, or left by a crash, or their rows "
+        "are lost, as with the database's -wal: the next start takes them in again, and its log and /readyz "
+        "name those that it cannot",
+        directory, check->orphans.size(), check->orphans.front()));
   }
 }
 

@@ -67,6 +67,9 @@ class ScriptedStore : public storage::StudyStore {
 
   Result<std::optional<storage::HeldInstance>> find_instance(const storage::Uid&) override { return none(); }
   Result<bool> is_own_result(const storage::Uid&) override { return none(); }
+  Result<std::optional<storage::HeldInstance>> find_bytes(const storage::Uid&, const std::string&) override {
+    return none();
+  }
   Result<storage::AddResult> add_instance(const storage::NewInstance&, storage::Arrival, int) override {
     return none();
   }
