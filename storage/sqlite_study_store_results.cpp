@@ -79,13 +79,16 @@ Result<Look> SqliteStudyStore::look_for_study(Transaction& transaction, std::opt
   ready->urgent = row.text();
   NODE_ASSIGN_OR_RETURN(ready->instances, queries::list_instances(database, ready->study_instance_uid, true));
   NODE_ASSIGN_OR_RETURN(ready->earlier_results, queries::list_results(database, study));
-  if (std::none_of(ready->instances.begin(), ready->instances.end(), [](const auto& one) { return one.reportable; })) {
+  const bool none_left =
+      std::none_of(ready->instances.begin(), ready->instances.end(), [](const auto& one) { return one.reportable; });
+  if (none_left || !ready->earlier_results.empty()) {
     Query replaced(
         database,
         "SELECT id FROM instance i WHERE study_id = ?1 AND current = 0 AND state != 4 AND reportable = 1 AND "
         "version = (SELECT max(version) FROM instance WHERE study_id = ?1 AND current = 0 AND state != 4 AND "
-        "reportable = 1 AND sop_instance_uid = i.sop_instance_uid) ORDER BY id",
-        study);
+        "reportable = 1 AND sop_instance_uid = i.sop_instance_uid) AND (?2 OR ?1 != (SELECT study_id FROM instance c "
+        "WHERE c.sop_instance_uid = i.sop_instance_uid AND c.current = 1)) ORDER BY id",
+        study, none_left);
     while (replaced.next()) {
       NODE_ASSIGN_OR_RETURN(InstanceRecord record, queries::load_instance(database, replaced.integer()));
       ready->taken_back.push_back(std::move(record));

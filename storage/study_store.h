@@ -157,8 +157,8 @@ struct ReadyStudy {
   std::string urgent{};                         // Which finding made it urgent; empty: none.
   std::vector<InstanceRecord> instances{};      // Newest versions in order of arrival, ended, with their predictions.
   std::vector<ResultRecord> earlier_results{};  // Of earlier revisions, oldest first: what need not be made again.
-  // Where corrections left no image to report on, though something was reported: what earlier revisions spoke of, the
-  // replaced versions. Else empty.
+  // Once something was reported: the replaced versions of images that corrections have moved to another study; where
+  // they left no image to report on, of all images that earlier revisions spoke of.
   std::vector<InstanceRecord> taken_back{};
 };
 

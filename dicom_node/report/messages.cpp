@@ -102,6 +102,10 @@ Result<ResultObject> make_message(const ReportedStudy& study, const std::string&
     if (!image.record.purged_at) order = object::read_order_facts(image.file);
     if (order.ok()) break;
   }
+  for (const std::filesystem::path& earlier : study.earlier_objects) {
+    if (order.ok()) break;
+    order = object::read_order_facts(earlier);
+  }
   if (!order.ok()) return order.status().within(what);
 
   const std::string kind = context.kind(word(config));

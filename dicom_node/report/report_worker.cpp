@@ -36,8 +36,8 @@ using storage::InstanceState;
 constexpr std::chrono::milliseconds kClaimWait{500};
 constexpr std::chrono::milliseconds kRetryIn{10'000};
 
-// The current images, and those that corrections have moved to another study where none is left to report on: said to
-// be gone in the report that takes back the earlier one.
+// The current images, and those that corrections have moved to another study: said to be gone in the report that takes
+// the place of the earlier one.
 std::vector<InstanceRecord> spoken_of(const storage::ReadyStudy& ready) {
   std::vector<InstanceRecord> images = ready.instances;
   for (InstanceRecord moved : ready.taken_back) {
@@ -46,7 +46,7 @@ std::vector<InstanceRecord> spoken_of(const storage::ReadyStudy& ready) {
     });
     if (is_here) continue;
     moved.state = InstanceState::kSkipped;
-    moved.reason = "moved to another study by a correction";
+    moved.reason = "withdrawn: image moved to another study by a correction";
     images.push_back(std::move(moved));
   }
   return images;
@@ -115,6 +115,14 @@ Result<ReportedImage> to_reported_image(const InstanceRecord& record, const stor
   }
   image.record.predictions.clear();  // Decoded above; the maps need not be held twice.
   return image;
+}
+
+// What of earlier revisions may name patient and study: the newest first, as long as retention leaves them.
+std::vector<std::filesystem::path> earlier_objects(const storage::ReadyStudy& ready, const storage::Spool& spool) {
+  std::vector<std::filesystem::path> files;
+  for (auto result = ready.earlier_results.rbegin(); result != ready.earlier_results.rend(); ++result)
+    if (!result->transfer_syntax_uid.empty()) files.push_back(spool.path(result->file.key));  // No message.
+  return files;
 }
 
 // The newest of each kind and source before this report. Of one made by an early version of this program the series
@@ -186,7 +194,8 @@ Result<ReportedStudyCounts> report_study(const storage::ReadyStudy& ready, const
   context.revision = std::to_string(ready.revision);
   context.time = ready.closed_at;
 
-  ReportedStudy study{ready.study_instance_uid, ready.revision, {}, {}, predecessors(ready, spool)};
+  ReportedStudy study{ready.study_instance_uid,     ready.revision, {}, {}, predecessors(ready, spool),
+                      earlier_objects(ready, spool)};
   Recipients recipients;
   std::set<storage::Uid> made_before;
   for (const storage::ResultRecord& result : ready.earlier_results) made_before.insert(result.sop_instance_uid);

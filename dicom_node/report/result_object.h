@@ -82,6 +82,9 @@ struct ReportedStudy {
   std::vector<ReportedImage> images;           // In order of arrival; those without findings say why in their record.
   std::vector<ResultReference> illustrations;  // Pictures of findings that go out with the reports.
   std::vector<Predecessor> predecessors;       // The newest of each kind and source.
+  // Files of earlier revisions' objects, the newest first, some of which may be gone: they name the patient where no
+  // image does any more.
+  std::vector<std::filesystem::path> earlier_objects{};
 
   void add(ReportedImage image);  // With the next number.
 };

@@ -33,6 +33,18 @@ Status load_header(const ReportedImage& image, DcmFileFormat& into) {
   return object::make_valid(*into.getDataset());
 }
 
+bool names_study(const Source& source) { return !object::text_of(source.dataset(), DCM_StudyInstanceUID).empty(); }
+
+// Patient and study from what was reported earlier, into a data set that holds only what the store knows.
+void borrow_identity(const std::vector<std::filesystem::path>& earlier_objects, DcmDataset& into) {
+  for (const std::filesystem::path& path : earlier_objects) {
+    DcmFileFormat earlier;
+    if (object::load_dataset(path, earlier, object::Extent::kUpToPixelData).ok() &&
+        object::copy_identity(*earlier.getDataset(), into, /*is_sr=*/false).ok())
+      return;
+  }
+}
+
 // One character set for all that is copied into an object and said in it: that of the sources if they have one between
 // them and it holds our `words`, else UTF-8.
 void agree_on_characters(const std::vector<DcmDataset*>& sources, const std::string& words) {
@@ -82,6 +94,8 @@ Result<std::vector<Source>> open_sources(const ReportedStudy& study, const std::
     }
     sources.push_back(std::move(source));
   }
+  if (!sources.empty() && std::none_of(sources.begin(), sources.end(), names_study))
+    borrow_identity(study.earlier_objects, sources.front().dataset());
   std::vector<DcmDataset*> datasets;
   for (const Source& source : sources) datasets.push_back(&source.dataset());
   agree_on_characters(datasets, words);
@@ -92,7 +106,7 @@ Result<const Source*> identity_source(const std::vector<Source>& sources) {
   for (const Source& source : sources)
     if (!source.image->findings.empty() && !source.image->record.purged_at) return &source;
   for (const Source& source : sources)
-    if (!object::text_of(source.dataset(), DCM_StudyInstanceUID).empty()) return &source;
+    if (names_study(source)) return &source;
   return invalid_argument("no image that names its study");
 }
 
@@ -139,7 +153,7 @@ std::string models_digest(const ReportedStudy& study) {
 }
 
 ReportedStudy one_image(const ReportedStudy& study, const std::string& sop_instance_uid) {
-  ReportedStudy one{study.study_instance_uid, study.revision, {}, {}, study.predecessors};
+  ReportedStudy one{study.study_instance_uid, study.revision, {}, {}, study.predecessors, study.earlier_objects};
   for (const ReportedImage& image : study.images)
     if (image.record.sop_instance_uid.str() == sop_instance_uid) one.images.push_back(image);
   for (const ResultReference& picture : study.illustrations)

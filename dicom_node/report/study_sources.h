@@ -32,7 +32,8 @@ Status open_header(const ReportedImage& image, const std::string& words, DcmFile
 
 // One for each image of the study, in its order, all in one character set; `study` must live as long as they do. An
 // image without findings may be damaged, one that was reported before may be purged: of these the data set holds only
-// what the store knows. Errors: as open_header() of an image with findings.
+// what the store knows, and, where none of them names the study, of the first what an earlier report names. Errors: as
+// open_header() of an image with findings.
 Result<std::vector<Source>> open_sources(const ReportedStudy& study, const std::string& words);
 
 // Whose patient and study a study object bears: the first image with findings, else the first that names a study.

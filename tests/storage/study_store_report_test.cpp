@@ -370,7 +370,7 @@ TEST_P(StudyStoreContract, AStudyWhoseImageIsReportedOnNoMoreTakesItsReportBack)
   EXPECT_THAT(ready->taken_back[0].route.results_to, ElementsAre("pacs")) << "who was told before";
 }
 
-TEST_P(StudyStoreContract, AStudyThatHasImagesToReportOnTakesNothingBack) {
+TEST_P(StudyStoreContract, AStudyThatHasImagesToReportOnTakesBackWhatWasMovedAlone) {
   add(image(1, 2));
   finish_one(1);
   NewInstance moved = image(2, 9);
@@ -379,6 +379,29 @@ TEST_P(StudyStoreContract, AStudyThatHasImagesToReportOnTakesNothingBack) {
   const auto ready = close_and_claim();
   ASSERT_TRUE(ready);
   EXPECT_THAT(ready->instances, SizeIs(1));
+  ASSERT_THAT(ready->taken_back, SizeIs(1));
+  EXPECT_EQ(ready->taken_back[0].sop_instance_uid, uid("1.2.1.1"));
+  report(*ready);
+
+  ASSERT_TRUE(add(image(1, 2), Arrival::kCorrection, 1));  // It stays.
+  analyse_all();
+  EXPECT_EQ(close_and_claim()->study_instance_uid, uid("1.2.2"));
+  const auto next = claim_study();
+  ASSERT_TRUE(next);
+  ASSERT_THAT(next->taken_back, SizeIs(1));
+  EXPECT_EQ(next->taken_back[0].sop_instance_uid, uid("1.2.1.1"));
+}
+
+TEST_P(StudyStoreContract, WhatWasMovedBeforeAnythingWasReportedIsNotTakenBack) {
+  add(image(1, 1));
+  add(image(1, 2));
+  NewInstance moved = image(2, 9);
+  moved.sop_instance_uid = uid("1.2.1.1");
+  ASSERT_TRUE(add(moved, Arrival::kCorrection, 1));
+  analyse_all();
+  const auto ready = close_and_claim();
+  ASSERT_TRUE(ready);
+  EXPECT_EQ(ready->study_instance_uid, uid("1.2.1"));
   EXPECT_THAT(ready->taken_back, IsEmpty());
 }
 

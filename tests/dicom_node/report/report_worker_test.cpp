@@ -400,6 +400,27 @@ TEST_F(ReportStudy, AStudyWhoseOnlyImageWasMovedSaysSoInPlaceOfItsReport) {
   EXPECT_NE(bytes.find("moved to another study by a correction"), std::string::npos);
   EXPECT_EQ(bytes.find("anomaly HAND L"), std::string::npos) << "nothing is found in it any more";
 
+  // Retention has the original: the earlier report says whose it was.
+  const storage::InstanceRecord there = moved;
+  moved.purged_at = WallTime{};
+  const auto path = spool_->path(moved.file.key);
+  std::filesystem::rename(path, path.string() + ".away");
+  again.taken_back = {moved};
+  ASSERT_TRUE(report(again).ok());
+  EXPECT_THAT(sent(), UnorderedElementsAre("sr -> pacs", "sr -> archive"));
+  for (const DcmTagKey& tag : {DCM_PatientName, DCM_PatientID, DCM_StudyInstanceUID, DCM_StudyDate}) {
+    const auto purged = read(store_.results[0]);
+    OFString of_first, of_second;
+    file->getDataset()->findAndGetOFString(tag, of_first);
+    purged->getDataset()->findAndGetOFString(tag, of_second);
+    EXPECT_EQ(of_first, of_second);
+    EXPECT_FALSE(of_second.empty());
+  }
+  EXPECT_NE(bytes_of(store_.results[0]).find("withdrawn: image moved to another study"), std::string::npos);
+  std::filesystem::rename(path.string() + ".away", path);
+  moved = there;
+  again.taken_back = {moved};
+
   // It is still there, but by its corrected header no image to be read: whoever had the report hears of it.
   storage::InstanceRecord unrouted = moved;
   unrouted.state = storage::InstanceState::kSkipped;
@@ -410,6 +431,18 @@ TEST_F(ReportStudy, AStudyWhoseOnlyImageWasMovedSaysSoInPlaceOfItsReport) {
   ASSERT_TRUE(report(again).ok());
   EXPECT_THAT(sent(), UnorderedElementsAre("sr -> pacs", "sr -> archive"));
   EXPECT_EQ(bytes_of(store_.results[0]).find("moved to another study"), std::string::npos);
+}
+
+TEST_F(ReportStudy, AnImageThatWasMovedOutOfAStudyIsSaidToBeWithdrawn) {
+  const storage::InstanceRecord moved = stored("02_1_foot_ap.dcm", {made::anomaly()});
+  const storage::InstanceRecord stays = stored("02_2_foot_obl.dcm", {made::anomaly()});
+  ASSERT_TRUE(report(ready({moved, stays})).ok());
+  ReadyStudy again = next_revision({moved, stays});
+  again.instances = {stays};
+  again.taken_back = {moved};
+  ASSERT_TRUE(report(again).ok());
+  EXPECT_THAT(sent(), UnorderedElementsAre("sr -> pacs"));
+  EXPECT_NE(bytes_of(store_.results[0]).find("withdrawn: image moved to another study"), std::string::npos);
 }
 
 TEST_F(ReportStudy, WhoHadAnEarlierReportGetsTheNextThoughNoImageNamesThemAnyMore) {
