@@ -85,7 +85,7 @@ Status Node::Impl::check_invariants(storage::FileSystem& file_system) {
   NODE_ASSIGN_OR_RETURN(const storage::SpoolCheck check,
                         storage::check_spool(config.get()->storage.directory, file_system, *store));
   for (const storage::StoredFile& file : check.lost) {
-    spdlog::error("event=data_loss file={} reason=\"recorded, but not on the disk\"", file.key);
+    spdlog::error("event=data_loss file={} reason=\"{}\"", file.key, spool->compare(file).message());
   }
   NODE_RETURN_IF_ERROR(storage::remember_losses(check, *spool, *store));
   const auto in_force = config.get();

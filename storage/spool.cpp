@@ -177,6 +177,43 @@ Result<std::vector<std::string>> list_keys(const std::filesystem::path& director
   return keys;
 }
 
+namespace {
+
+// Empty files: "ab.UID.RANDOM.dcm" for the key "ab/UID.RANDOM.dcm".
+std::filesystem::path marks_directory(const std::filesystem::path& directory) { return directory / "lost"; }
+std::filesystem::path mark_of(const std::filesystem::path& directory, std::string key) {
+  key[2] = '.';
+  return marks_directory(directory) / key;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> keys_marked_lost(const std::filesystem::path& directory, FileSystem& file_system) {
+  std::vector<std::string> keys;
+  const auto marks = file_system.list(marks_directory(directory));
+  if (marks.status().code() == StatusCode::kNotFound) return keys;
+  NODE_RETURN_IF_ERROR(marks.status());
+  for (const auto& mark : *marks) {
+    std::string key = mark.filename().string();
+    if (key.size() < 3) continue;
+    key[2] = '/';
+    if (is_key(key)) keys.push_back(std::move(key));
+  }
+  std::sort(keys.begin(), keys.end());
+  return keys;
+}
+
+Status compare_file(const std::filesystem::path& directory, const StoredFile& file) {
+  if (!is_key(file.key)) return data_loss("not a key of this spool");
+  const Result<StoredFile> found = measure_file(objects_directory(directory) / file.key);
+  if (found.status().code() == StatusCode::kUnavailable) return found.status();
+  if (!found.ok()) return data_loss(found.status().message());
+  if (found->size_bytes != file.size_bytes) {
+    return data_loss(std::to_string(found->size_bytes) + " bytes, stored were " + std::to_string(file.size_bytes));
+  }
+  return found->sha256_hex == file.sha256_hex ? ok_status() : data_loss("the SHA-256 differs");
+}
+
 struct Spool::Impl {
   FileSystem& file_system;
   std::filesystem::path root;
@@ -187,6 +224,7 @@ struct Spool::Impl {
   std::set<std::string> shards GUARDED_BY(shards_mutex);  // The directories of the fan-out that are durable.
   Mutex lost_mutex;
   std::map<std::string, StoredFile> lost GUARDED_BY(lost_mutex);  // By key.
+  std::set<std::string> marked GUARDED_BY(lost_mutex);            // Keys of what has a mark on the disk.
 
   Impl(FileSystem& file_system, std::filesystem::path root, std::uint64_t free_bytes_min)
       : file_system(file_system), root(std::move(root)), free_bytes_min(free_bytes_min) {}
@@ -198,9 +236,21 @@ struct Spool::Impl {
     MutexLock lock(lost_mutex);
     if (is_lost) {
       lost.insert_or_assign(file.key, file);
+      if (!marked.contains(file.key) && mark(file.key).ok())
+        marked.insert(file.key);  // Else tried again when found so.
     } else {
       lost.erase(file.key);
+      // A mark that stays costs the next process a look.
+      if (marked.erase(file.key) > 0) static_cast<void>(file_system.remove(mark_of(root, file.key)).ok());
     }
+  }
+  Status mark(const std::string& key) {
+    if (!is_key(key)) return invalid_argument("not a key of this spool");
+    const std::filesystem::path mark = mark_of(root, key);
+    NODE_RETURN_IF_ERROR(file_system.create_directory(mark.parent_path()));
+    NODE_RETURN_IF_ERROR(file_system.sync_directory(root));
+    NODE_RETURN_IF_ERROR(file_system.create_file(mark));
+    return file_system.sync_directory(mark.parent_path());
   }
   void add_shard(const std::string& shard) {
     MutexLock lock(shards_mutex);
@@ -233,6 +283,9 @@ Result<std::unique_ptr<Spool>> Spool::open(const config::StorageConfig& config, 
     for (const auto& shard : shards) impl->add_shard(shard.filename().string());
     NODE_ASSIGN_OR_RETURN(const auto left_behind, file_system.list(impl->incoming()));
     for (const auto& path : left_behind) NODE_RETURN_IF_ERROR(file_system.remove(path));
+    NODE_ASSIGN_OR_RETURN(const auto marked, keys_marked_lost(impl->root, file_system));
+    MutexLock lock(impl->lost_mutex);
+    impl->marked = {marked.begin(), marked.end()};
     return ok_status();
   };
   if (Status prepared = prepare(); !prepared.ok()) {
@@ -361,16 +414,7 @@ Status Spool::health() {
 }
 
 Status Spool::compare(const StoredFile& file) const {
-  if (!is_key(file.key)) return data_loss("verify: not a key of this spool");
-  const Result<StoredFile> found = measure_file(path(file.key));
-  if (found.status().code() == StatusCode::kUnavailable) return found.status().within("verify " + file.key);
-  if (!found.ok()) return data_loss("verify " + file.key + ": " + found.status().message());
-  if (found->size_bytes != file.size_bytes) {
-    return data_loss("verify " + file.key + ": " + std::to_string(found->size_bytes) + " bytes, stored were " +
-                     std::to_string(file.size_bytes));
-  }
-  if (found->sha256_hex != file.sha256_hex) return data_loss("verify " + file.key + ": the SHA-256 differs");
-  return ok_status();
+  return compare_file(impl_->root, file).within("verify " + file.key);
 }
 
 Status Spool::remove(const std::string& key) {

@@ -91,6 +91,7 @@ class Spool {
   // the reserve.
   Status health();
   // What verify() found lost and has not found whole since, and nobody has restored or removed; in the order of keys.
+  // Each has a mark on the disk, an empty file, by which the next process looks at it again: keys_marked_lost().
   std::vector<StoredFile> lost() const;
   Status remove(const std::string& key);  // OK if it is gone already.
   Result<std::vector<std::string>> list_keys() const;
@@ -108,5 +109,8 @@ Result<Uid> uid_of_key(const std::string& key);
 // Of a storage directory, without a Spool of its own: changes nothing.
 std::filesystem::path objects_directory(const std::filesystem::path& directory);
 Result<std::vector<std::string>> list_keys(const std::filesystem::path& directory, FileSystem& file_system);
+Result<std::vector<std::string>> keys_marked_lost(const std::filesystem::path& directory, FileSystem& file_system);
+// As Spool::compare(), without the key in its words.
+Status compare_file(const std::filesystem::path& directory, const StoredFile& file);
 
 }  // namespace node::storage

@@ -41,10 +41,15 @@ Result<SpoolCheck> check_spool(const std::string& directory, FileSystem& file_sy
   NODE_ASSIGN_OR_RETURN(const std::vector<StoredFile> with_row, files_with_row(store));
   SpoolCheck check;
   check.orphans = only_in(on_disk, with_row);
-  for (const StoredFile& file : with_row) {  // By name and size; what it costs is a stat each, nothing is read.
+  NODE_ASSIGN_OR_RETURN(const std::vector<std::string> marked, keys_marked_lost(directory, file_system));
+  for (const StoredFile& file : with_row) {  // By name and size: a stat each. Only what was lost before is read.
     std::error_code gone;                    // Not by the list: it may have been added since.
     const std::uintmax_t size_bytes = std::filesystem::file_size(objects_directory(directory) / file.key, gone);
-    if (gone || size_bytes != file.size_bytes) check.lost.push_back(file);
+    if (gone || size_bytes != file.size_bytes) {
+      check.lost.push_back(file);
+    } else if (std::binary_search(marked.begin(), marked.end(), file, ByKey())) {
+      (compare_file(directory, file).ok() ? check.restored : check.lost).push_back(file);
+    }
   }
   if (check.lost.empty()) return check;
   // Purged meanwhile? It is marked before its file is deleted.
@@ -56,7 +61,8 @@ Result<SpoolCheck> check_spool(const std::string& directory, FileSystem& file_sy
 }
 
 Status remember_losses(const SpoolCheck& check, const Spool& spool, StudyStore& store) {
-  for (const StoredFile& file : check.lost) static_cast<void>(spool.verify(file).ok());
+  for (const auto* files : {&check.lost, &check.restored})
+    for (const StoredFile& file : *files) static_cast<void>(spool.verify(file).ok());
   NODE_ASSIGN_OR_RETURN(const std::vector<std::string> accepted, store.accepted_losses());
   if (accepted.empty()) return ok_status();
   NODE_ASSIGN_OR_RETURN(const std::vector<StoredFile> with_row, files_with_row(store));

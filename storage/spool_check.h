@@ -17,7 +17,8 @@
 namespace node::storage {
 
 struct SpoolCheck {
-  std::vector<StoredFile> lost;      // Of rows whose file is gone: data loss.
+  std::vector<StoredFile> lost;  // Of rows whose file is gone, cut short, or was found to hold other bytes: data loss.
+  std::vector<StoredFile> restored;  // Of rows whose file an earlier process found lost, and that is whole.
   std::vector<std::string> orphans;  // Keys of files without a row: nobody was told Success, nothing was sent.
 };
 

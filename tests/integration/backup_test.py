@@ -45,7 +45,7 @@ def test_a_backup_made_while_images_arrive_is_a_node_again(tmp_path):
         restored = Node(tmp_path / "restored", pacs_port=pacs.port)
         shutil.copytree(tmp_path / "backup", tmp_path / "restored" / "store")
         checked = restored.run("check", *restored.arguments(), check=False)
-        assert "not on the disk" not in checked.stdout and checked.returncode == 0, checked.stdout
+        assert "not as they were stored" not in checked.stdout and checked.returncode == 0, checked.stdout
         with restored:
             missing = before - held_by(restored)
             assert not missing, f"{len(missing)} of {len(before)} acknowledged before the backup are not in it"

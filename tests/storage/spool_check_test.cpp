@@ -70,6 +70,29 @@ TEST_F(SpoolCheckTest, VerifyCountsWhatItFinds) {
   EXPECT_EQ(stored_.spool().lost().size(), 1u);
 }
 
+TEST_F(SpoolCheckTest, OtherBytesOfTheSameSizeStayKnownAcrossARestart) {
+  const Uid damaged = stored_.add("one", "1.2.3.1", "1.2.3", {});
+  const StoredFile file = (*stored_.store().find_instance(damaged))->file;
+  std::ofstream(stored_.spool().path(file.key)) << "two";
+  EXPECT_TRUE(check().lost.empty()) << "nothing has read it yet";
+  ASSERT_FALSE(stored_.spool().verify(file).ok());
+
+  config::StorageConfig config;
+  config.directory = (stored_.directory() / "store").string();
+  for (int start = 0; start < 2; ++start) {
+    const auto next = Spool::open(config, posix_file_system());
+    ASSERT_EQ(check().lost.size(), 1u);
+    ASSERT_TRUE(remember_losses(check(), **next, stored_.store()).ok());
+    EXPECT_EQ((*next)->lost().size(), 1u) << "so the node is not ready";
+  }
+  std::ofstream(stored_.spool().path(file.key)) << "one";  // Put back while no node runs.
+  const auto last = Spool::open(config, posix_file_system());
+  EXPECT_TRUE(check().lost.empty());
+  ASSERT_TRUE(remember_losses(check(), **last, stored_.store()).ok());
+  EXPECT_TRUE((*last)->lost().empty());
+  EXPECT_TRUE(std::filesystem::is_empty(stored_.directory() / "store/lost")) << "nothing is read again";
+}
+
 TEST_F(SpoolCheckTest, AnAcceptedLossIsRememberedUntilItsFileIsWholeOrNotWantedAnyMore) {
   std::vector<StoredFile> files;
   for (const char* number : {"1", "2", "3"}) {

@@ -139,8 +139,10 @@ void check_spool(const std::string& directory, storage::StudyStore& store, Findi
     const auto waiting = std::count_if(check->lost.begin(), check->lost.end(), [&](const storage::StoredFile& file) {
       return !accepted.ok() || !std::binary_search(accepted->begin(), accepted->end(), file.key);
     });
-    const std::string line = fmt::format("store {}: {} objects are recorded and not on the disk, the first {}",
-                                         directory, check->lost.size(), check->lost.front().key);
+    const storage::StoredFile& first = check->lost.front();
+    const std::string line =
+        fmt::format("store {}: {} objects are gone or not as they were stored, the first {} ({})", directory,
+                    check->lost.size(), first.key, storage::compare_file(directory, first).message());
     if (waiting > 0) {
       findings.bad(line + ": put them back from a backup, have them sent again, or accept it (`losses accept`)");
     } else {
