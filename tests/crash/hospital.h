@@ -45,14 +45,15 @@ struct Image {
   std::uint16_t answer = receive::kSuccess;  // What it must be answered in the end.
 };
 
-// A small DX of a knee. `brightness` changes the pixels, `laterality` an attribute that matters.
-inline Image make_image(const std::string& name, int number, int brightness = 0, const std::string& laterality = "L") {
+// A small DX of a knee. `brightness` changes the pixels, `laterality` and `study` attributes that matter.
+inline Image make_image(const std::string& name, int number, int brightness = 0, const std::string& laterality = "L",
+                        const std::string& study = kStudy) {
   object::TestImage pixels{.rows = 16, .columns = 16, .bits_allocated = 8, .bits_stored = 8, .values = {}};
   for (int i = 0; i < 16 * 16; ++i) pixels.values.push_back((i * 7 + brightness) % 200);
   DcmFileFormat file = object::make_image(pixels);
   const std::string uid = kStudy + ".1." + std::to_string(number);
   for (const auto& [tag, value] : std::map<DcmTagKey, std::string>{{DCM_SOPInstanceUID, uid},
-                                                                   {DCM_StudyInstanceUID, kStudy},
+                                                                   {DCM_StudyInstanceUID, study},
                                                                    {DCM_SeriesInstanceUID, kStudy + ".1"},
                                                                    {DCM_ImageLaterality, laterality}}) {
     object::must(file.getDataset()->putAndInsertString(tag, value.c_str()));
@@ -98,7 +99,7 @@ class Hospital {
   fakes::FaultyFileSystem& files() { return files_; }
   fakes::FakeClock& clock() { return clock_; }
   std::map<std::string, std::uint16_t>& answers() { return answers_; }
-  std::vector<Sent>& sent() { return sent_; }
+  const std::vector<Sent>& sent() const { return sent_; }
   bool took(const std::string& destination, const std::string& sop_instance_uid) const {
     return std::any_of(sent_.begin(), sent_.end(), [&](const Sent& object) {
       return object.destination == destination && object.sop_instance_uid == sop_instance_uid;
