@@ -173,10 +173,14 @@ std::vector<FindingLine> finding_lines(const std::vector<config::TaskConfig>& ta
              std::any_of(scores.begin(), scores.end(), [&](const auto& score) { return score.label == label; });
     });
   };
-  std::vector<FindingLine> lines = finding_lines(find_task(tasks, own), own);
+  const config::TaskConfig& task = find_task(tasks, own);
+  const bool one_of_classes = task.output == OutputKind::kSoftmax;
+  const std::string_view where = half_words(own);
+  std::vector<FindingLine> lines = finding_lines(task, own);
   for (FindingLine& line : lines) {
     for (const inference::Score& score : own.scores) {
-      if (!line.text.starts_with(score.label + " ") || !others_have(score.label)) continue;
+      if (!std::string_view(line.text).substr(where.size()).starts_with(score.label + " ")) continue;
+      if (!one_of_classes && !others_have(score.label)) continue;
       line.text += " (" + own.task + ")";
       break;
     }

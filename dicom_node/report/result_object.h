@@ -24,7 +24,7 @@ class DcmItem;
 namespace node::report {
 
 // Raised when the same findings come to be written as other bytes; part of the UIDs.
-inline constexpr int kObjectFormat = 11;
+inline constexpr int kObjectFormat = 12;
 
 inline constexpr const char* kManufacturer = "SKELEX project";
 inline constexpr const char* kModelName = "SKELEX node";

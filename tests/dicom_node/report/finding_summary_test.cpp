@@ -96,6 +96,14 @@ TEST(FindingSummary, LinesOfTwoTasksWithOneLabelSayWhoseTheyAre) {
   EXPECT_THAT(lines_of(0), ElementsAre("Implant 0.20 negative (finds)", "Tumour 0.60 certain"));
 }
 
+TEST(FindingSummary, TheClassOfASoftmaxNamesItsQuestion) {
+  const std::vector<config::TaskConfig> tasks{made::knee_task()};
+  object::FindingRecord finding = made::finding(made::knee_task(), {0.1, 0.1, 0.6, 0.1, 0.1});
+  EXPECT_THAT(words(finding_lines(tasks, finding, {finding})), ElementsAre("KL 2 0.60 certain (knee-oa)"));
+  finding.prediction.part = {"R", {0, 0, 9, 9}};
+  EXPECT_THAT(words(finding_lines(tasks, finding, {finding})), ElementsAre("Right half: KL 2 0.60 certain (knee-oa)"));
+}
+
 TEST(FindingSummary, APrivateMeaningEndsBetweenCharacters) {
   std::string label;
   for (int i = 0; i < 40; ++i) label += "\u043a";  // Two bytes each.
