@@ -60,8 +60,10 @@ std::string participant(const Party& party, bool requestor, const Code* role) {
   if (!party.host.empty()) {
     network = fmt::format(" NetworkAccessPointID=\"{}\" NetworkAccessPointTypeCode=\"2\"", escaped(party.host));
   }
-  return fmt::format("<ActiveParticipant UserID=\"{}\" UserIsRequestor=\"{}\"{}>{}</ActiveParticipant>",
-                     escaped(party.name), requestor, network, role != nullptr ? code("RoleIDCode", *role) : "");
+  const std::string claimed =
+      party.for_user.empty() ? "" : fmt::format(" UserName=\"{} (claimed)\"", escaped(party.for_user));
+  return fmt::format("<ActiveParticipant UserID=\"{}\"{} UserIsRequestor=\"{}\"{}>{}</ActiveParticipant>",
+                     escaped(party.name), claimed, requestor, network, role != nullptr ? code("RoleIDCode", *role) : "");
 }
 
 // "110180": a study; else whatever `type` says.

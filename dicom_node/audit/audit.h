@@ -19,6 +19,7 @@ void set_sink(const std::string& source, std::function<void(std::string)> sink);
 struct Party {
   std::string name;  // Of a peer in the configuration, else its AE title; of a person, or "http" where nobody is named.
   std::string host;  // Its address.
+  std::string for_user{};  // The person for whom it acts, so it claims.
 };
 using Studies = std::map<std::string, int>;  // Study Instance UID -> number of objects.
 

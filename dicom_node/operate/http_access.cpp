@@ -88,7 +88,10 @@ std::optional<Caller> HttpAccess::caller(const HttpRequest& request) const {
   if (!request.authorization.empty()) {  // What is said of one request counts before what the browser always sends.
     if (!request.authorization.starts_with(kBearer)) return std::nullopt;
     const NamedToken* token = find(request.authorization.substr(kBearer.size()));
-    return token != nullptr ? std::optional(Caller{token->name}) : std::nullopt;
+    if (token == nullptr) return std::nullopt;
+    // A person's token says whose it is; only what nobody in particular holds may say for whom it is shown.
+    return Caller{token->name, /*by_session=*/false,
+                  token->name == kSharedTokenName ? std::string(request.local_user) : ""};
   }
   const Session* session = find_session(request);
   return session != nullptr ? std::optional(Caller{session->of.name, /*by_session=*/true}) : std::nullopt;

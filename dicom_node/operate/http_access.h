@@ -39,6 +39,7 @@ struct HttpAccessOptions {
 struct Caller {
   std::string name;         // Of the token.
   bool by_session = false;  // Else by the bearer token itself.
+  std::string for_user{};   // Of the token of http.token_file: the local user for whom it is shown, so it says.
 };
 
 class HttpAccess {

@@ -14,6 +14,7 @@ struct HttpRequest {
   std::string_view origin{};          // Of the page that asks, as its browser says it: "https://node:8043".
   std::string_view sec_fetch_site{};  // What the browser thinks of it: "same-origin".
   std::string_view named{};           // The Host that was asked for: "node:8043".
+  std::string_view local_user{};      // On whose behalf a command of this very machine asks, as it says itself.
   std::string_view body{};
   std::string_view host{};  // Whose: its address, for the audit trail.
 };

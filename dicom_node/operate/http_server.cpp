@@ -18,6 +18,7 @@
 #include "dicom_node/audit/audit.h"
 #include "dicom_node/operate/http_host.h"
 #include "dicom_node/operate/listing_json.h"
+#include "dicom_node/operate/local_user.h"
 #include "dicom_node/operate/try_image.h"
 #include "dicom_node/tls/tls_connection.h"
 
@@ -220,6 +221,8 @@ struct HttpServer::Impl {
               .origin = view_of(request[http::field::origin]),
               .sec_fetch_site = view_of(request["Sec-Fetch-Site"]),
               .named = view_of(request[http::field::host]),
+              // From another machine nobody speaks for a user of this one.
+              .local_user = host == came_to ? view_of(request[kLocalUserHeader]) : std::string_view(),
               .body = request.body(),
               .host = host};
     }

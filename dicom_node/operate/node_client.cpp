@@ -11,6 +11,7 @@
 #include "dicom_node/deliver/connection.h"
 #include "dicom_node/deliver/http_exchange.h"
 #include "dicom_node/operate/http_server.h"
+#include "dicom_node/operate/local_user.h"
 #include "dicom_node/tls/tls_context.h"
 
 namespace node::operate {
@@ -67,6 +68,7 @@ Result<std::string> ask_node(const config::HttpConfig& config, Method method, co
   const std::string host = address.is_v6() ? "[" + address.to_string() + "]" : address.to_string();
   request.set(http::field::host, fmt::format("{}:{}", host, config.port));
   if (!token.empty()) request.set(http::field::authorization, "Bearer " + token);
+  request.set(kLocalUserHeader, local_user());
   request.set(http::field::connection, "close");
   request.prepare_payload();
   const auto answer = exchange(config, address.to_string(), request);

@@ -1,5 +1,6 @@
 """The DICOM audit trail: who sent, what left, who looked, who was refused; to a file and to syslog over TLS."""
 import base64
+import http.client
 import pwd
 import re
 import signal
@@ -217,6 +218,29 @@ def test_persons_are_named_and_one_look_is_one_message(tmp_path):
     check_schema(by_command)
     assert (by_command.code, by_command.action, *by_command.objects) == ("110103", "U", f"/api/deliveries/{parked}/give-up")
     assert who(by_command) in {user.pw_name for user in pwd.getpwall()}
+
+
+def test_a_command_says_who_gives_it_and_nobody_else_may(tmp_path):
+    file, token, tokens = tmp_path / "audit.xml", tmp_path / "token", tmp_path / "tokens"
+    token.write_text("http-0123456789abcdef")
+    tokens.write_text("anna: anna-0123456789abcdef\n")
+    settings = {"audit.file": file, "http.token_file": token, "http.tokens_file": tokens}
+    with Node(tmp_path / "node", settings) as node:
+        node.run("losses", *node.arguments(), "accept")
+        for source, word in (("127.0.0.1", "http"), ("127.0.0.1", "anna"), ("127.0.0.2", "http")):
+            connection = http.client.HTTPConnection("127.0.0.1", node.page, timeout=10, source_address=(source, 0))
+            connection.request("POST", "/api/losses/accept", headers={
+                "Authorization": f"Bearer {word}-0123456789abcdef", "Skelex-User": 'ben"<'})
+            assert connection.getresponse().status == 202
+            connection.close()
+        assert node.stop() == 0
+    changes = find([Message(line) for line in file.read_text().splitlines()], "110103", "U")
+    requestors = [next(p for p in m.participants.values() if p.get("UserIsRequestor") == "true") for m in changes]
+    by_command, *others = [(p.get("UserID"), p.get("NetworkAccessPointID"), p.get("UserName")) for p in requestors]
+    assert by_command[:2] == ("http", "127.0.0.1")
+    assert by_command[2] in {f"{user.pw_name} (claimed)" for user in pwd.getpwall()}
+    assert others == [("http", "127.0.0.1", 'ben"< (claimed)'), ("anna", "127.0.0.1", None), ("http", "127.0.0.2", None)], (
+        "a person's token is that person's, and another machine knows no user of this one")
 
 
 def test_who_shows_nothing_or_guesses_does_not_fill_trail_and_log(tmp_path):

@@ -3,12 +3,9 @@
 #include "dicom_node/operate/changes.h"
 
 #include <fmt/format.h>
-#include <pwd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -16,6 +13,7 @@
 #include "dicom_node/audit/audit.h"
 #include "dicom_node/operate/audit_sink.h"
 #include "dicom_node/operate/commands/commands.h"
+#include "dicom_node/operate/local_user.h"
 #include "dicom_node/operate/node_client.h"
 #include "storage/file_system.h"
 #include "storage/spool_check.h"
@@ -23,15 +21,6 @@
 
 namespace node::operate {
 namespace {
-
-// Who gives the command: the user who has logged in, also behind sudo, else the process's.
-std::string user_of_machine() {
-  unsigned int id = ~0u;
-  std::ifstream("/proc/self/loginuid") >> id;
-  if (id == ~0u) id = ::getuid();
-  const passwd* const user = ::getpwuid(id);
-  return user != nullptr ? user->pw_name : fmt::format("user {}", id);
-}
 
 // `apply` where no node holds the directory, else a request to `target`. The JSON of what was changed.
 Result<std::string> change(const config::NodeConfig& config, const std::string& target,
@@ -45,7 +34,7 @@ Result<std::string> change(const config::NodeConfig& config, const std::string& 
     // First, so that nothing is changed that the trail would not know.
     NODE_ASSIGN_OR_RETURN(const auto trail, AuditSink::open(config.audit, config.receive.ae_title, /*of_node=*/false));
     Result<std::string> done = apply(**store);
-    if (done.ok() && method == Method::kPost) audit::changed({user_of_machine(), ""}, target);
+    if (done.ok() && method == Method::kPost) audit::changed({local_user(), ""}, target);
     return done;
   }
   if (store.status().code() != StatusCode::kUnavailable) return store.status();

@@ -55,6 +55,18 @@ TEST_F(HttpAccessTest, ATokenSaysWhoAsksAndNothingLikeItDoes) {
   }
 }
 
+TEST_F(HttpAccessTest, OnlyTheTokenOfNobodyInParticularSaysForWhomItIsShown) {
+  const auto for_user = [&](const HttpRequest& request) {
+    const auto who = access.caller(request);
+    return who ? who->for_user : "nobody asks";
+  };
+  const std::string shared = std::string("Bearer ") + kToken, annas = std::string("Bearer ") + kAnnas;
+  EXPECT_EQ(for_user({.authorization = shared, .local_user = "ben"}), "ben");
+  EXPECT_EQ(for_user({.authorization = shared}), "");
+  EXPECT_EQ(for_user({.authorization = annas, .local_user = "ben"}), "") << "a token with a name is that person's";
+  EXPECT_EQ(for_user({.cookie = logged_in(kToken), .local_user = "ben"}), "") << "a browser speaks for no user";
+}
+
 TEST_F(HttpAccessTest, ALoginBeginsASessionThatNoScriptReadsAndNoOtherSiteSends) {
   const HttpAnswer answer = access.log_in(from_page(std::string("token=") + kAnnas));
   EXPECT_EQ(answer.body, "{\"user\":\"anna\"}\n");
