@@ -63,7 +63,8 @@ std::string participant(const Party& party, bool requestor, const Code* role) {
   const std::string claimed =
       party.for_user.empty() ? "" : fmt::format(" UserName=\"{} (claimed)\"", escaped(party.for_user));
   return fmt::format("<ActiveParticipant UserID=\"{}\"{} UserIsRequestor=\"{}\"{}>{}</ActiveParticipant>",
-                     escaped(party.name), claimed, requestor, network, role != nullptr ? code("RoleIDCode", *role) : "");
+                     escaped(party.name), claimed, requestor, network,
+                     role != nullptr ? code("RoleIDCode", *role) : "");
 }
 
 // "110180": a study; else whatever `type` says.

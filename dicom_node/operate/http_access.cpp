@@ -9,6 +9,7 @@
 #include <array>
 #include <utility>
 
+#include "config/base/network.h"
 #include "dicom_node/audit/audit.h"
 #include "dicom_node/operate/http_query.h"
 #include "dicom_node/operate/listing_json.h"
@@ -113,26 +114,27 @@ bool HttpAccess::is_from_elsewhere(const HttpRequest& request) {
   return !(request.sec_fetch_site.empty() && request.origin.empty()) && !is_same_origin(request);
 }
 
-bool HttpAccess::guesses_too_much(std::string_view host) const {
-  const auto found = wrong_.find(host);
+bool HttpAccess::guesses_too_much(std::string_view network) const {
+  const auto found = wrong_.find(network);
   return found != wrong_.end() && std::ssize(found->second) >= kWrongTokensMax &&
          clock_.steady_now() - found->second.front() < kWindow;
 }
 
 HttpAnswer HttpAccess::wrong_token(std::string_view host, const std::string& how) {
   const SteadyTime now = clock_.steady_now();
+  const std::string network = network_of(std::string(host));
   const auto too_many = [] {
     HttpAnswer refused = answer(429, "too many wrong tokens came from your address: wait a minute");
     refused.refused = "a wrong token after too many";
     refused.wrong_token = true;
     return refused;
   };
-  if (guesses_too_much(host)) return too_many();
+  if (guesses_too_much(network)) return too_many();
   if (wrong_.size() >= kAddressesMax) {
     std::erase_if(wrong_, [now](const auto& one) { return now - one.second.back() >= kWindow; });
     if (wrong_.size() >= kAddressesMax) return too_many();
   }
-  std::deque<SteadyTime>& times = wrong_[std::string(host)];
+  std::deque<SteadyTime>& times = wrong_[network];
   times.push_back(now);
   if (std::ssize(times) > kWrongTokensMax) times.pop_front();
   HttpAnswer refused = answer(401, "that token is not this node's");

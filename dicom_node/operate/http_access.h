@@ -5,8 +5,9 @@
 //            random bits in a cookie that no script reads and no other site's page sends (HttpOnly, SameSite=Strict,
 //            Secure with TLS); it ends by a logout, at its age, for the
 //            twenty-first of its token, with its token, and with the process. After 20 wrong
-//            tokens in a minute from one address further ones are answered 429, not recorded each. A right one always
-//            passes: to compare costs nothing, and nobody is locked out by who guesses behind the same proxy.
+//            tokens in a minute from one address, of IPv6 from one /64, further ones are answered 429, not recorded
+//            each. A right one always passes: to compare costs nothing, and nobody is locked out by who guesses behind
+//            the same proxy.
 // Threads:   any.
 // Source:    RFC 6750 (bearer tokens), RFC 6265bis (cookies, __Host-), W3C Fetch Metadata (Sec-Fetch-Site).
 #pragma once
@@ -27,7 +28,7 @@
 
 namespace node::operate {
 
-inline constexpr int kWrongTokensMax = 20;  // Of one address, in a minute.
+inline constexpr int kWrongTokensMax = 20;  // Of one address or, of IPv6, /64, in a minute.
 
 struct HttpAccessOptions {
   bool needed_by_all = false;  // Every path but a few wants a token, not only a change.
@@ -78,12 +79,12 @@ class HttpAccess {
   mutable Mutex mutex_;
   std::vector<NamedToken> tokens_ GUARDED_BY(mutex_);
   std::list<Session> sessions_ GUARDED_BY(mutex_);                                       // The oldest first.
-  std::map<std::string, std::deque<SteadyTime>, std::less<>> wrong_ GUARDED_BY(mutex_);  // By address.
+  std::map<std::string, std::deque<SteadyTime>, std::less<>> wrong_ GUARDED_BY(mutex_);  // By network_of().
 
   std::string set_cookie(const std::string& value, bool ends) const;
   const NamedToken* find(std::string_view token) const REQUIRES(mutex_);
   const Session* find_session(const HttpRequest& request) const REQUIRES(mutex_);
-  bool guesses_too_much(std::string_view host) const REQUIRES(mutex_);
+  bool guesses_too_much(std::string_view network) const REQUIRES(mutex_);
   HttpAnswer wrong_token(std::string_view host, const std::string& how) REQUIRES(mutex_);
 };
 

@@ -131,7 +131,8 @@ void HttpApi::record_look(const HttpRequest& request, const std::optional<Caller
                           const std::vector<std::string_view>& parts) const {
   const audit::Party who = party(caller, request);
   const auto is_new = [&](const std::string& what) {
-    return looks_->is_new(fmt::format("{}\n{}\n{}\n{}", who.name, who.for_user, who.host, what), std::chrono::steady_clock::now());
+    return looks_->is_new(fmt::format("{}\n{}\n{}\n{}", who.name, who.for_user, who.host, what),
+                          std::chrono::steady_clock::now());
   };
   const auto look = [&](const std::string& study_uid) {
     if (is_new(study_uid)) audit::looked(who, study_uid);

@@ -15,6 +15,7 @@
 #include <thread>
 #include <utility>  // Before Asio 1.74, whose awaitable.hpp forgets it in C++20.
 
+#include "config/base/network.h"
 #include "dicom_node/audit/audit.h"
 #include "dicom_node/operate/http_host.h"
 #include "dicom_node/operate/listing_json.h"
@@ -77,7 +78,7 @@ struct HttpServer::Impl {
     std::chrono::steady_clock::time_point quiet_until{};
     std::uint64_t times = 0;  // Not logged yet.
   };
-  std::map<std::string, Flood> floods;  // By reason and address.
+  std::map<std::string, Flood> floods;  // By reason and network.
   std::list<Session*> waiting;          // For their client, that it writes or reads: the one that waits longest first.
   asio::io_context io{1};
   std::list<std::shared_ptr<tls::TlsConnection>> handshakes;  // The oldest first.
@@ -394,14 +395,14 @@ struct HttpServer::Impl {
     spdlog::warn("event=http_refused host={} reason=\"{}\"", peer.address().to_string(), reason);
   }
 
-  // Of what may come in floods: a line a minute for each address, with how often it was. Says whether this was one.
+  // Of what may come in floods: a line a minute for each network, with how often it was. Says whether this was one.
   bool refuse_quietly(std::atomic<std::uint64_t>& counter, const tcp::endpoint& peer, const std::string& reason) {
     ++counter;
     const std::string host = peer.address().to_string();
     const auto now = std::chrono::steady_clock::now();
     if (floods.size() >= kFloodsMax)
       std::erase_if(floods, [now](const auto& one) { return one.second.quiet_until <= now; });
-    Flood& flood = floods[floods.size() < kFloodsMax ? reason + " " + host : reason];
+    Flood& flood = floods[floods.size() < kFloodsMax ? reason + " " + network_of(host) : reason];
     ++flood.times;
     if (now < flood.quiet_until) return false;
     spdlog::warn("event=http_refused host={} reason=\"{}\" times={}", host, reason, std::exchange(flood.times, 0));

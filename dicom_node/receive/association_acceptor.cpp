@@ -23,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "config/base/network.h"
 #include "dicom_node/audit/audit.h"
 #include "dicom_node/receive/rejection.h"
 #include "dicom_node/tls/tls_connection.h"
@@ -66,9 +67,11 @@ struct AssociationAcceptor::Impl {
     Waiting(tcp::socket socket_in, std::string host)
         : socket(std::move(socket_in)), deadline(socket.get_executor()), look_again(socket.get_executor()) {
       caller.host = std::move(host);
+      network = network_of(caller.host);
     }
     tcp::socket socket;
     Caller caller;
+    std::string network;                         // Of its host, for limits.
     std::shared_ptr<tls::TlsConnection> secure;  // Of which `socket`, once it is there, is the plain end.
     asio::steady_timer deadline, look_again;
     std::size_t bytes_wanted = 0;  // What the kernel was last asked to wait for.
@@ -98,7 +101,7 @@ struct AssociationAcceptor::Impl {
   void accept();
   void start(tcp::socket socket);
   void secure(const Connection& connection);
-  void make_room_for(const std::string& host);
+  void make_room_for(const std::string& network);
   void await(const Connection& connection, std::size_t bytes);
   void look(const Connection& connection);
   void hand_over(const Connection& connection, std::size_t request_bytes);
@@ -149,7 +152,7 @@ void AssociationAcceptor::Impl::start(tcp::socket socket) {
   socket.non_blocking(true, error);
   if (error) return;
   std::string host = text_of(peer.address());
-  make_room_for(host);
+  make_room_for(network_of(host));
   auto connection = std::make_shared<Waiting>(std::move(socket), std::move(host));
   connection->position = waiting.insert(waiting.end(), connection);
   waiting_count = waiting.size();
@@ -187,11 +190,10 @@ void AssociationAcceptor::Impl::secure(const Connection& connection) {
                                 });
 }
 
-void AssociationAcceptor::Impl::make_room_for(const std::string& host) {
-  const auto same_host = [&host](const Connection& other) { return other->caller.host == host; };
-  if (static_cast<std::size_t>(std::count_if(waiting.begin(), waiting.end(), same_host)) >=
-      limits.waiting_per_host_max) {
-    drop(Connection(*std::find_if(waiting.begin(), waiting.end(), same_host)), &evicted,
+void AssociationAcceptor::Impl::make_room_for(const std::string& network) {
+  const auto is_near = [&network](const Connection& other) { return other->network == network; };
+  if (static_cast<std::size_t>(std::count_if(waiting.begin(), waiting.end(), is_near)) >= limits.waiting_per_host_max) {
+    drop(Connection(*std::find_if(waiting.begin(), waiting.end(), is_near)), &evicted,
          "too many connections of its host ask for nothing");
   }
   if (waiting.size() >= limits.waiting_max) {

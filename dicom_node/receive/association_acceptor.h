@@ -1,10 +1,10 @@
 // AssociationAcceptor: accepts connections and waits until each one's whole association request is there.
 //
 // Guarantee: a peer that is silent, or sends half a request, or garbage, costs a descriptor until its deadline and
-//            nobody else anything: no thread ever waits for it. When one host, or all together, hold too many such
-//            connections, the one that has waited longest is closed for the new one. Nothing is read: the request still
-//            lies in the socket when it is handed on. TCP_NODELAY is set on every connection.
-//            With TLS the same holds from the handshake on; one that fails is logged with its reason.
+//            nobody else anything: no thread ever waits for it. When one host (of IPv6 one /64), or all together, hold
+//            too many such connections, the one that has waited longest is closed for the new one. Nothing is read: the
+//            request still lies in the socket when it is handed on. TCP_NODELAY is set on every connection. With TLS
+//            the same holds from the handshake on; one that fails is logged with its reason.
 // Threads:   one of its own, which calls `on_request`, and with TLS moves what associations send and get until the
 //            destructor; open(), stop() and the destructor from one thread.
 // Source:    PS3.8 9.3.1 (PDU header), 9.3.2 (A-ASSOCIATE-RQ), 9.3.4 (A-ASSOCIATE-RJ).

@@ -53,6 +53,7 @@ BROKEN = [
         "host == came_to ? view_of", "true ? view_of")),
     (["http_access_test", LOGIN], Mutation("a session without end", ACCESS, "now < session.ends) found", "true) found")),
     (["http_access_test", LOGIN], Mutation("guesses without limit", ACCESS, "std::ssize(found->second) >= kWrongTokensMax", "false")),
+    (["http_access_test"], Mutation("each address of a network may guess", ACCESS, "network_of(std::string(host));", "std::string(host);")),
     (["http_access_test", LOGIN], Mutation("another site may change by a session", ACCESS,
         'return request.sec_fetch_site == "same-origin";', "return true;")),
     (["http_server_test"], Mutation("another site may change by a proxy's token", ACCESS,

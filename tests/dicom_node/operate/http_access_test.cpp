@@ -6,6 +6,7 @@
 #include <fstream>
 #include <set>
 
+#include "config/base/network.h"
 #include "tests/fakes/fake_clock.h"
 
 namespace node::operate {
@@ -141,6 +142,28 @@ TEST_F(HttpAccessTest, WhoGuessesIsRefusedForAMinuteAndWhoKnowsATokenIsNot) {
   EXPECT_EQ(access.refusal({.authorization = "Bearer guess", .host = "10.0.0.1"}).status, 401);
   EXPECT_EQ(access.refusal({.authorization = "Bearer guess", .host = "10.0.0.1"}).status, 429)
       << "of the last minute there are twenty again";
+}
+
+TEST_F(HttpAccessTest, WhoHasANetworkOfIPv6IsOneGuesser) {
+  const auto guess = [&](const std::string& host) {
+    return access.refusal({.authorization = "Bearer guess", .host = host}).status;
+  };
+  for (int i = 0; i < kWrongTokensMax; ++i) EXPECT_EQ(guess("2001:db8:0:1::" + std::to_string(i + 1)), 401);
+  EXPECT_EQ(guess("2001:db8:0:1:ffff::1"), 429);
+  EXPECT_EQ(guess("2001:db8:0:2::1"), 401);
+  for (int i = 0; i < kWrongTokensMax; ++i) {
+    EXPECT_EQ(guess("10.0.0." + std::to_string(i)), 401);
+    EXPECT_EQ(guess("::ffff:10.0.1." + std::to_string(i)), 401) << "each IPv4 address is one";
+  }
+}
+
+TEST(NetworkOf, IsTheHalfThatAnOwnerOfIPv6CannotChoose) {
+  EXPECT_EQ(network_of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+  EXPECT_EQ(network_of("fe80::1%eth0"), "fe80::/64");
+  EXPECT_EQ(network_of("::1"), "::/64");
+  EXPECT_EQ(network_of("10.1.2.3"), "10.1.2.3");
+  EXPECT_EQ(network_of("::ffff:10.1.2.3"), "10.1.2.3");
+  EXPECT_EQ(network_of("unknown"), "unknown");
 }
 
 TEST_F(HttpAccessTest, GuessesOfTenThousandAddressesAreAllThatIsRemembered) {
