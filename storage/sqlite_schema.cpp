@@ -12,7 +12,7 @@ namespace {
 // Numbers of states are those of the enums in study_store.h. Each partial index holds only what one kind of claim looks
 // for, in the order in which it is handed out, so that claiming costs the same with a thousand rows and with a million.
 // `waits`, `blocked` and `delayed` say what would otherwise be a search: each is kept by one function of the store.
-constexpr std::array<const char*, 16> kMigrations = {R"sql(
+constexpr std::array<const char*, 17> kMigrations = {R"sql(
 CREATE TABLE study(
   id INTEGER PRIMARY KEY,
   uid TEXT NOT NULL UNIQUE,
@@ -221,6 +221,12 @@ UPDATE instance SET urgent = (SELECT urgent FROM study WHERE study.id = study_id
                                                      // For who asks for a retry twice.
                                                      R"sql(
 ALTER TABLE study ADD COLUMN retried INTEGER NOT NULL DEFAULT 0;  -- The revision that a retry led to; 0: none.
+)sql",
+                                                     // For whoever is on call. When it was last tried stands in due_at
+                                                     // of what was not released since.
+                                                     R"sql(
+ALTER TABLE delivery ADD COLUMN tried_at INTEGER;  -- NULL: never.
+UPDATE delivery SET tried_at = due_at - delay_ms WHERE attempts > 0;
 )sql"};
 
 constexpr std::int64_t kKnownVersion = kMigrations.size();

@@ -374,7 +374,7 @@ Result<std::vector<DeliveryRecord>> list_deliveries(Database& database, const De
   Query rows(database,
              "SELECT d.id, d.destination, coalesce(r.uid, i.sop_instance_uid), s.uid, coalesce(r.kind, 'original'), "
              "d.state, d.attempts, d.created_at, d.due_at, d.delivered_at, d.peer_status, d.text, d.commitment, "
-             "d.given_up_at FROM delivery d "
+             "d.given_up_at, d.tried_at, d.released_at FROM delivery d "
              "JOIN study s ON s.id = d.study_id LEFT JOIN instance i ON i.id = d.instance_id "
              "LEFT JOIN result r ON r.id = d.result_id " +
                  where + (filter.study ? " ORDER BY +d.id DESC LIMIT ?2" : " ORDER BY d.id DESC LIMIT ?2"),
@@ -397,6 +397,8 @@ Result<std::vector<DeliveryRecord>> list_deliveries(Database& database, const De
     static constexpr const char* kCommitments[] = {"", "due", "asked", "committed"};
     record.commitment = kCommitments[rows.integer() & 3];
     record.given_up_at = optional_time(rows.integer_or_null());
+    record.tried_at = optional_time(rows.integer_or_null());
+    record.released_at = optional_time(rows.integer_or_null());
     records.push_back(std::move(record));
   }
   NODE_RETURN_IF_ERROR(rows.status());

@@ -294,14 +294,15 @@ Status SqliteStudyStore::finish_delivery(ClaimToken token, const DeliveryOutcome
     const bool pending = outcome.state == DeliveryState::kPending;
     Query row(transaction.database,
               "UPDATE delivery SET state = ?2, attempts = attempts + 1, delayed = ?3, delay_ms = ?4, due_at = ?5, "
-              "delivered_at = ?6, peer_status = ?7, text = ?8, commitment = ?9, commitment_due = ?10 WHERE id = ?1 "
+              "delivered_at = ?6, peer_status = ?7, text = ?8, commitment = ?9, commitment_due = ?10, tried_at = ?11 "
+              "WHERE id = ?1 "
               "RETURNING study_id, destination, "
               "result_id IS NOT NULL",
               *id, static_cast<int>(outcome.state), pending && delay_ms > 0, delay_ms, due_now() + delay_ms,
               outcome.state == DeliveryState::kDelivered ? std::optional(now()) : std::nullopt,
               outcome.peer_status ? std::optional<std::int64_t>(*outcome.peer_status) : std::nullopt, outcome.text,
               outcome.state == DeliveryState::kDelivered && outcome.to_be_committed,
-              due_now() + kAskForCommitmentAfterMs);
+              due_now() + kAskForCommitmentAfterMs, now());
     if (!row.next()) return row.status().ok() ? not_found("finish delivery: no such row") : row.status();
     const std::int64_t study = row.integer();
     const std::string destination = row.text();
@@ -334,8 +335,11 @@ Status SqliteStudyStore::postpone_deliveries(const std::string& destination, con
       const auto id = delivery_claims_.find(token);
       if (!id) continue;
       if (!text.empty()) {
+        // `due_at` for a person: what is not `delayed` is offered without a look at it, here once the pause is over.
         NODE_RETURN_IF_ERROR(
-            Query(transaction.database, "UPDATE delivery SET peer_status = NULL, text = ?2 WHERE id = ?1", *id, text)
+            Query(transaction.database,
+                  "UPDATE delivery SET peer_status = NULL, text = ?2, tried_at = ?3, due_at = ?4 WHERE id = ?1", *id,
+                  text, now(), due_now() + retry_in.count())
                 .run());
       }
       delivery_claims_.drop(transaction, *id);
@@ -419,7 +423,7 @@ Result<DeliveryState> SqliteStudyStore::release_delivery(std::int64_t id) {
       destination_not_before_.erase(destination);
       signal_on_commit(transaction, deliveries_at(destination));
       return Query(transaction.database,
-                   "UPDATE delivery SET delayed = 0, delay_ms = 0, due_at = ?2 WHERE id = ?1 AND delayed = 1", id,
+                   "UPDATE delivery SET delayed = 0, delay_ms = 0, due_at = ?2 WHERE id = ?1 AND due_at > ?2", id,
                    due_now())
           .run();
     }

@@ -222,7 +222,9 @@ struct DeliveryRecord {
   std::string destination{}, sop_instance_uid{}, study_instance_uid{}, kind{};  // kind: "original", "sc", "sr", ...
   DeliveryState state = DeliveryState::kPending;
   int attempts = 0;
-  WallTime created_at{}, due_at{};
+  WallTime created_at{}, due_at{};        // First due; of one that is PENDING: tried next.
+  std::optional<WallTime> tried_at{};     // Last offered, or its destination last called for it; also before a release.
+  std::optional<WallTime> released_at{};  // By a person, or because its destination is in the configuration again.
   std::optional<WallTime> delivered_at{}, given_up_at{};
   std::optional<std::uint16_t> peer_status{};
   std::string text{};

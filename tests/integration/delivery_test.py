@@ -2,6 +2,7 @@
 import collections
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import threading
@@ -88,7 +89,8 @@ def test_each_answer_decides_and_a_person_releases_what_was_parked(tmp_path, set
                                unsupported: ("parked", "0122", "SOP class not supported", 1)}
             parked = command(node, "deliveries", "--parked", "--json").stdout.splitlines()
             assert {json.loads(line)["sop_instance_uid"] for line in parked} == {refused, unsupported}
-            assert "no such order" in command(node, "deliveries", "--parked").stdout
+            line, = [line for line in command(node, "deliveries", "--parked").stdout.splitlines() if "no such order" in line]
+            assert re.search(r"due since \d{4}-\d\d-\d\dT[\d:]+Z, tried \d{4}-\d\d-\d\dT[\d:]+Z  C000H", line), line
             assert "no such order" not in node.log(), "a peer's words may name a patient"
 
             # Mistakes, each in words.

@@ -156,6 +156,7 @@ def test_a_study_arrives_is_shown_and_its_parked_overlay_is_released(browser, ho
 
     # The peer's own words, and the button.
     has(browser, ".deliveries", "A900")
+    has(browser, ".deliveries", "tried")
     node.refusing["on"] = False
     click(browser, ".release")
     has(browser, "#token-dialog", "Log in")

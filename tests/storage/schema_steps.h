@@ -12,7 +12,7 @@ struct SchemaStep {
 };
 
 // Entry i makes version i + 2.
-inline constexpr std::array<SchemaStep, 15> kSchemaSteps = {{
+inline constexpr std::array<SchemaStep, 16> kSchemaSteps = {{
     // 2
     {R"sql(
 ALTER TABLE delivery ADD COLUMN released_at INTEGER;  -- By a person; NULL: never.
@@ -158,6 +158,14 @@ ALTER TABLE study ADD COLUMN retried INTEGER NOT NULL DEFAULT 0;  -- The revisio
 )sql",
      R"sql(
 UPDATE study SET retried = 1 WHERE id = 1;
+)sql"},
+    // 17
+    {R"sql(
+ALTER TABLE delivery ADD COLUMN tried_at INTEGER;  -- NULL: never.
+UPDATE delivery SET tried_at = due_at - delay_ms WHERE attempts > 0;
+)sql",
+     R"sql(
+UPDATE delivery SET tried_at = 2016000 WHERE id = 2;
 )sql"},
 }};
 

@@ -432,6 +432,45 @@ TEST_P(StudyStoreContract, APostponedDestinationOffersNothingUntilItsTimeAndCoun
   EXPECT_EQ(listed.back().text + listed[listed.size() - 2].text, "refused");
 }
 
+TEST_P(StudyStoreContract, WhoeverIsOnCallSeesWhenADeliveryWasTriedAndWhenItIsTriedNext) {
+  finish_one(1);
+  auto claims = claim_deliveries("pacs", 1);
+  const auto seen = [&, id = claims.at(0).id] {
+    const auto all = *store_->list_deliveries({.limit = 10});
+    return *std::find_if(all.begin(), all.end(), [&](const DeliveryRecord& one) { return one.id == id; });
+  };
+  const WallTime first_due = seen().created_at;
+  EXPECT_FALSE(seen().tried_at);
+  clock_.advance(seconds(5));
+  ASSERT_TRUE(store_->finish_delivery(claims[0].token, {DeliveryState::kPending, seconds(60), 0xA700, "later"}).ok());
+  EXPECT_EQ(seen().tried_at, clock_.now());
+  EXPECT_EQ(seen().due_at, clock_.now() + seconds(60));
+
+  clock_.advance(seconds(60));
+  while ((claims = claim_deliveries("pacs", 1)).at(0).id != seen().id) {
+  }
+  ASSERT_TRUE(store_->postpone_deliveries("pacs", {claims[0].token}, seconds(30), "down").ok());
+  const WallTime called = clock_.now();
+  EXPECT_EQ(seen().tried_at, called) << "its destination was called for it";
+  EXPECT_EQ(seen().due_at, called + seconds(30));
+  EXPECT_THAT(claim_deliveries("pacs"), IsEmpty());
+  clock_.advance(seconds(3));
+  ASSERT_TRUE(store_->release_delivery(seen().id).ok());
+  EXPECT_EQ(seen().due_at, clock_.now()) << "not when the pause would have ended";
+  EXPECT_EQ(seen().tried_at, called);
+
+  while ((claims = claim_deliveries("pacs", 1)).at(0).id != seen().id) {
+  }
+  ASSERT_TRUE(store_->finish_delivery(claims[0].token, {DeliveryState::kParked, kNoWait, 0xA900, "no"}).ok());
+  const WallTime refused = clock_.now();
+  EXPECT_EQ(seen().tried_at, refused);
+  clock_.advance(seconds(7));
+  ASSERT_TRUE(store_->release_delivery(seen().id).ok());
+  EXPECT_EQ(seen().released_at, clock_.now());
+  EXPECT_EQ(seen().tried_at, refused);
+  EXPECT_EQ(seen().created_at, first_due);
+}
+
 TEST_P(StudyStoreContract, AReleaseByAPersonEndsThePauseAndCountsAnew) {
   finish_one(1);
   finish_one(2);

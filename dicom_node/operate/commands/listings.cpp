@@ -15,6 +15,21 @@ int fail(const Status& status) {
   return 1;
 }
 
+// "due since 2026-11-29T03:12:07Z, tried 2026-11-29T07:44:10Z, next 2026-11-29T08:44:10Z"
+std::string times(const storage::DeliveryRecord& delivery) {
+  std::string words = "due since " + utc(delivery.created_at);
+  const auto add = [&words](const char* word, std::optional<WallTime> time) {
+    if (time) words += fmt::format(", {} {}", word, utc(time));
+  };
+  const bool delivered = delivery.state == storage::DeliveryState::kDelivered;
+  if (!delivered) add("tried", delivery.tried_at);
+  if (delivery.state == storage::DeliveryState::kPending) add("next", delivery.due_at);
+  add("released", delivery.released_at);
+  add("delivered", delivery.delivered_at);
+  add("given up", delivery.given_up_at);
+  return words;
+}
+
 }  // namespace
 
 int list_studies(const config::NodeConfig& config, const std::string& state, bool json) {
@@ -81,8 +96,8 @@ int list_deliveries(const config::NodeConfig& config, bool parked_only, bool jso
       if (json) {
         fmt::print("{}\n", delivery_json(delivery));
       } else {
-        fmt::print("{}  {}  {} {} to {}  attempts {}  {}{}\n", delivery.id, storage::to_string(delivery.state),
-                   delivery.kind, delivery.sop_instance_uid, delivery.destination, delivery.attempts,
+        fmt::print("{}  {}  {} {} to {}  attempts {}  {}  {}{}\n", delivery.id, storage::to_string(delivery.state),
+                   delivery.kind, delivery.sop_instance_uid, delivery.destination, delivery.attempts, times(delivery),
                    peer_status.empty() ? "" : peer_status + "H ", delivery.text);
       }
     }

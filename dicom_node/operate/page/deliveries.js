@@ -32,14 +32,20 @@ function line(one, { unlock, done, inStudy }) {
   const release = ["parked", "given_up"].includes(one.state) && change("Release", "release", "", "is sent again");
   const giveUp = one.state === "parked" && change("Give up", "give-up",
     `Give up delivery ${one.id}? ${one.destination} will not get it, and once the study is old enough its files are deleted here.`, "is given up");
-  const time = one.state === "given_up" ? one.given_up_at : one.state === "delivered" ? one.delivered_at : one.state === "pending" && one.attempts ? one.due_at : one.created_at;
+  // What whoever is on call asks first; the rest below.
+  const [word, time] = one.state === "given_up" ? ["", one.given_up_at] : one.state === "delivered" ? ["", one.delivered_at]
+    : one.state === "pending" && one.tried_at ? ["next", one.next_try_at] : one.tried_at ? ["tried", one.tried_at] : ["first due", one.created_at];
+  const more = [["tried", one.state === "pending" && one.tried_at], ["released", one.state !== "delivered" && one.released_at],
+    ["first due", one.state !== "delivered" && word !== "first due" && one.created_at]];
   const tries = one.attempts ? `, ${one.attempts} ${one.attempts === 1 ? "attempt" : "attempts"}` : "";
   return h("tr", { "data-id": String(one.id) },
     h("td", {}, pill(kNames[one.state] ?? one.state, kKinds[one.state])),
     h("td", {}, h("strong", {}, kForms[one.kind] ?? one.kind.toUpperCase()), " to ", one.destination,
       inStudy ? null : h("a", { class: "sub", href: `#/studies/${one.study_instance_uid}` }, shortUid(one.study_instance_uid))),
     h("td", { class: "words" }, words(one)),
-    h("td", { class: "time" }, when(time, true), h("span", { class: "sub" }, `no. ${one.id}${tries}`)),
+    h("td", { class: "time" }, word && `${word} `, when(time, true),
+      more.filter(([, at]) => at).map(([name, at]) => h("span", { class: "sub" }, `${name} `, when(at, true))),
+      h("span", { class: "sub" }, `no. ${one.id}${tries}`)),
     h("td", { class: "action" }, release, giveUp));
 }
 

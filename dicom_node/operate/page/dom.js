@@ -67,7 +67,7 @@ export function duration(seconds) {
 export function when(text, relative = false) {
   if (!text) return "–";
   const seconds = (Date.now() - new Date(text)) / 1000;
-  const ago = seconds < 5 ? "just now" : seconds < 3600 ? `${duration(seconds).replace(/ \d+ s$/, "")} ago` : clock(text);
+  const ago = seconds < -5 ? `in ${duration(-seconds).replace(/ \d+ s$/, "")}` : seconds < 5 ? "just now" : seconds < 3600 ? `${duration(seconds).replace(/ \d+ s$/, "")} ago` : clock(text);
   return h("time", { datetime: text, title: text }, relative ? ago : clock(text));
 }
 

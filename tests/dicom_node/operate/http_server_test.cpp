@@ -363,16 +363,22 @@ TEST_F(HttpServerTest, AParkedDeliveryIsGivenUpWithTheToken) {
   auto server = open(with_token());
   const std::string give_up = "/api/deliveries/" + std::to_string(claim.id) + "/give-up";
   EXPECT_NE(post(server->port(), give_up, kBearer).find("HTTP/1.1 409"), std::string::npos) << "it is not parked";
+  auto listed = json_of(ask(server->port(), request_of("GET", "/api/deliveries")))["deliveries"][0];
+  EXPECT_EQ(listed["tried_at"], "");
+  EXPECT_EQ(listed["next_try_at"], listed["created_at"]);
   ASSERT_TRUE(here.store().finish_delivery(claim.token, {.state = storage::DeliveryState::kParked}).ok());
+  listed = json_of(ask(server->port(), request_of("GET", "/api/deliveries")))["deliveries"][0];
+  EXPECT_NE(listed["tried_at"], "");
+  EXPECT_EQ(listed["next_try_at"], "") << "only once a person releases it";
   EXPECT_NE(post(server->port(), give_up).find("HTTP/1.1 401"), std::string::npos);
   EXPECT_EQ(here.store().stats().deliveries_given_up, 0);
   const std::string given_up = post(server->port(), give_up, kBearer);
   EXPECT_NE(given_up.find("HTTP/1.1 202"), std::string::npos) << given_up;
   EXPECT_EQ(json_of(given_up)["state"], "given_up");
   EXPECT_EQ(here.store().stats().deliveries_given_up, 1);
-  const auto listed = json_of(ask(server->port(), request_of("GET", "/api/deliveries?state=given_up")));
-  ASSERT_EQ(listed["deliveries"].size(), 1u);
-  EXPECT_NE(listed["deliveries"][0]["given_up_at"], "");
+  const auto those = json_of(ask(server->port(), request_of("GET", "/api/deliveries?state=given_up")));
+  ASSERT_EQ(those["deliveries"].size(), 1u);
+  EXPECT_NE(those["deliveries"][0]["given_up_at"], "");
 }
 
 TEST_F(HttpServerTest, WithoutATokenFileNothingCanBeChanged) {
