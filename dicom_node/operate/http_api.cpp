@@ -25,7 +25,8 @@ namespace {
 constexpr std::size_t kTargetBytesMax = 2048;
 constexpr int kStudyDeliveriesMax = 1000;
 constexpr const char* kFromThePage =
-    "a change comes from the page itself (Origin or Sec-Fetch-Site), or from a program with the bearer token";
+    "a change comes from the page itself (Origin or Sec-Fetch-Site), or from a program with the bearer token; a proxy "
+    "in between hands on Origin, Sec-Fetch-Site and the Host, which http.names has then";
 
 HttpAnswer plain(int status, std::string body) { return {status, std::move(body), "text/plain; charset=utf-8"}; }
 HttpAnswer refusal(int status, std::string_view message) { return {status, error_json(message) + "\n"}; }

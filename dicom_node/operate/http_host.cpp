@@ -48,4 +48,13 @@ bool names_this_node(const std::string& name, const std::string& came_to, const 
   return !asked.is_unspecified() && (asked.is_loopback() || asked == address_of(came_to));
 }
 
+std::string not_called(const std::string& name) {
+  const bool is_name = !name.empty() && name.size() < 256 &&
+                       name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_.:") == std::string::npos;
+  if (!is_name) return "this node is not called so: http.names says how it is called beside its own addresses";
+  return "this node is not called " + name +
+         ": if it is reached so, through a container or a proxy, set http.names: [" + name +
+         "] in its configuration and start it again (its own addresses need not stand there)";
+}
+
 }  // namespace node::operate

@@ -16,4 +16,7 @@ std::string name_of_host(std::string_view host);
 // A loopback name or address, the address `came_to` that the connection came in on, or one of `names`.
 bool names_this_node(const std::string& name, const std::string& came_to, const std::vector<std::string>& names);
 
+// What to tell who asked for another, with the way out: which key wants that name.
+std::string not_called(const std::string& name);
+
 }  // namespace node::operate

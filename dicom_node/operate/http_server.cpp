@@ -160,9 +160,7 @@ struct HttpServer::Impl {
       if (hosts == 0 || names_this_node(name, came_to, server.names)) return {};
       if (server.tls && server.tls->names(name)) return {};
       server.refuse_quietly(server.refused_host, peer, "a Host that is not this node's");
-      return HttpAnswer{421, error_json("this node is not called \"" + name.substr(0, 255) +
-                                        "\": http.names says how it is called beside its addresses") +
-                                 "\n"};
+      return HttpAnswer{421, error_json(not_called(name)) + "\n"};
     }
 
     void image_done() {

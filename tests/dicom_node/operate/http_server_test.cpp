@@ -561,9 +561,15 @@ TEST_F(HttpServerTest, OnlyUnderItsOwnNamesItAnswers) {
                             "localhost:evil", "127.0.0.1.evil.example"}) {
     EXPECT_EQ(asked("Host: " + std::string(other) + "\r\n").first, "421") << other;
   }
-  EXPECT_NE(asked("Host: evil.example\r\n").second.find("not called \\\"evil.example\\\": http.names"),
-            std::string::npos);
-  EXPECT_EQ(server->refusals().host, 14u);
+  const auto reason = [&](const std::string& host) {
+    return std::string(json_of(asked("Host: " + host + "\r\n").second)["error"]);
+  };
+  for (const std::string other : {"evil.example", "10.0.0.5"}) {
+    EXPECT_NE(reason(other + ":8043").find("not called " + other + ": "), std::string::npos) << reason(other);
+    EXPECT_NE(reason(other + ":8043").find("set http.names: [" + other + "] in its"), std::string::npos);
+  }
+  EXPECT_EQ(reason("<b>").find("<b>"), std::string::npos) << "only a name is repeated";
+  EXPECT_EQ(server->refusals().host, 18u);
   EXPECT_EQ(asked("Host: localhost\r\nHost: localhost\r\n").first, "400");
   EXPECT_EQ(asked("Host: localhost\r\nhost: evil\r\n").first, "400");
   EXPECT_EQ(asked("").first, "400");
