@@ -225,25 +225,20 @@ Code unit_code(std::string_view ucum) {
   return {std::string(ucum), "UCUM", found == meanings.end() ? std::string(ucum) : found->second};
 }
 
-namespace {
-
-// A task of a half says what the task of the file says.
-std::string concept_of(const config::TaskConfig& task) {
+std::string name_in_file(const config::TaskConfig& task) {
   if (task.half == config::Half::kNone) return task.name;
   return task.name.substr(0, task.name.size() - config::half_name("", task.half).size());
 }
 
-}  // namespace
-
 Code task_code(const config::TaskConfig& task) {
-  return task.code.value.empty() ? private_code(concept_of(task), concept_of(task)) : task.code;
+  return task.code.value.empty() ? private_code(name_in_file(task), name_in_file(task)) : task.code;
 }
 
 Code label_code(const config::TaskConfig& task, std::size_t index, std::string_view label) {
   if (index < task.label_codes.size()) return task.label_codes[index];
   if (task.output == config::OutputKind::kSigmoid && task.labels.size() == 1 && !task.code.value.empty())
     return task.code;
-  return private_code(fmt::format("{}-{}", concept_of(task), label), label);
+  return private_code(fmt::format("{}-{}", name_in_file(task), label), label);
 }
 
 }  // namespace node::report

@@ -52,6 +52,8 @@ Code unit_code(std::string_view ucum);
 
 // What the task looks for: TaskConfig::code, else a private code made from the task's name.
 Code task_code(const config::TaskConfig& task);
+// The name of the task as the file has it: a task of a half says what the task says that it reads the half for.
+std::string name_in_file(const config::TaskConfig& task);
 // What label `index` says: TaskConfig::label_codes, for a task of one label its own code, else a private code made from
 // the names of task and label.
 Code label_code(const config::TaskConfig& task, std::size_t index, std::string_view label);

@@ -6,6 +6,7 @@
 
 #include "config/base/rounding.h"
 #include "dicom_node/object/map_percentiles.h"
+#include "dicom_node/report/codes.h"
 
 namespace node::report {
 namespace {
@@ -166,22 +167,22 @@ std::vector<FindingLine> finding_lines(const std::vector<config::TaskConfig>& ta
                                        const object::FindingRecord& finding,
                                        const std::vector<object::FindingRecord>& of_image) {
   const inference::Prediction& own = finding.prediction;
+  const config::TaskConfig task = find_task(tasks, own);
+  const std::string name = name_in_file(task);
   const auto others_have = [&](const std::string& label) {
     return std::any_of(of_image.begin(), of_image.end(), [&](const object::FindingRecord& other) {
       const auto& scores = other.prediction.scores;
-      return other.prediction.task != own.task &&
+      return name_in_file(find_task(tasks, other.prediction)) != name &&
              std::any_of(scores.begin(), scores.end(), [&](const auto& score) { return score.label == label; });
     });
   };
-  const config::TaskConfig& task = find_task(tasks, own);
-  const bool one_of_classes = task.output == OutputKind::kSoftmax;
   const std::string_view where = half_words(own);
   std::vector<FindingLine> lines = finding_lines(task, own);
   for (FindingLine& line : lines) {
     for (const inference::Score& score : own.scores) {
       if (!std::string_view(line.text).substr(where.size()).starts_with(score.label + " ")) continue;
-      if (!one_of_classes && !others_have(score.label)) continue;
-      line.text += " (" + own.task + ")";
+      if (task.output != OutputKind::kSoftmax && !others_have(score.label)) continue;
+      line.text += " (" + name + ")";
       break;
     }
   }

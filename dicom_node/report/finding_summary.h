@@ -68,9 +68,9 @@ std::string share_text(double value);
 // "97.5", "<0.1", ">99.9".
 std::string percentile_text(double percentile);
 
-// Of one finding among those of its image. The class of a softmax says little without its question, and two tasks may have
-// a label of one name, whose lines would contradict each other side by side: these say whose they are, "KL 2 0.71 certain
-// (knee-oa)", "Malignant 0.17 negative (tumour-malignant)".
+// Of one finding among those of its image. The class of a softmax says little without its question, and two tasks may
+// have a label of one name, whose lines would contradict each other side by side: these say whose they are, "KL 2 0.71
+// certain (knee-oa)", "Malignant 0.17 negative (tumour-malignant)".
 std::vector<FindingLine> finding_lines(const std::vector<config::TaskConfig>& tasks,
                                        const object::FindingRecord& finding,
                                        const std::vector<object::FindingRecord>& of_image);

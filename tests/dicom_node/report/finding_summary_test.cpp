@@ -97,10 +97,14 @@ TEST(FindingSummary, LinesOfTwoTasksWithOneLabelSayWhoseTheyAre) {
 }
 
 TEST(FindingSummary, TheClassOfASoftmaxNamesItsQuestion) {
-  const std::vector<config::TaskConfig> tasks{made::knee_task()};
+  config::TaskConfig right = made::knee_task();
+  right.half = config::Half::kRight;
+  right.name = config::half_name(right.name, right.half);
+  const std::vector<config::TaskConfig> tasks{made::knee_task(), right};
   object::FindingRecord finding = made::finding(made::knee_task(), {0.1, 0.1, 0.6, 0.1, 0.1});
   EXPECT_THAT(words(finding_lines(tasks, finding, {finding})), ElementsAre("KL 2 0.60 certain (knee-oa)"));
   finding.prediction.part = {"R", {0, 0, 9, 9}};
+  finding.prediction.task = right.name;
   EXPECT_THAT(words(finding_lines(tasks, finding, {finding})), ElementsAre("Right half: KL 2 0.60 certain (knee-oa)"));
 }
 
