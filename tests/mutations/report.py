@@ -18,7 +18,7 @@ def mutations():
         Mutation("no Device Observer UID", SR, "addDeviceObserver(context.node_uid.c_str(), text", "addDeviceObserver(\"2.25.1\", text"),
         Mutation("the predecessor is lost", DOCUMENT, "if (!is_before(before, kind)) continue;", "continue;"),
         Mutation("what is withdrawn once its original is deleted names nobody", REPORT + "study_sources.cpp",
-                 "    borrow_identity(study.earlier_objects, sources.front().dataset());", "    ;"),
+                 "borrow_identity(study.earlier_objects, sources", "borrow_identity({}, sources"),
         Mutation("the overlay is not in the evidence", DOCUMENT, "for (const ResultReference& overlay : study.illustrations)\n", "if (false) for (const ResultReference& overlay : study.illustrations)\n"),
         Mutation("content date from the clock", OBJECT, "object::to_dicom_time(time, source);", "object::to_dicom_time(std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now()), source);"),
         Mutation("an image object bears the time of the report", OBJECT, "image.record.predicted_at.value_or(context.time)", "context.time"),
