@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <thread>
 
 #include "config/base/replaceable.h"
@@ -15,6 +16,7 @@
 #include "dicom_node/operate/listing_json.h"
 #include "dicom_node/operate/reloadable.h"
 #include "dicom_node/operate/retention_worker.h"
+#include "dicom_node/operate/service_manager.h"
 #include "dicom_node/operate/try_image.h"
 #include "dicom_node/receive/orphans.h"
 #include "dicom_node/receive/store_scp.h"
@@ -49,6 +51,12 @@ Destinations::Config destinations_of(const config::NodeConfig& config) {
   return {config.delivery, config.messages, config.dicomweb};
 }
 
+// A signal that the process blocks until it has started.
+bool is_told_to_stop() {
+  sigset_t pending;
+  return sigpending(&pending) == 0 && (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
 }  // namespace
 
 struct Node::Impl {
@@ -74,6 +82,8 @@ struct Node::Impl {
   bool stopped = false;
 
   Status check_invariants(storage::FileSystem& file_system);
+  // Those that nobody has moved away.
+  std::vector<std::string> kept_orphans() const;
   Status ready() const;
   operate::NodeStats stats() const;
   Status reload(const config::NodeConfig& fresh);
@@ -90,7 +100,18 @@ Status Node::Impl::check_invariants(storage::FileSystem& file_system) {
   NODE_RETURN_IF_ERROR(storage::remember_losses(check, *spool, *store));
   const auto in_force = config.get();
   receive::Intake intake(in_force->receive, *spool, *store, *router);
-  NODE_ASSIGN_OR_RETURN(orphans, receive::take_in_orphans(check.orphans, in_force->receive, *spool, *store, intake));
+  const std::size_t found = check.orphans.size();
+  if (found > 0)
+    spdlog::warn("event=orphans_found count={} reason=\"files without a row are taken in before any sender is\"",
+                 found);
+  const auto go_on = [&](int done) {
+    operate::tell_service_manager(
+        fmt::format("EXTEND_TIMEOUT_USEC=120000000\nSTATUS=taking in files that the database does not know: {} of {}",
+                    done, found));
+    return !is_told_to_stop();
+  };
+  NODE_ASSIGN_OR_RETURN(orphans,
+                        receive::take_in_orphans(check.orphans, in_force->receive, *spool, *store, intake, go_on));
   if (orphans.taken_in > in_force->receive.associations_max) {  // A crash leaves one of each at most.
     spdlog::error(
         "event=orphans_taken_in count={} reason=\"more than a crash leaves: the database has lost its last "
@@ -98,6 +119,15 @@ Status Node::Impl::check_invariants(storage::FileSystem& file_system) {
         orphans.taken_in);
   }
   return ok_status();
+}
+
+std::vector<std::string> Node::Impl::kept_orphans() const {
+  std::vector<std::string> kept;
+  std::ranges::copy_if(orphans.kept, std::back_inserter(kept), [&](const std::string& key) {
+    std::error_code unknown;
+    return std::filesystem::exists(spool->path(key), unknown);
+  });
+  return kept;
 }
 
 Status Node::Impl::ready() const {
@@ -125,15 +155,17 @@ Status Node::Impl::ready() const {
         fmt::format("{} stored objects are gone from {}, or not as they were stored: `skelex-node losses` lists them",
                     lost, storage.directory));
   }
-  const auto kept = std::ranges::count_if(orphans.kept, [&](const std::string& key) {
-    std::error_code unknown;
-    return std::filesystem::exists(spool->path(key), unknown);
-  });
-  if (kept > 0) {
+  if (const auto kept = kept_orphans(); !kept.empty()) {
     return data_loss(
         fmt::format("{} files in {}, the first {}, that the database does not know could not be taken in at the start: "
                     "the log says why (event=orphan_kept); move them away, and send again what is wanted of them",
-                    kept, storage::objects_directory(storage.directory).string(), orphans.kept.front()));
+                    kept.size(), storage::objects_directory(storage.directory).string(), kept.front()));
+  }
+  if (orphans.left > 0) {
+    return unavailable(fmt::format(
+        "{} files in {} that the database does not know were not taken in at the start ({}): start the node "
+        "again once that is mended",
+        orphans.left, storage::objects_directory(storage.directory).string(), orphans.left_because));
   }
   return ok_status();
 }
@@ -154,7 +186,7 @@ operate::NodeStats Node::Impl::stats() const {
   }
   stats.orphans_deleted = orphans.deleted;
   stats.orphans_taken_in = orphans.taken_in;
-  stats.orphans_kept = std::ssize(orphans.kept);
+  stats.orphans_kept = std::ssize(kept_orphans()) + orphans.left;
   stats.certificate_days = operate::client_certificate_days(*in_force);
   if (!started) return stats;
   stats.http = http->refusals();

@@ -165,7 +165,7 @@ IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, co
     }
     const auto added = store_.add_instance(instance, arrival, held->has_value() ? (*held)->version : 0);
     // After a commit that failed the row may be there all the same, so the file stays: at worst it is an orphan, which
-    // the next start deletes.
+    // the next start takes in, unless what came later is held by then.
     if (!added.ok()) return failed(added.status());
     if (!added->refused.ok()) {
       discard(stored);

@@ -155,7 +155,7 @@ class Process {
     NODE_ASSIGN_OR_RETURN(const auto check,
                           storage::check_spool(hospital.config().directory, hospital.files(), process->store()));
     NODE_RETURN_IF_ERROR(receive::take_in_orphans(check.orphans, process->receive_, process->spool(), process->store(),
-                                                  *process->intake_)
+                                                  *process->intake_, [](int) { return true; })
                              .status());
     return process;
   }

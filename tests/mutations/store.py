@@ -208,6 +208,12 @@ def mutations():
         Mutation("of two versions without a row any stands", ORPHANS, "std::sort(dated.begin(), dated.end());",
                  "std::sort(dated.rbegin(), dated.rend());"),
         Mutation("a lost file is not put back by one without a row", ORPHANS, "known.purged || spool_.verify(known.file).ok()", "true"),
+        Mutation("an older file without a row undoes what is held", ORPHANS, "if (!objection.empty()) return", "if (false) return"),
+        Mutation("the copy is as young as the start", ORPHANS, "date_back(*uid, file->sha256_hex, written_at(path));", ""),
+        Mutation("a damaged file without a row is taken in", ORPHANS, "!key.starts_with(file->sha256_hex.substr(0, 2))", "false"),
+        Mutation("a failure of the disk is held against the file", ORPHANS, "if (!again.ok()) return Found{End::kLeft, again.status().message()};\n    const",
+                 "if (!again.ok()) return Found{End::kKept, again.status().message()};\n    const"),
+        Mutation("a node that is told to stop takes the rest in", ORPHANS, "if (!go_on(done)) {", "if (go_on(done), false) {"),
         Mutation("purged in any order", RETENTION, "ORDER BY rest_since, id LIMIT 1\",\n"
                  "                                            limits.originals_kept",
                  "ORDER BY rest_since DESC, id LIMIT 1\",\n"

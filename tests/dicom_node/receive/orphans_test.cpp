@@ -71,12 +71,13 @@ class OrphansTest : public ::testing::Test {
                                      std::filesystem::file_time_type::clock::now() - age);
     return file;
   }
-  Orphans take_in() {
+  Orphans take_in(int at_most = 1000) {
     const auto check =
         storage::check_spool((stored_.directory() / "store").string(), storage::posix_file_system(), stored_.store());
     EXPECT_TRUE(check.ok());
     Intake intake(config_, stored_.spool(), stored_.store(), router_);
-    auto orphans = take_in_orphans(check->orphans, config_, stored_.spool(), stored_.store(), intake);
+    auto orphans = take_in_orphans(check->orphans, config_, stored_.spool(), stored_.store(), intake,
+                                   [&](int done) { return done < at_most; });
     EXPECT_TRUE(orphans.ok()) << orphans.status().message();
     return orphans.ok() ? std::move(orphans).value() : Orphans{};
   }
@@ -171,6 +172,74 @@ TEST_F(OrphansTest, WhatCannotBeReadIsKept) {
   EXPECT_EQ(orphans.taken_in + orphans.deleted, 0);
   EXPECT_THAT(orphans.kept, ::testing::UnorderedElementsAre(zeros.key, cut.key));
   EXPECT_EQ(files(), 2u);
+}
+
+TEST_F(OrphansTest, WhatIsHeldStandsAgainstWhatIsOlder) {
+  const std::string refused = image("R"), held_now = image("L");
+  leave(held_now);
+  take_in();
+  const StoredFile older = leave(refused, std::chrono::seconds(60));  // Its commit failed; it was corrected since.
+  EXPECT_THAT(take_in().kept, ElementsAre(older.key));
+  EXPECT_EQ(bytes_of((*stored_.store().find_instance(kSop))->file), held_now);
+  ASSERT_THAT(held(), SizeIs(1));
+
+  std::filesystem::remove(stored_.spool().path(older.key));
+  leave(refused);
+  EXPECT_EQ(take_in().taken_in, 1) << "that came later";
+}
+
+TEST_F(OrphansTest, WhatIsHeldOnceStandsAlsoWhereItsFileIsPurged) {
+  leave(image("L"));
+  take_in();
+  const auto claims = stored_.store().claim_instances(1, std::chrono::milliseconds(0));
+  ASSERT_TRUE(stored_.store().finish_instance(claims->at(0).token, {}).ok());
+  stored_.clock().advance(std::chrono::seconds(10));
+  const auto ready = stored_.store().claim_ready_study(std::chrono::milliseconds(0));
+  ASSERT_TRUE(stored_.store().finish_study((*ready)->token, {}, {}).ok());
+  const auto purged = stored_.store().purge({std::chrono::milliseconds(0), {}}, 10);
+  ASSERT_THAT(purged->originals, SizeIs(1));
+  ASSERT_TRUE(stored_.spool().remove(purged->originals[0].key).ok());
+  const StoredFile older = leave(image("R"));
+  std::filesystem::last_write_time(stored_.spool().path(older.key),
+                                   std::chrono::file_clock::from_sys(held()[0].received_at - std::chrono::seconds(1)));
+  EXPECT_THAT(take_in().kept, ElementsAre(older.key));
+  EXPECT_THAT(held(), SizeIs(1));
+}
+
+TEST_F(OrphansTest, WhatIsDamagedIsKept) {
+  std::string bytes = image();
+  const StoredFile file = leave(bytes);
+  bytes[bytes.size() - 9] ^= 1;
+  std::ofstream(stored_.spool().path(file.key), std::ios::binary) << bytes;
+  EXPECT_THAT(take_in().kept, ElementsAre(file.key));
+  EXPECT_THAT(held(), IsEmpty());
+}
+
+TEST_F(OrphansTest, WhereTheDiskFailsTheRestIsLeftForTheNextStart) {
+  const std::string earlier = image("R"), later = image("L");
+  leave(earlier, std::chrono::seconds(60));
+  leave(later);
+  const std::filesystem::path incoming = stored_.directory() / "store/incoming";
+  std::filesystem::remove_all(incoming);
+  const Orphans none = take_in();
+  EXPECT_EQ(none.left, 2);
+  EXPECT_FALSE(none.left_because.empty());
+  EXPECT_THAT(none.kept, IsEmpty());
+  EXPECT_THAT(held(), IsEmpty());
+  std::filesystem::create_directory(incoming);
+  EXPECT_EQ(take_in().taken_in, 2);
+  EXPECT_EQ(bytes_of((*stored_.store().find_instance(kSop))->file), later);
+}
+
+TEST_F(OrphansTest, ANodeThatIsToldToStopLeavesTheRestInOrder) {
+  const std::string earlier = image("R"), later = image("L");
+  leave(earlier, std::chrono::seconds(60));
+  leave(later, std::chrono::seconds(30));
+  const Orphans one = take_in(/*at_most=*/1);
+  EXPECT_EQ(one.taken_in, 1);
+  EXPECT_EQ(one.left, 1);
+  EXPECT_EQ(take_in().taken_in, 1);
+  EXPECT_EQ(bytes_of((*stored_.store().find_instance(kSop))->file), later);
 }
 
 }  // namespace
