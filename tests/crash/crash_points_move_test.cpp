@@ -22,23 +22,15 @@ const Images& images() {
   return images;
 }
 
-Status work(Process& process, Hospital& hospital) {
-  NODE_RETURN_IF_ERROR(process.analyze());
-  hospital.clock().advance(kQuiet);
-  NODE_RETURN_IF_ERROR(process.report());
-  NODE_RETURN_IF_ERROR(process.deliver("archive"));
-  return process.deliver("pacs");
-}
-
 Status live_until_reported(Process& process, Hospital& hospital) {
   NODE_RETURN_IF_ERROR(receive_all(process, {&images().first, &images().second}));
-  return work(process, hospital);
+  return work_off(process, hospital);
 }
 
 Status live(Process& process, Hospital& hospital) {
   for (const Image* moved : {&images().first_moved, &images().second_moved}) {
     NODE_RETURN_IF_ERROR(receive_all(process, {moved}));
-    NODE_RETURN_IF_ERROR(work(process, hospital));
+    NODE_RETURN_IF_ERROR(work_off(process, hospital));
   }
   return process.retain();
 }

@@ -30,14 +30,6 @@ struct Outcome {  // What is there when a stage is done.
   bool purged;
 };
 
-Status work(Process& process, Hospital& hospital) {
-  NODE_RETURN_IF_ERROR(process.analyze());
-  hospital.clock().advance(kQuiet);
-  NODE_RETURN_IF_ERROR(process.report());
-  NODE_RETURN_IF_ERROR(process.deliver("archive"));
-  return process.deliver("pacs");
-}
-
 // Two images, other pixels under the first one's UID, a correction of the second; then a late one.
 const std::vector<const Image*> kFirst = {&images().first, &images().second, &images().conflict, &images().correction};
 const std::vector<const Image*> kAll = {&images().first, &images().second, &images().conflict, &images().correction,
@@ -45,12 +37,12 @@ const std::vector<const Image*> kAll = {&images().first, &images().second, &imag
 
 Status live_first_report(Process& process, Hospital& hospital) {
   NODE_RETURN_IF_ERROR(receive_all(process, kFirst));
-  return work(process, hospital);
+  return work_off(process, hospital);
 }
 
 Status live_late_image_and_retention(Process& process, Hospital& hospital) {
   NODE_RETURN_IF_ERROR(receive_all(process, {&images().late}));
-  NODE_RETURN_IF_ERROR(work(process, hospital));
+  NODE_RETURN_IF_ERROR(work_off(process, hospital));
   return process.retain();
 }
 

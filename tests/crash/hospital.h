@@ -295,4 +295,13 @@ class Process {
   std::function<Status()> unrecorded_;
 };
 
+// What follows of all that was received.
+inline Status work_off(Process& process, Hospital& hospital) {
+  NODE_RETURN_IF_ERROR(process.analyze());
+  hospital.clock().advance(kQuiet);
+  NODE_RETURN_IF_ERROR(process.report());
+  NODE_RETURN_IF_ERROR(process.deliver("archive"));
+  return process.deliver("pacs");
+}
+
 }  // namespace node::crash
