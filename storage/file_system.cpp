@@ -6,11 +6,16 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
 namespace node::storage {
 namespace {
+
+// A write takes page-cache memory in blocks as large as itself. In a virtual machine the large ones may be those that its
+// host took back: 512 KB at once took 0.70 ms, in parts of this size 0.12; where memory is at hand, 0.11 either way.
+constexpr std::size_t kWriteBytes = 64 * 1024;
 
 Status errno_status(const char* operation, int error) {
   std::string message = std::string(operation) + ": " + std::generic_category().message(error);
@@ -70,7 +75,7 @@ class PosixFileSystem : public FileSystem {
     if (!file.ok()) return errno_status("open", errno);
     const char* next = static_cast<const char*>(data);
     while (size_bytes > 0) {
-      const ssize_t written = ::write(file.get(), next, size_bytes);
+      const ssize_t written = ::write(file.get(), next, std::min(size_bytes, kWriteBytes));
       if (written < 0) {
         if (errno == EINTR) continue;
         return errno_status("write", errno);

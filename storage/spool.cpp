@@ -109,7 +109,7 @@ std::string random_hex() {
 
 struct IncomingFile::Content {
   Measure measure;
-  std::vector<char> piece;  // Measured and not yet written.
+  std::vector<char> piece;  // Not yet written.
   Status written;           // The first failure.
 };
 
@@ -129,7 +129,6 @@ IncomingFile& IncomingFile::operator=(IncomingFile&& other) noexcept {
 }
 
 Status IncomingFile::append(const void* data, std::size_t size_bytes) {
-  content_->measure.add(data, size_bytes);
   const char* next = static_cast<const char*>(data);
   content_->piece.reserve(kPieceBytes);  // Else it grows by copying what is there; only what is used becomes resident.
   while (size_bytes > 0) {
@@ -146,6 +145,7 @@ Status IncomingFile::flush() {
   std::vector<char>& piece = content_->piece;
   if (content_->written.ok() && !piece.empty()) {
     content_->written = file_system_->append(path_, piece.data(), piece.size());
+    content_->measure.add(piece.data(), piece.size());  // The disk is at work on them meanwhile.
   }
   piece.clear();
   return content_->written;

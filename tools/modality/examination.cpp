@@ -71,25 +71,29 @@ Result<Examination> Examination::open(const std::vector<std::string>& paths, con
   return examination;
 }
 
-Result<Image> Examination::load(std::size_t number) const {
+Result<Image> Examination::load(std::size_t number, Image last) const {
   const std::string& path = files_[number % files_.size()];
-  Image image;
-  image.file = std::make_shared<DcmFileFormat>();
-  NODE_ASSIGN_OR_RETURN(image.kind, kind_of(path, *image.file, DCM_MaxReadLength));
+  Image image = std::move(last);
+  if (image.path != path) {
+    image.path = path;
+    image.file = std::make_shared<DcmFileFormat>();
+    NODE_ASSIGN_OR_RETURN(image.kind, kind_of(path, *image.file, DCM_MaxReadLength));
+    image.source_study_uid = value(*image.file->getDataset(), DCM_StudyInstanceUID);
+    image.source_series_uid = value(*image.file->getDataset(), DCM_SeriesInstanceUID);
+    image.source_sop_uid = value(*image.file->getDataset(), DCM_SOPInstanceUID);
+  }
   DcmDataset& dataset = *image.file->getDataset();
   if (options_.fresh_uids) {
     const std::size_t round = number / files_.size();
     const bool one_per_file = options_.studies == 0;
     // Images are spread evenly and in order: an X-ray room finishes one patient before the next.
     const std::size_t study = one_per_file ? round : number * options_.studies / size();
-    const std::string study_source = one_per_file ? value(dataset, DCM_StudyInstanceUID) : "study";
-    const std::string series_source = one_per_file ? value(dataset, DCM_SeriesInstanceUID) : "series";
-    const std::string sop_source = value(dataset, DCM_SOPInstanceUID);
-    dataset.putAndInsertString(DCM_StudyInstanceUID,
-                               fresh("modality-study", study_source, options_.seed, study).c_str());
-    dataset.putAndInsertString(DCM_SeriesInstanceUID,
-                               fresh("modality-series", series_source, options_.seed, study).c_str());
-    dataset.putAndInsertString(DCM_SOPInstanceUID, fresh("modality-image", sop_source, options_.seed, number).c_str());
+    const auto put = [&](const DcmTagKey& tag, std::string_view kind, const std::string& source, std::size_t of) {
+      dataset.putAndInsertString(tag, fresh(kind, source, options_.seed, of).c_str());
+    };
+    put(DCM_StudyInstanceUID, "modality-study", one_per_file ? image.source_study_uid : "study", study);
+    put(DCM_SeriesInstanceUID, "modality-series", one_per_file ? image.source_series_uid : "series", study);
+    put(DCM_SOPInstanceUID, "modality-image", image.source_sop_uid, number);
   }
   image.sop_instance_uid = value(dataset, DCM_SOPInstanceUID);
   return image;

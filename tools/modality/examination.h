@@ -32,6 +32,9 @@ struct Image {
   ImageKind kind;
   std::string sop_instance_uid;
   std::shared_ptr<DcmFileFormat> file;
+
+  std::string path;  // Where `file` was read, and what it says there; with fresh UIDs it says others now.
+  std::string source_study_uid, source_series_uid, source_sop_uid;
 };
 
 class Examination {
@@ -42,8 +45,9 @@ class Examination {
 
   std::size_t size() const { return files_.size() * options_.repeat; }
   const std::vector<ImageKind>& kinds() const { return kinds_; }
+  // `last`, one that is not needed any more, spares reading the same file again.
   // Errors: kNotFound, kInvalidArgument: the file changed since open().
-  Result<Image> load(std::size_t number) const;
+  Result<Image> load(std::size_t number, Image last) const;
 
  private:
   std::vector<std::string> files_;

@@ -169,6 +169,7 @@ bool Room::wait_until(steady_clock::time_point moment) const {
 
 void Room::work() {
   std::unique_ptr<Association> association;
+  Result<Image> image = Image{};
   while (true) {
     const std::size_t number = next_++;
     if (number >= examination_.size()) return;
@@ -177,7 +178,7 @@ void Room::work() {
       due += std::chrono::duration_cast<steady_clock::duration>(
           duration<double>(static_cast<double>(number) / options_.images_per_second_max));
     }
-    const Result<Image> image = examination_.load(number);
+    image = examination_.load(number, image.ok() ? *std::move(image) : Image{});
     if (!image.ok()) {
       refused({}, image.status().message());
       continue;
