@@ -27,6 +27,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds kPeerCloses{5'000};
+constexpr std::size_t kStudiesOfAMessage = 100;  // Of the audit trail; an association may last for months.
 constexpr std::array<unsigned char, 10> kReleaseRp = {0x06, 0, 0, 0, 0, 4};  // DCMTK has not seen the request.
 static_assert(kPduBytesMax <= ASC_MAXIMUMPDUSIZE);
 
@@ -104,7 +105,7 @@ void AssociationSession::run() {
 // Of an association that was accepted.
 void AssociationSession::finish(Ending ending) {
   if (brought_) end(reception_.store, number_, whole_study_ && ending == Ending::kReleased);
-  if (!studies_.empty()) audit::received({sender_.name, caller_.host}, studies_);
+  say_received();
   if (ending == Ending::kReleased) {
     ::send(socket_, kReleaseRp.data(), kReleaseRp.size(), MSG_NOSIGNAL);
     await_close();
@@ -117,6 +118,11 @@ void AssociationSession::finish(Ending ending) {
               "event=association_end association={} peer={} ending={}", number_, printable(sender_.name),
               to_string(ending));
   released_ = ending == Ending::kReleased;
+}
+
+void AssociationSession::say_received() {
+  if (!studies_.empty()) audit::received({sender_.name, caller_.host}, studies_);
+  studies_.clear();
 }
 
 void AssociationSession::end(storage::StudyStore& store, std::uint64_t number, bool whole_study) {
@@ -283,6 +289,7 @@ bool AssociationSession::answer_store(std::uint8_t context_id, const Command& co
   if (!receive(context, command, answer)) return false;
   reception_.tally.count(answer);
   if (answer.status == kSuccess) ++studies_[answer.study_instance_uid];
+  if (studies_.size() >= kStudiesOfAMessage) say_received();
   brought_ |= answer.outcome == Outcome::kStored || answer.outcome == Outcome::kCorrection;
 
   DcmDataset detail;

@@ -86,6 +86,7 @@ class AssociationSession {
   bool answer_store(std::uint8_t context, const Command& command);
   bool receive(const T_ASC_PresentationContext& context, const Command& command, IntakeAnswer& answer);
   void finish(Ending ending);
+  void say_received();
   void await_close() const;
 
   Reception& reception_;
@@ -99,7 +100,7 @@ class AssociationSession {
   bool whole_study_ = false;  // The peer sends a study in one association.
   bool brought_ = false;      // Something new.
   bool accepted_ = false, released_ = false;
-  audit::Studies studies_{};  // What was answered with success.
+  audit::Studies studies_{};  // What was answered with success and the audit trail does not have yet.
 };
 
 }  // namespace node::receive

@@ -114,6 +114,24 @@ def test_a_day_in_a_file(tmp_path):
     assert file.stat().st_mode & 0o007 == 0, "nobody else reads it"
 
 
+def test_an_association_of_many_studies_is_several_messages(tmp_path):
+    """None is longer than a collector takes, and the first is there while the association goes on."""
+    trail = tmp_path / "audit.xml"
+    with Node(tmp_path / "node", {"audit.file": trail, "models": "{}", "tasks": "{}", "routes": "[{name: nothing, tasks: []}]"}) as node:
+        sent = [images(1) for _ in range(205)]
+        ae = AE("XRAY1")
+        ae.add_requested_context(sent[0][1][0].SOPClassUID, sent[0][1][0].file_meta.TransferSyntaxUID)
+        association = ae.associate("127.0.0.1", node.port, ae_title="SKELEX")
+        assert all(association.send_c_store(image).Status == 0 for _, (image,) in sent)
+
+        def received():
+            return find([Message(line) for line in trail.read_text().split("\n")[:-1]], "110104", "C")
+        wait_until(lambda: [len(set(m.objects) & {study for study, _ in sent}) for m in received()] == [100, 100], "two messages", 10)
+        association.release()
+        wait_until(lambda: len(received()) == 3, "the rest", 10)
+        assert {study for m in received() for study in m.objects} >= {study for study, _ in sent}
+
+
 def test_a_file_that_is_moved_away_is_opened_anew(tmp_path):
     file = tmp_path / "audit.xml"
     with Node(tmp_path / "node", {"audit.file": file}) as node:

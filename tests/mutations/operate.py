@@ -30,6 +30,7 @@ SESSIONS = pytest("tls", "no_session_is_taken_up_again")
 TO_WHOM = pytest("tls", "to_whom_is_not_the_pacs_nothing_is_sent_and_it_is_said_why")
 STALLED = pytest("tls", "handshakes_that_stall_cost_nobody_else_anything")
 AUDIT = pytest("audit", "a_day_in_a_file")
+MANY = pytest("audit", "an_association_of_many_studies_is_several_messages")
 PERSONS = pytest("audit", "persons_are_named_and_one_look_is_one_message")
 FLOOD = pytest("audit", "who_shows_nothing_or_guesses_does_not_fill_trail_and_log")
 REFUSED = pytest("service", "what_cannot_be_reloaded_is_refused_and_all_that_was_in_force_stays")
@@ -112,6 +113,7 @@ BROKEN = [
         "connection->deadline.expires_after(limits.request_timeout);", "connection->deadline.expires_after(std::chrono::hours(9));")),
     ([AUDIT], Mutation("the trail does not tell who was refused", SESSION, "audit::refused({calling_, caller_.host}, std::string(why.meaning));", "")),
     ([AUDIT], Mutation("the trail does not tell who sent", SESSION, "if (!studies_.empty()) audit::received({sender_.name, caller_.host}, studies_);", "")),
+    ([MANY], Mutation("an endless association says nothing and forgets nothing", SESSION, "if (studies_.size() >= kStudiesOfAMessage)", "if (false)")),
     ([AUDIT], Mutation("the trail does not tell who looked at a study", API, "if (is_new(study_uid)) audit::looked(who, study_uid);", "")),
     ([PERSONS], Mutation("a page that is open fills the trail", API, "if (is_new(std::string(request.target))) audit::asked", "audit::asked")),
     ([PERSONS], Mutation("the trail does not name a person", API, "return {who ? who->name : kNobodyName,", "return {kNobodyName,")),
