@@ -13,8 +13,9 @@
 namespace node::storage {
 namespace {
 
-// A write takes page-cache memory in blocks as large as itself. In a virtual machine the large ones may be those that its
-// host took back: 512 KB at once took 0.70 ms, in parts of this size 0.12; where memory is at hand, 0.11 either way.
+// A write takes page-cache memory in blocks as large as itself. In a virtual machine the large ones may be those that
+// its host took back: 512 KB at once took 0.70 ms, in parts of this size 0.12; where memory is at hand, 0.11 either
+// way.
 constexpr std::size_t kWriteBytes = 64 * 1024;
 
 Status errno_status(const char* operation, int error) {
