@@ -7,6 +7,8 @@ from run import SOURCE, Mutation
 OPTIONS = ["-DNODE_INFERENCE=OFF"]
 CRASH = "crash_points_test"
 STORE = "storage/sqlite_study_store.cpp"
+RECEIVE = "storage/sqlite_study_store_receive.cpp"
+ANALYZE = "storage/sqlite_study_store_analyze.cpp"
 RESULTS = "storage/sqlite_study_store_results.cpp"
 RETENTION = "storage/sqlite_study_store_retention.cpp"
 COMMITMENT = "storage/sqlite_study_store_commitment.cpp"
@@ -62,11 +64,11 @@ def mutations():
                  "if (log_suspect_) NODE_RETURN_IF_ERROR(empty_log());",
                  ""),
         Mutation("keep_first ignored", INTAKE, "if (!config_.keep_first_on_conflict) {", "{"),
-        Mutation("the same conflict kept twice", STORE, "if (result.known_conflict) return ok_status();", ""),
-        Mutation("a seen version that is older is taken", STORE,
+        Mutation("the same conflict kept twice", RECEIVE, "if (result.known_conflict) return ok_status();", ""),
+        Mutation("a seen version that is older is taken", RECEIVE,
                  "if (version != seen_version || (arrival == Arrival::kFirst) == is_held) return ok_status();",
                  "if ((arrival == Arrival::kFirst) == is_held) return ok_status();"),
-        Mutation("a correction leaves the older version to be analysed", STORE,
+        Mutation("a correction leaves the older version to be analysed", RECEIVE,
                  "state = CASE state WHEN 0 THEN 2 ELSE state END",
                  "state = state"),
         Mutation("a retry keeps the version", STORE, "version = version + (state != 0) WHERE", "version = version WHERE"),
@@ -77,9 +79,9 @@ def mutations():
         Mutation("what failed once more cannot be retried once more", STORE, "retried = revision AND state != 4 AND NOT EXISTS",
                  "retried = revision OR false AND NOT EXISTS"),
         Mutation("a retry of what is open keeps the revision", STORE, "revision = revision + (?2 AND state NOT IN \"", "revision = revision + (0 AND state NOT IN \""),
-        Mutation("a retry keeps the urgency of its images", STORE, "priority = iif(?2, ?3, route_priority) WHERE", "priority = priority WHERE"),
+        Mutation("a retry keeps the urgency of its images", ANALYZE, "priority = iif(?2, ?3, route_priority) WHERE", "priority = priority WHERE"),
         Mutation("a retry keeps the urgency of the study", STORE, "reason = '', urgent = '', attempts", "reason = '', attempts"),
-        Mutation("an image that is moved leaves its urgency behind", STORE,
+        Mutation("an image that is moved leaves its urgency behind", RECEIVE,
                  "NODE_RETURN_IF_ERROR(refresh_urgent(transaction, old_study));", ""),
         Mutation("a stale token accepted", CLAIMS,
                  "    erase(token, row);\n    transaction.on_rollback([this, token, row] { put",
@@ -90,12 +92,12 @@ def mutations():
                  "transaction.on_rollback([this, token, row] { erase(token, row); });", ""),
         Mutation("a claim lost though the call that ends it failed", CLAIMS,
                  "transaction.on_rollback([this, token, row] { put(token, row); });", ""),
-        Mutation("claimed instances are offered again", STORE, "if (!instance_claims_.holds(row)) rows_to_take",
+        Mutation("claimed instances are offered again", ANALYZE, "if (!instance_claims_.holds(row)) rows_to_take",
                  "rows_to_take"),
-        Mutation("an attempt is not counted", STORE, "SET attempts = attempts + 1 WHERE", "SET attempts = attempts WHERE"),
-        Mutation("an image that took the process down is tried for ever", STORE, "if (attempts.small() >= attempts_max_) {",
+        Mutation("an attempt is not counted", ANALYZE, "SET attempts = attempts + 1 WHERE", "SET attempts = attempts WHERE"),
+        Mutation("an image that took the process down is tried for ever", ANALYZE, "if (attempts.small() >= attempts_max_) {",
                  "if (false) {"),
-        Mutation("a released image keeps its claim", STORE, "drop_instance_claim(transaction, *row);\n    signal", "signal"),
+        Mutation("a released image keeps its claim", ANALYZE, "drop_instance_claim(transaction, *row);\n    signal", "signal"),
         Mutation("a released study keeps its claim", RESULTS,
                  "study_claims_.drop(transaction, *study);\n    signal", "signal"),
         Mutation("a delivery that failed keeps its claim", RESULTS,
@@ -103,8 +105,8 @@ def mutations():
                  "    if (is_result"),
         Mutation("postponed deliveries keep their claims", RESULTS,
                  "      delivery_claims_.drop(transaction, *id);\n    }", "    }"),
-        Mutation("a late image keeps the revision", STORE, "revision = revision + (state IN (2, 4))", "revision = revision"),
-        Mutation("a late image leaves the claim on the report", STORE,
+        Mutation("a late image keeps the revision", RECEIVE, "revision = revision + (state IN (2, 4))", "revision = revision"),
+        Mutation("a late image leaves the claim on the report", RECEIVE,
                  "  study_claims_.drop(transaction, study);\n  NODE_RETURN_IF_ERROR(Query(transaction.database,\n"
                  "                             \"UPDATE study SET revision",
                  "  NODE_RETURN_IF_ERROR(Query(transaction.database,\n                             \"UPDATE study SET revision"),
@@ -166,15 +168,15 @@ def mutations():
         Mutation("below the reserve the answer is a failure for good", INTAKE,
                  "case StatusCode::kResourceExhausted: return refusal(kOutOfResources,",
                  "case StatusCode::kResourceExhausted: return refusal(kProcessingFailure,"),
-        Mutation("a study that never falls quiet never closes", STORE, "ELSE min(quiet_due_at, open_since + ?2) END",
+        Mutation("a study that never falls quiet never closes", RECEIVE, "ELSE min(quiet_due_at, open_since + ?2) END",
                  "ELSE quiet_due_at + 0 * ?2 END"),
-        Mutation("a study that is held never closes", STORE, "CASE WHEN holds > 0 THEN open_since + ?2 ",
+        Mutation("a study that is held never closes", RECEIVE, "CASE WHEN holds > 0 THEN open_since + ?2 ",
                  "CASE WHEN holds > 0 THEN open_since + 100000 * ?2 "),
-        Mutation("associations hold nothing open", STORE, "if (association == 0) return ok_status();", "return ok_status();"),
-        Mutation("an association that ends lets nothing go", STORE, "return let_go(transaction, study, whole_study);",
+        Mutation("associations hold nothing open", RECEIVE, "if (association == 0) return ok_status();", "return ok_status();"),
+        Mutation("an association that ends lets nothing go", RECEIVE, "return let_go(transaction, study, whole_study);",
                  "return ok_status();"),
-        Mutation("the first association that ends lets the study go", STORE, "SET holds = max(holds - 1, 0)", "SET holds = 0"),
-        Mutation("an association that goes on to another study keeps the one before", STORE,
+        Mutation("the first association that ends lets the study go", RECEIVE, "SET holds = max(holds - 1, 0)", "SET holds = 0"),
+        Mutation("an association that goes on to another study keeps the one before", RECEIVE,
                  "NODE_RETURN_IF_ERROR(let_go(transaction, before, /*whole_study=*/false));", ""),
         Mutation("a refused image leaves its file", INTAKE, "      discard(stored);\n      return failed(added->refused);",
                  "      return failed(added->refused);"),
@@ -219,7 +221,7 @@ def mutations():
                  "ORDER BY rest_since DESC, id LIMIT 1\",\n"
                  "                                            limits.originals_kept"),
     ]
-    for path in (STORE, RESULTS, RETENTION, COMMITMENT):
+    for path in (STORE, RECEIVE, ANALYZE, RESULTS, RETENTION, COMMITMENT):
         found += every(path, r"Durability::kPower", lambda _, within: f"{within}: commits without a sync",
                        lambda _: "Durability::kProcess")
     for path in (SPOOL, STORE, BACKUP):
