@@ -2,7 +2,8 @@
 //
 // One writer (GroupCommit) makes every change and every claim; what is claimed lives in Claims; a claim that finds
 // nothing sleeps in Wakeups. Opening, claiming and what operate asks for are in sqlite_study_store.cpp, report and
-// deliver in sqlite_study_store_results.cpp, receive, analyze, retention and storage commitment in files of their names.
+// deliver in sqlite_study_store_results.cpp, receive, analyze, retention and storage commitment in files of their
+// names.
 #pragma once
 
 #include <functional>
