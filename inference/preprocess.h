@@ -4,8 +4,7 @@
 // Threads:   immutable after create(); functions of their arguments. Takes milliseconds: the caller's thread.
 // Shapes:    Radiograph -> [H, W] uint8, black = its least value, white = its greatest -> [3, H, W] float32, three
 //            equal channels before normalisation.
-// Source:    preprocessor_config.json of HuggingFace transformers; Pillow 13's fixed-point resampling (PRECISION_BITS
-//            22). Before 13 Pillow differs by one grey level here and there in images that shrink far more in height.
+// Source:    preprocessor_config.json of HuggingFace transformers.
 #pragma once
 
 #include <array>
@@ -17,24 +16,13 @@
 #include "config/base/status.h"
 #include "inference/predictor.h"
 #include "inference/preprocess_config.h"
+#include "inference/resize.h"
 
 namespace node::inference {
-
-// Errors: kUnsupported for any other number, naming it.
-Result<Resample> resample_from_pil(std::int64_t number);
-
-struct GreyImage {
-  std::int32_t rows = 0;
-  std::int32_t columns = 0;
-  std::vector<std::uint8_t> pixels;  // rows * columns, row-major.
-};
 
 // grey_level() of each pixel; nothing to do where the radiograph comes as grey.
 // Errors: kInvalidArgument if the size does not fit the pixels, or one is NaN or infinite.
 Result<GreyImage> to_8_bit(Radiograph image);
-
-// PIL's Image.resize() of an "L" image. `image` and the size must not be empty.
-GreyImage resize(const GreyImage& image, std::int32_t height, std::int32_t width, Resample resample);
 
 class Preprocessor {
  public:

@@ -126,6 +126,28 @@ TEST(Resize, KeepsAConstantImageWhateverItsShape) {
   }
 }
 
+TEST(Resize, RowsTogetherGiveWhatEachGivesAlone) {  // Eight at once where the CPU can, and one by one.
+  std::uint32_t noise = 1;
+  for (const std::int32_t columns : {1, 2, 3, 31, 500, 1001}) {
+    for (const std::int32_t width : {1, 2, 17, 224, 1003}) {
+      if (width == columns) continue;
+      GreyImage image{19, columns, Pixels(static_cast<std::size_t>(19 * columns))};
+      for (std::uint8_t& pixel : image.pixels) pixel = (noise = noise * 1664525 + 1013904223) >> 30 ? noise >> 24 : 255;
+      for (const Resample resample :
+           {Resample::kLanczos, Resample::kBilinear, Resample::kBicubic, Resample::kBox, Resample::kHamming}) {
+        Pixels alone;
+        for (std::int32_t y = 0; y < image.rows; ++y) {
+          const auto row = image.pixels.begin() + static_cast<std::ptrdiff_t>(y) * columns;
+          const Pixels one = resized({1, columns, Pixels(row, row + columns)}, 1, width, resample);
+          alone.insert(alone.end(), one.begin(), one.end());
+        }
+        EXPECT_EQ(resized(image, image.rows, width, resample), alone)
+            << columns << " to " << width << " by " << static_cast<int>(resample);
+      }
+    }
+  }
+}
+
 TEST(Resample, KnowsPilsNumbersAndRefusesOthersByName) {
   EXPECT_EQ(*resample_from_pil(1), Resample::kLanczos);
   EXPECT_EQ(*resample_from_pil(2), Resample::kBilinear);

@@ -11,12 +11,12 @@ RUN = "inference/batch_run.cpp"
 WORKER = "inference/device_worker.cpp"
 ENGINE = "inference/engine.cpp"
 REQUEST = "inference/request.cpp"
-PREPROCESS = "inference/preprocess.cpp"
+RESIZE = "inference/resize.cpp"
 
 CORE = ("preprocess_test", "batcher_test", "task_head_test", "masks_test")
 NETWORK = ("engine_test", "inference/parity_test.py engine_tool")
 NEAREST = {BATCHER: ("batcher_test", "engine_test"), HEAD: ("task_head_test", "engine_test"),
-           MASKS: ("masks_test", *NETWORK), PREPROCESS: ("preprocess_test", "inference/preprocess_parity_test.py preprocess_tool")}
+           MASKS: ("masks_test", *NETWORK), RESIZE: ("preprocess_test", "inference/preprocess_parity_test.py preprocess_tool")}
 
 
 def mutations():
@@ -63,6 +63,12 @@ def mutations():
         Mutation("the answer comes with the first part", REQUEST, "ended = running_ == 0;", "ended = true;"),
         Mutation("a task that waits is decided before its gate is done", REQUEST,
                  "return open_items_[position] == 0 ? &predictions_[position] : nullptr", "return &predictions_[position]"),
+        Mutation("the last column of an odd width is lost where rows go together", RESIZE,
+                 "if (columns % 2 == 0) return;", "return;"),
+        Mutation("a filter begins a pixel too early where rows go together", RESIZE,
+                 "const int begin = filter.first[i] % 2, end", "const int begin = 0, end"),
+        Mutation("half a grey level is not added where rows go together", RESIZE, "low = _mm256_set1_epi32(kHalf)",
+                 "low = _mm256_setzero_si256()"),
     ]
 
 
