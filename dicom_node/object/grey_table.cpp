@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "dicom_node/object/dataset_text.h"
+#include "dicom_node/object/value_counts.h"
 
 namespace node::object {
 namespace {
@@ -115,14 +116,17 @@ struct Brightness {  // Of one stored value, before inversion.
   double darkest = 0, brightest = 0;  // The range that inversion turns round.
 };
 
+// One attempt at a table. With pixels left out of the counts it may come out unsure: then another pixel could have
+// made another table.
 class TableMaker {
  public:
-  TableMaker(DcmItem& data_set, const StoredPixels& pixels, int frame)
+  TableMaker(DcmItem& data_set, const StoredPixels& pixels, const ValueCounts& counts, int frame)
       : data_set_(data_set),
         modality_item_(functional_group(data_set, DCM_PixelValueTransformationSequence, frame)),
         voi_item_(functional_group(data_set, DCM_FrameVOILUTSequence, frame)),
         pixels_(pixels),
-        counts_(pixels.counts) {
+        counts_(counts.counts),
+        uncounted_(counts.uncounted) {
     size_ = std::size_t{1} << pixels.bits_allocated;
     padding_.resize(size_);
   }
@@ -151,6 +155,8 @@ class TableMaker {
     return finish(shown.values);
   }
 
+  bool sure() const { return uncounted_ == 0 || sure_; }
+
  private:
   void note(std::string text) { table_.rendering.push_back(std::move(text)); }
 
@@ -158,7 +164,22 @@ class TableMaker {
     if (!pixels_.is_signed) return static_cast<int>(i);
     return pixels_.bits_allocated == 8 ? static_cast<std::int8_t>(i) : static_cast<std::int16_t>(i);
   }
+  std::size_t index_of(int value) const { return static_cast<std::size_t>(value) & (size_ - 1); }
   bool counts(std::size_t i) const { return counts_[i] > 0 && padding_[i] == 0; }
+
+  // Whether all that lies between the least and the greatest stored value lies between theirs in `values` too, so that
+  // pixels left out change no extreme.
+  bool is_monotonic(const std::vector<double>& values) const {
+    bool rises = true, falls = true;
+    double before = values[index_of(pixels_.least)];
+    for (int value = pixels_.least; value <= pixels_.greatest; ++value) {
+      const double here = values[index_of(value)];
+      rises &= here >= before;
+      falls &= here <= before;
+      before = here;
+    }
+    return rises || falls;
+  }
 
   void apply_modality() {
     modality_.resize(size_);
@@ -199,6 +220,7 @@ class TableMaker {
       return pixels_.is_signed ? int{static_cast<std::int16_t>(word)} : int{word};
     };
     const auto [low, high] = std::minmax({number(*value), number(limit.value_or(*value))});  // In either order.
+    sure_ &= high < pixels_.least || low > pixels_.greatest;
     std::uint64_t left = 0, padded = 0;
     for (std::size_t i = 0; i < size_; ++i) {
       padding_[i] = value_of(i) >= low && value_of(i) <= high;
@@ -213,6 +235,7 @@ class TableMaker {
   }
 
   void find_range() {
+    sure_ &= is_monotonic(modality_);
     lowest_ = std::numeric_limits<double>::max();
     highest_ = std::numeric_limits<double>::lowest();
     for (std::size_t i = 0; i < size_; ++i) {
@@ -229,6 +252,7 @@ class TableMaker {
   }
 
   Brightness automatic() {
+    sure_ = false;
     std::vector<std::pair<double, std::uint64_t>> sorted;
     std::uint64_t all = 0;
     for (std::size_t i = 0; i < size_; ++i) {
@@ -276,8 +300,9 @@ class TableMaker {
       window.center = *centers[i];
       window.width = *widths[i];
       Brightness shown{modality_, 0, brightest};
-      for (std::size_t v = 0; v < size_; ++v) {
-        if (counts_[v] > 0) shown.values[v] = window(shown.values[v], brightest);
+      for (int v = pixels_.least; v <= pixels_.greatest; ++v) {
+        double& value = shown.values[index_of(v)];
+        value = window(value, brightest);
       }
       if (!shows_something(shown)) continue;
       static constexpr std::string_view kNames[] = {"", " linear exact", " sigmoid"};
@@ -289,8 +314,9 @@ class TableMaker {
     return value_range();
   }
 
-  bool shows_something(const Brightness& shown) const {
-    std::uint64_t dark = 0, bright = 0, all = 0;
+  bool shows_something(const Brightness& shown) {
+    sure_ &= is_monotonic(shown.values);
+    std::uint64_t dark = 0, bright = 0, all = uncounted_;
     double least = std::numeric_limits<double>::max(), greatest = std::numeric_limits<double>::lowest();
     const double margin = (shown.brightest - shown.darkest) * 1e-6;  // A sigmoid comes near its ends only.
     for (std::size_t i = 0; i < size_; ++i) {
@@ -304,10 +330,13 @@ class TableMaker {
     }
     if (least == greatest && lowest_ < highest_) return false;
     const double most = kSaturatedShareMax * static_cast<double>(all);
-    return static_cast<double>(dark) <= most && static_cast<double>(bright) <= most;
+    const auto at_most = [most](std::uint64_t count) { return static_cast<double>(count) <= most; };
+    sure_ &= at_most(dark + uncounted_) && at_most(bright + uncounted_);
+    return at_most(dark) && at_most(bright);
   }
 
   Result<GreyTable> palette() {
+    sure_ = false;
     std::optional<Lut> red = read_lut(data_set_, DCM_RedPaletteColorLookupTableDescriptor,
                                       DCM_RedPaletteColorLookupTableData, pixels_.is_signed);
     std::optional<Lut> green = read_lut(data_set_, DCM_GreenPaletteColorLookupTableDescriptor,
@@ -346,7 +375,9 @@ class TableMaker {
   DcmItem& modality_item_;  // Where rescale and windows of this frame stand: mostly in the data set itself.
   DcmItem& voi_item_;
   const StoredPixels& pixels_;
-  const std::vector<std::uint32_t>& counts_;  // By stored value, like all tables here.
+  const std::vector<std::uint32_t>& counts_;
+  const std::uint64_t uncounted_;
+  bool sure_ = true;  // Though pixels were left out.
   std::size_t size_ = 0;
   std::vector<std::uint8_t> padding_;  // 1: it is.
   std::vector<double> modality_;
@@ -359,7 +390,15 @@ class TableMaker {
 }  // namespace
 
 Result<GreyTable> make_grey_table(DcmItem& data_set, const StoredPixels& pixels, Presentation presentation, int frame) {
-  return TableMaker(data_set, pixels, frame).make(presentation);
+  // Every eighth row mostly says enough: the image's extremes are known, and enough of it is neither black nor white.
+  Result<GreyTable> table = unsupported("");
+  for (const int step : {8, 1}) {
+    const ValueCounts counts = count_values(pixels, step);
+    TableMaker maker(data_set, pixels, counts, frame);
+    table = maker.make(presentation);
+    if (!table.ok() || maker.sure()) break;
+  }
+  return table;
 }
 
 }  // namespace node::object

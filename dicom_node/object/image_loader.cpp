@@ -10,6 +10,8 @@
 #include <new>
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
+#include <ranges>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -74,9 +76,11 @@ void put_pixels(inference::Radiograph& radiograph, std::vector<float> pixels, bo
 // One look-up per pixel; the table knows the range of what occurs, so no pass is needed to find it.
 void put_pixels(inference::Radiograph& radiograph, const StoredPixels& pixels, const GreyTable& table, bool keep) {
   const auto look_up = [&pixels](const auto& by_value, auto& out) {
-    out.resize(pixels.count());
     pixels.with_cells([&](const auto* cells, std::size_t count) {
-      for (std::size_t i = 0; i < count; ++i) out[i] = by_value[cells[i]];
+      const auto seen = std::span(cells, count) | std::views::transform([values = by_value.data()](auto cell) -> auto& {
+                          return values[cell];  // A reference, so that `out` asks for its memory once and writes once.
+                        });
+      out.assign(seen.begin(), seen.end());
     });
   };
   if (keep) return look_up(table.brightness, radiograph.pixels);

@@ -19,6 +19,7 @@
 #include <new>
 #include <optional>
 #include <string_view>
+#include <type_traits>
 
 #include "dicom_node/object/dataset_text.h"
 #include "dicom_node/object/fragments.h"
@@ -101,41 +102,25 @@ Judgement judge(const Cell* cells, std::size_t count, const Cells& how) {
   return judgement;
 }
 
-// How often each value occurs. Neighbours are often equal: two tables, so that one need not wait for the other; and
-// several values are loaded at once.
-template <typename Cell>
-std::vector<std::uint32_t> count_values(const Cell* cells, std::size_t count) {
-  constexpr std::size_t kValues = std::size_t{1} << (8 * sizeof(Cell)), kAtOnce = sizeof(std::uint64_t) / sizeof(Cell);
-  std::vector<std::uint32_t> counts(2 * kValues);
-  std::uint32_t* const tables = counts.data();
-  std::size_t i = 0;
-  for (; i + kAtOnce <= count; i += kAtOnce) {
-    std::uint64_t word;
-    std::memcpy(&word, cells + i, sizeof word);
-    for (std::size_t k = 0; k < kAtOnce; ++k, word >>= 8 * sizeof(Cell))
-      ++tables[k % 2 * kValues + static_cast<Cell>(word)];
-  }
-  for (; i < count; ++i) ++tables[cells[i]];
-  for (std::size_t value = 0; value < kValues; ++value) tables[value] += tables[kValues + value];
-  counts.resize(kValues);
-  return counts;
+void find_extremes(StoredPixels& pixels) {
+  pixels.with_cells([&]<typename Cell>(const Cell* cells, std::size_t count) {
+    const auto find = [&]<typename Value>(Value least) {
+      Value greatest = least = static_cast<Value>(cells[0]);
+      for (std::size_t i = 0; i < count; ++i) {
+        least = std::min(least, static_cast<Value>(cells[i]));
+        greatest = std::max(greatest, static_cast<Value>(cells[i]));
+      }
+      pixels.least = least;
+      pixels.greatest = greatest;
+    };
+    pixels.is_signed ? find(std::make_signed_t<Cell>()) : find(Cell());
+  });
 }
 
-std::vector<std::uint32_t> counts_of(const StoredPixels& pixels) {
-  std::vector<std::uint32_t> counts;
-  pixels.with_cells([&](const auto* cells, std::size_t count) { counts = count_values(cells, count); });
-  return counts;
-}
-
-// Whether no value that occurs uses a bit beyond Bits Stored, but for its sign: mostly so, and then nothing is to be
-// done.
-bool fits(const std::vector<std::uint32_t>& counts, const Cells& how) {
-  for (std::uint32_t value = 0; value < counts.size(); ++value) {
-    if (counts[value] > 0 && (static_cast<std::uint32_t>(extended(value, how.bits_stored, how.is_signed)) &
-                              static_cast<std::uint32_t>(counts.size() - 1)) != value)
-      return false;
-  }
-  return true;
+// Whether no value uses a bit beyond Bits Stored, but for its sign: mostly so, and then nothing is to be done.
+bool fits(const StoredPixels& pixels, const Cells& how) {
+  const int values = 1 << how.bits_stored, lowest = how.is_signed ? -values / 2 : 0;
+  return pixels.least >= lowest && pixels.greatest < lowest + values;
 }
 
 template <typename Cell>
@@ -384,8 +369,8 @@ Result<StoredPixels> PixelReader::read_frame(int frame, UnusedBits unused_bits) 
     how.shift = high_bit + 1 - how.bits_stored;
     pixels.remarks.push_back("high bit=" + std::to_string(high_bit));
   }
-  pixels.counts = counts_of(pixels);
-  if (how.shift == 0 && fits(pixels.counts, how)) return pixels;
+  find_extremes(pixels);
+  if (how.shift == 0 && fits(pixels, how)) return pixels;
   if (unused_bits == UnusedBits::kJudge && how.bits_stored + how.shift < how.bits_allocated &&
       !has_overlay_in_pixels(data_set)) {
     const auto bits_needed = [&]<typename Cell>(const Cell* cells) {
@@ -406,7 +391,7 @@ Result<StoredPixels> PixelReader::read_frame(int frame, UnusedBits unused_bits) 
     }
   }
   cell == 1 ? clean<std::uint8_t>(pixels.bytes, how) : clean<std::uint16_t>(pixels.bytes, how);
-  pixels.counts = counts_of(pixels);
+  find_extremes(pixels);
   return pixels;
 } catch (const std::bad_alloc&) {
   return resource_exhausted("decode pixel data: no memory");

@@ -28,9 +28,8 @@ struct StoredPixels {
   bool is_signed = false;
   std::string photometric_interpretation;  // Of the decompressed values.
   Bytes bytes;
-  std::vector<std::uint32_t> counts;  // How often each value occurs, by the value taken as unsigned; of one sample,
-                                      // and not with kKeep.
-  std::vector<std::string> remarks;   // What was put right: "bits stored=14, header says 12".
+  int least = 0, greatest = 0;       // Of the values; of one sample, and not with kKeep.
+  std::vector<std::string> remarks;  // What was put right: "bits stored=14, header says 12".
 
   std::size_t count() const { return bytes.size() / static_cast<std::size_t>(bits_allocated / 8); }
   std::uint16_t at(std::size_t i) const {

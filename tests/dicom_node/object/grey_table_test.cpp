@@ -268,5 +268,78 @@ TEST_F(ImageLoader, PaddingOfTheWholeImageIsIgnored) {
   EXPECT_THAT(loaded.rendering, Contains("padding=7 ignored"));
 }
 
+// Of many rows not all are counted, of one row all values are: which must change nothing.
+TEST_F(ImageLoader, RowsShowTheSameAsAllTheirPixelsInOneRow) {
+  TestImage image;
+  image.rows = 24;
+  image.columns = 20;
+  image.values.assign(480, 100);
+  for (int i = 0; i < 20; ++i) image.values[static_cast<std::size_t>(i)] = i * 20;  // 0 to 380, in one row only.
+  image.values[57] = 4000;
+  const auto ramp_with_peaks = [] {
+    std::vector<Uint16> entries;
+    for (int i = 0; i <= 4000; ++i)
+      entries.push_back(static_cast<Uint16>(i == 220 ? 4095 : i == 340 ? 0 : 500 + i / 2));
+    return entries;
+  };
+  std::vector<Uint16> flat(4001, 500);
+  flat[220] = 4095;
+  const std::function<void(DcmDataset&)> changes[] = {
+      [](DcmDataset&) {},
+      [](DcmDataset& d) { window(d, "200.5", "401"); },
+      [](DcmDataset& d) { window(d, "370", "10\\"); },               // Two pixels in a hundred are not black,
+      [](DcmDataset& d) { window(d, "270", "10"); },                 // seven of 480 are not,
+      [](DcmDataset& d) { window(d, "50", "90", "LINEAR_EXACT"); },  // or six not white.
+      [](DcmDataset& d) { window(d, "50", "180\\100", "SIGMOID"); },
+      [&](DcmDataset& d) {
+        lut(d, DCM_VOILUTSequence, {4001, 0, 12}, ramp_with_peaks());
+      },
+      [&](DcmDataset& d) {
+        lut(d, DCM_ModalityLUTSequence, {4001, 0, 12}, ramp_with_peaks());
+      },
+      [&](DcmDataset& d) {
+        lut(d, DCM_VOILUTSequence, {4001, 0, 12}, flat);
+      },
+      [&](DcmDataset& d) {
+        lut(d, DCM_ModalityLUTSequence, {4001, 0, 12}, flat);
+      },
+      [&](DcmDataset& d) {
+        must(d.putAndInsertString(DCM_PhotometricInterpretation, "PALETTE COLOR"));
+        const Uint16 descriptor[] = {4001, 0, 16};
+        for (const DcmTagKey& tag :
+             {DCM_RedPaletteColorLookupTableDescriptor, DCM_GreenPaletteColorLookupTableDescriptor,
+              DCM_BluePaletteColorLookupTableDescriptor})
+          must(d.putAndInsertUint16Array(DcmTag(tag, EVR_US), descriptor, 3));
+        for (const DcmTagKey& tag : {DCM_RedPaletteColorLookupTableData, DCM_GreenPaletteColorLookupTableData,
+                                     DCM_BluePaletteColorLookupTableData})
+          must(d.putAndInsertUint16Array(DcmTag(tag, EVR_OW), flat.data(), flat.size()));
+      },
+      [](DcmDataset& d) { must(d.putAndInsertUint16(DcmTag(DCM_PixelPaddingValue, EVR_US), 0)); },
+      [](DcmDataset& d) { must(d.putAndInsertUint16(DcmTag(DCM_PixelPaddingValue, EVR_US), 4000)); },
+      [](DcmDataset& d) { must(d.putAndInsertUint16(DcmTag(DCM_PixelPaddingValue, EVR_US), 320)); },
+      [](DcmDataset& d) { must(d.putAndInsertString(DCM_PresentationIntentType, "FOR PROCESSING")); },
+  };
+  for (const char* photometric : {"MONOCHROME1", "MONOCHROME2"}) {
+    for (std::size_t i = 0; i < std::size(changes); ++i) {
+      image.photometric = photometric;
+      for (int turn = 0; turn < 8; ++turn) {
+        std::rotate(image.values.begin(), image.values.begin() + image.columns, image.values.end());
+        TestImage row = image;
+        row.rows = 1;
+        row.columns = 480;
+        const auto greys = [&](const TestImage& made) {
+          DcmFileFormat file = make_image(made);
+          changes[i](*file.getDataset());
+          return load_image(write(folder_, file), {.render_for_processing = true});
+        };
+        const auto one = greys(row), many = greys(image);
+        ASSERT_TRUE(one.ok() && many.ok());
+        EXPECT_EQ(many->radiograph.grey, one->radiograph.grey) << photometric << ", header " << i << ", turn " << turn;
+        EXPECT_EQ(many->rendering, one->rendering) << photometric << ", header " << i << ", turn " << turn;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace node::object

@@ -41,6 +41,11 @@ TEST_F(ImageLoader, BitsStoredThatLiesIsCorrectedInsteadOfWrapping) {
   const LoadedImage loaded = load(image);
   EXPECT_EQ(pixels(loaded).back(), 3960);
   EXPECT_THAT(loaded.rendering, Contains("bits stored=12, header says 10"));
+  image.is_signed = true;
+  for (int& value : image.values) value = -value;
+  const LoadedImage negative = load(image);
+  EXPECT_EQ(pixels(negative).back(), -3960);
+  EXPECT_THAT(negative.rendering, Contains("bits stored=13, header says 10"));
 }
 
 TEST_F(ImageLoader, RubbishAboveBitsStoredIsMasked) {
