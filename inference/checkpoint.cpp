@@ -1,9 +1,6 @@
 #include "inference/checkpoint.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cassert>
 #include <cstring>
@@ -17,20 +14,12 @@
 #include "inference/json_object.h"
 #include "inference/mapped_file.h"
 #include "inference/network_tensors.h"
+#include "inference/sha256.h"
 
 namespace node::inference {
 namespace {
 
-using Sha256 = std::array<std::uint8_t, 32>;
 constexpr std::size_t kJsonBytesMax = 64'000'000;
-
-Sha256 sha256(const void* data, std::size_t size) {
-  Sha256 digest{};
-  unsigned int length = 0;
-  [[maybe_unused]] const int done = EVP_Digest(data, size, digest.data(), &length, EVP_sha256(), nullptr);
-  assert(done == 1 && length == digest.size());
-  return digest;
-}
 
 std::string hex(const Sha256& digest) {
   constexpr char kDigits[] = "0123456789abcdef";
@@ -39,28 +28,31 @@ std::string hex(const Sha256& digest) {
   return text;
 }
 
-// Whether all exponents of `size` / sizeof(Bits) numbers are below `exponent`, that of infinity and NaN.
+// Whether all exponents of the numbers in `bytes` are below `exponent`, that of infinity and NaN: only those carry into
+// the sign when the exponent's lowest bit is added.
 template <typename Bits>
-bool all_finite(const std::byte* data, std::size_t size, Bits exponent) {
-  constexpr std::size_t kChunk = 4096;
-  Bits values[kChunk];
-  for (std::size_t at = 0; at < size; at += sizeof values) {
-    const std::size_t bytes = std::min(sizeof values, size - at);
-    std::memcpy(values, data + at, bytes);
-    bool found = false;
-    for (std::size_t i = 0; i < bytes / sizeof(Bits); ++i) found |= (values[i] & exponent) == exponent;
-    if (found) return false;
+bool all_finite(std::string_view bytes, Bits exponent) {
+  const Bits lowest = exponent & (~exponent + 1), sign = exponent + lowest;
+  Bits carried = 0;
+  for (std::size_t i = 0; i < bytes.size() / sizeof(Bits); ++i) {
+    Bits value;
+    std::memcpy(&value, bytes.data() + i * sizeof value, sizeof value);
+    carried |= (value & exponent) + lowest;
   }
-  return true;
+  return (carried & sign) == 0;
 }
 
-bool all_finite(const StoredTensor& tensor) {
-  switch (tensor.type) {
-    case StoredType::kFloat32: return all_finite<std::uint32_t>(tensor.data, tensor.size_bytes, 0x7F800000u);
-    case StoredType::kFloat16: return all_finite<std::uint16_t>(tensor.data, tensor.size_bytes, 0x7C00u);
-    case StoredType::kBfloat16: return all_finite<std::uint16_t>(tensor.data, tensor.size_bytes, 0x7F80u);
+bool all_finite(StoredType type, std::string_view bytes) {
+  switch (type) {
+    case StoredType::kFloat32: return all_finite<std::uint32_t>(bytes, 0x7F800000u);
+    case StoredType::kFloat16: return all_finite<std::uint16_t>(bytes, 0x7C00u);
+    case StoredType::kBfloat16: return all_finite<std::uint16_t>(bytes, 0x7F80u);
   }
   return false;
+}
+
+std::string_view bytes_of(const StoredTensor& tensor) {
+  return {reinterpret_cast<const char*>(tensor.data), tensor.size_bytes};
 }
 
 // Fills in each tensor's SHA-256 and checks its numbers, on all cores: this reads the whole file once.
@@ -68,12 +60,20 @@ bool all_finite(const StoredTensor& tensor) {
 std::set<std::string> read_all(std::map<std::string, StoredTensor>& tensors) {
   std::vector<std::pair<const std::string*, StoredTensor*>> work;
   for (auto& [name, tensor] : tensors) work.emplace_back(&name, &tensor);
+  // Two of a size are hashed side by side; the large ones first, so that all cores end at the same time.
+  std::stable_sort(work.begin(), work.end(),
+                   [](const auto& a, const auto& b) { return a.second->size_bytes > b.second->size_bytes; });
   std::vector<char> finite(work.size(), 1);
   std::atomic<std::size_t> next{0};
   const auto run = [&] {
-    for (std::size_t i = next++; i < work.size(); i = next++) {
-      work[i].second->sha256 = sha256(work[i].second->data, work[i].second->size_bytes);
-      finite[i] = all_finite(*work[i].second) ? 1 : 0;
+    const StoredTensor none;
+    for (std::size_t i = 2 * next++; i < work.size(); i = 2 * next++) {
+      const StoredTensor* const two[] = {work[i].second, i + 1 < work.size() ? work[i + 1].second : &none};
+      const auto digests =
+          sha256_of_two(bytes_of(*two[0]), bytes_of(*two[1]), [&](std::size_t k, std::string_view piece) {
+            if (!all_finite(two[k]->type, piece)) finite[i + k] = 0;
+          });
+      for (std::size_t k = 0; k < 2 && i + k < work.size(); ++k) work[i + k].second->sha256 = digests[k];
     }
   };
   std::vector<std::thread> helpers;
@@ -90,7 +90,7 @@ std::set<std::string> read_all(std::map<std::string, StoredTensor>& tensors) {
 Result<JsonObject> read_json(const std::string& path, std::string& file_sha256) {
   NODE_ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> file, MappedFile::open(path));
   if (file->size() > kJsonBytesMax) return invalid_argument(path + ": too large");
-  file_sha256 = hex(sha256(file->data(), file->size()));
+  file_sha256 = hex(sha256(file->text()));
   return JsonObject::parse(file->text(), path);
 }
 
@@ -259,8 +259,8 @@ void Checkpoint::make_digests(const std::string& files) {
     all += line;
     if (name.rfind("vit.", 0) == 0) backbone += line;
   }
-  digest_ = "sha256:" + hex(sha256(all.data(), all.size()));
-  backbone_digest_ = "sha256:" + hex(sha256(backbone.data(), backbone.size()));
+  digest_ = "sha256:" + hex(sha256(all));
+  backbone_digest_ = "sha256:" + hex(sha256(backbone));
 }
 
 const StoredTensor& Checkpoint::tensor(const std::string& name) const {

@@ -226,6 +226,18 @@ TEST_F(CorruptCheckpoint, NumbersThatAreNone) {
   }
 }
 
+// Whichever tensor it is beside which it is read.
+TEST_F(CorruptCheckpoint, ANumberThatIsNoneIsOfTheTensorThatHoldsIt) {
+  const Tensors good = good_tensors();
+  const std::uint32_t nan = 0x7FC00000u;
+  for (const auto& [name, tensor] : good) {
+    Tensors broken = good;
+    std::memcpy(broken[name].bytes.data() + tensor.bytes.size() - 4, &nan, 4);
+    write(classifier_config(2), broken);
+    EXPECT_REFUSED(open(), kDataLoss, HasSubstr("tensor " + name + ": holds a NaN"));
+  }
+}
+
 class CorruptShards : public CheckpointFiles {
  protected:
   CorruptShards() {
