@@ -1,10 +1,12 @@
 #include "inference/vision_transformer.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/layer_norm.h>
+#include <c10/core/InferenceMode.h>
 
 #include <cstdint>
 #include <cstring>
@@ -72,7 +74,7 @@ Transformer load_transformer(const Checkpoint& checkpoint, const std::string& la
   transformer.heads = config.heads;
   transformer.activation = checkpoint.network().activation;
   transformer.norm = load_layer_norm(checkpoint, norm, placement);
-  for (std::int64_t i = 0; i < config.layers; ++i) {
+  const auto load_block = [&](std::int64_t i) {
     const std::string layer = layers + std::to_string(i) + ".";
     const auto fused = [&](const std::string& part) {
       const std::string prefix = layer + "attention.attention.";
@@ -80,15 +82,21 @@ Transformer load_transformer(const Checkpoint& checkpoint, const std::string& la
                       view_tensor(checkpoint, prefix + "key." + part, placement),
                       view_tensor(checkpoint, prefix + "value." + part, placement)});
     };
-    TransformerBlock block;
+    TransformerBlock& block = transformer.blocks[static_cast<std::size_t>(i)];
     block.before = load_layer_norm(checkpoint, layer + "layernorm_before", placement);
     block.after = load_layer_norm(checkpoint, layer + "layernorm_after", placement);
     block.query_key_value = Linear(fused("weight"), checkpoint.network().qkv_bias ? fused("bias") : at::Tensor());
     block.attention_output = load_linear(checkpoint, layer + "attention.output.dense", placement);
     block.up = load_linear(checkpoint, layer + "intermediate.dense", placement);
     block.down = load_linear(checkpoint, layer + "output.dense", placement);
-    transformer.blocks.push_back(std::move(block));
-  }
+  };
+  transformer.blocks.resize(static_cast<std::size_t>(config.layers));
+  // A block on each core: much of packing is one thread's work, and the first touch of its memory is.
+  const std::int64_t together = placement.device.is_cpu() ? 1 : config.layers;
+  at::parallel_for(0, config.layers, together, [&](std::int64_t begin, std::int64_t end) {
+    const c10::InferenceMode guard;  // Of this thread.
+    for (std::int64_t i = begin; i < end; ++i) load_block(i);
+  });
   return transformer;
 }
 
