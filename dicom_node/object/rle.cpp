@@ -8,48 +8,55 @@
 namespace node::object {
 namespace {
 
-// A segment, unpacked piece by piece (PS3.5 G.3.2): pieces stay in the cache until they are put together.
+constexpr std::size_t kPiece = 16 * 1024, kLongest = 128;  // Bytes; the latter those that one code stands for.
+
+// A segment, unpacked piece by piece (PS3.5 G.3.2): pieces stay in the cache until they are put together. Codes are
+// unpacked whole, and what goes beyond a piece begins the next.
 class Unpacker {
  public:
   explicit Unpacker(std::string_view segment)
       : in_(reinterpret_cast<const std::uint8_t*>(segment.data())), end_(in_ + segment.size()) {}
 
-  // The next `size` bytes. False if the segment ends before them.
-  bool next(std::uint8_t* out, std::size_t size) {
-    std::uint8_t* const out_end = out + size;
-    while (out < out_end) {
-      if (left_ == 0) {
-        if (in_ == end_) return false;
-        const std::size_t code = *in_++;
-        if (code == 128) continue;
-        is_run_ = code > 128;
-        left_ = is_run_ ? 257 - code : code + 1;
-        if (static_cast<std::size_t>(end_ - in_) < (is_run_ ? 1 : left_)) {
-          if (in_ == end_) return false;
-          left_ = static_cast<std::size_t>(end_ - in_);  // What there is of it; the next code is missed then.
-        }
-      }
-      const std::size_t length = std::min(left_, static_cast<std::size_t>(out_end - out));
-      const bool roomy = out_end - out >= kWide && end_ - in_ >= kWide;  // Most are short: copies of a constant size.
-      if (is_run_) {
-        roomy&& length <= kWide ? std::memset(out, *in_, kWide) : std::memset(out, *in_, length);
+  // The next `size` bytes, at most kPiece. Null if the segment ends before them.
+  const std::uint8_t* next(std::size_t size) {
+    std::uint8_t *const piece = piece_.data(), *const piece_end = piece + size;
+    std::memmove(piece, piece + given_, beyond_);
+    std::uint8_t* out = piece + beyond_;
+    const std::uint8_t* in = in_;  // In a register: what is written through `out` could be a member.
+    while (out < piece_end) {
+      if (in == end_) return nullptr;
+      const std::size_t code = *in++;
+      if (code == 128) continue;
+      const auto left = static_cast<std::size_t>(end_ - in);
+      if (left == 0) return nullptr;
+      // Copies of a constant size, of which too much is overwritten: most are short, and none is longer than kLongest.
+      constexpr std::size_t kMost = 32;
+      const std::size_t length = code > 128 ? 257 - code : std::min(code + 1, left);  // What there is of a literal.
+      if (code > 128) {
+        std::memset(out, *in, kMost);
+        if (length > kMost) std::memset(out + kMost, *in, kLongest - kMost);
+        ++in;
+      } else if (left < kLongest) {
+        std::memcpy(out, in, length);
+        in += length;
       } else {
-        roomy&& length <= kWide ? std::memcpy(out, in_, kWide) : std::memcpy(out, in_, length);
-        in_ += length;
+        std::memcpy(out, in, kMost);
+        if (length > kMost) std::memcpy(out + kMost, in + kMost, kLongest - kMost);
+        in += length;
       }
       out += length;
-      left_ -= length;
-      if (is_run_ && left_ == 0) ++in_;
     }
-    return true;
+    in_ = in;
+    given_ = size;
+    beyond_ = static_cast<std::size_t>(out - piece_end);
+    return piece;
   }
 
  private:
-  static constexpr std::ptrdiff_t kWide = 32;
   const std::uint8_t* in_;
   const std::uint8_t* const end_;
-  std::size_t left_ = 0;  // Of the code that was read last.
-  bool is_run_ = false;
+  Bytes piece_ = Bytes(kPiece + kLongest);
+  std::size_t given_ = 0, beyond_ = 0;  // Of piece_: what was given out last, and what was unpacked behind it.
 };
 
 }  // namespace
@@ -69,25 +76,24 @@ Result<Bytes> decode_rle(std::string_view stream, std::size_t pixels, std::size_
       return invalid_argument("the RLE stream is damaged: a segment outside it");
     planes.emplace_back(stream.substr(first, end - first));
   }
-  constexpr std::size_t kPiece = 16 * 1024;
-  std::vector<std::uint8_t> pieces(segments * kPiece);
+  std::vector<const std::uint8_t*> pieces(segments);
   Bytes bytes(pixels * segments);
   for (std::size_t at = 0; at < pixels; at += kPiece) {
     const std::size_t size = std::min(kPiece, pixels - at);
     std::uint8_t* const out = bytes.data() + at * segments;
     for (std::size_t s = 0; s < segments; ++s) {
-      if (!planes[s].next(segments == 1 ? out : pieces.data() + s * kPiece, size))
-        return invalid_argument("the RLE stream is damaged: a segment ends too early");
+      pieces[s] = planes[s].next(size);
+      if (pieces[s] == nullptr) return invalid_argument("the RLE stream is damaged: a segment ends too early");
     }
     if (segments == 2 && samples == 1) {  // Most radiographs: worth a loop that a compiler can widen.
-      const std::uint8_t *high = pieces.data(), *low = high + kPiece;
+      const std::uint8_t *high = pieces[0], *low = pieces[1];
       auto* const cells = reinterpret_cast<std::uint16_t*>(out);
       for (std::size_t i = 0; i < size; ++i) cells[i] = static_cast<std::uint16_t>(high[i] << 8 | low[i]);
-    } else if (segments > 1) {
+    } else {
       for (std::size_t s = 0; s < segments; ++s) {
         // The most significant byte of a sample comes first.
         const std::size_t byte = s / sample_bytes * sample_bytes + sample_bytes - 1 - s % sample_bytes;
-        for (std::size_t i = 0; i < size; ++i) out[i * segments + byte] = pieces[s * kPiece + i];
+        for (std::size_t i = 0; i < size; ++i) out[i * segments + byte] = pieces[s][i];
       }
     }
   }
