@@ -70,6 +70,19 @@ std::string join(const Words& words, std::string_view separator) {
   return text;
 }
 
+std::wstring wide(std::string_view utf8) {
+  std::wstring text;
+  for (const char c : utf8) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte & 0xC0) != 0x80 || text.empty()) {  // The first byte has as many bits as the length leaves.
+      text += static_cast<wchar_t>(byte < 0x80 ? byte : byte & (byte < 0xE0 ? 0x1F : byte < 0xF0 ? 0x0F : 0x07));
+    } else {
+      text.back() = static_cast<wchar_t>(text.back() << 6 | (byte & 0x3F));
+    }
+  }
+  return text;
+}
+
 std::size_t characters(std::string_view utf8) {
   return static_cast<std::size_t>(
       std::count_if(utf8.begin(), utf8.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));

@@ -19,6 +19,7 @@ std::string in_quotes(std::string_view text);  // For a mistake: one line, at mo
 Words split(std::string_view text, std::string_view separator);
 std::string join(const Words& words, std::string_view separator);
 std::size_t characters(std::string_view utf8);
+std::wstring wide(std::string_view utf8);  // A character each, as regular expressions have to see them.
 // "; did you mean 'port'?", else what there is, if that is not much.
 std::string suggestion(const std::string& word, const Words& known);
 std::string range_text(double low, double high, const std::string& unit);

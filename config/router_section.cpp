@@ -25,7 +25,7 @@ std::string code_problem(const std::string& code) {
 
 std::string pattern_problem(const std::string& pattern) {
   try {
-    const std::regex compiled(pattern, std::regex::ECMAScript | std::regex::icase);
+    const std::wregex compiled(wide(pattern), std::regex::ECMAScript | std::regex::icase);
     return "";
   } catch (const std::regex_error& error) {
     return in_quotes(pattern) + " is no regular expression: " + error.what();

@@ -154,7 +154,10 @@ bool AssociationSession::accept_request() {
   if (called_ != config.ae_title) return reject(kWrongCalledAeTitle, &StoreScpStats::rejected_called_ae_total);
   const auto rules = reception_.callers.get();
   const config::PeerConfig* peer = find_peer(rules->peers, calling_, caller_.host);
-  if (peer == nullptr && !rules->accept_unknown) {
+  // A stranger whose title is a peer's name would pass for it in routes and be spared what its rules ask.
+  const bool takes_a_name = std::any_of(rules->peers.begin(), rules->peers.end(),
+                                        [this](const config::PeerConfig& known) { return known.name == calling_; });
+  if (peer == nullptr && (!rules->accept_unknown || takes_a_name)) {
     return reject(kUnknownCallingAeTitle, &StoreScpStats::rejected_calling_ae_total);
   }
   if (rules->check_hosts && peer != nullptr && !peer->host.empty() && !resolves_to(peer->host, caller_.host)) {

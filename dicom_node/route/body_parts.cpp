@@ -67,9 +67,12 @@ std::vector<std::pair<const char*, std::string>> folded_descriptions(const Insta
           {"Requested Procedure Description", folded(header.requested_procedure_description)}};
 }
 
-Result<std::regex> compile_pattern(const std::string& pattern, const std::string& what) {
+Result<std::wregex> compile_pattern(const std::string& pattern, const std::string& what) {
+  const std::wstring folded = wide(fold_pattern(pattern));
+  if (folded.empty())
+    return invalid_argument(what + ": pattern '" + pattern + "' has no letter and would fit every text");
   try {
-    return std::regex(fold_pattern(pattern), std::regex::ECMAScript | std::regex::icase | std::regex::optimize);
+    return std::wregex(folded, std::regex::ECMAScript | std::regex::icase | std::regex::optimize);
   } catch (const std::regex_error& error) {
     return invalid_argument(what + ": pattern '" + pattern + "': " + error.what());
   }
@@ -77,7 +80,11 @@ Result<std::regex> compile_pattern(const std::string& pattern, const std::string
 
 Result<BodyParts> BodyParts::create(const config::BodyPartTable& table) {
   BodyParts parts;
-  for (const auto& [alias, term] : table.terms) parts.aliases_[squeeze(fold(alias))] = upper(term);
+  for (const auto& [alias, term] : table.terms) {
+    const std::string folded = squeeze(fold(alias));
+    if (folded.empty()) return invalid_argument("body part " + term + ": alias '" + alias + "' has no letter or digit");
+    parts.aliases_[folded] = upper(term);
+  }
   for (const auto& [term, groups] : table.groups) {
     parts.groups_[upper(term)] = std::set<std::string>(groups.begin(), groups.end());
     parts.aliases_.try_emplace(squeeze(fold(term)), upper(term));
@@ -85,7 +92,7 @@ Result<BodyParts> BodyParts::create(const config::BodyPartTable& table) {
   for (const auto& [code, term] : table.codes) parts.codes_[upper(code)] = upper(term);
   for (const auto& [code, term] : table.procedure_codes) parts.procedure_codes_[upper(code)] = upper(term);
   for (const auto& [pattern, term] : table.description_patterns) {
-    NODE_ASSIGN_OR_RETURN(std::regex compiled, compile_pattern(pattern, "body part " + term));
+    NODE_ASSIGN_OR_RETURN(std::wregex compiled, compile_pattern(pattern, "body part " + term));
     parts.patterns_.emplace_back(std::move(compiled), upper(term));
   }
   return parts;
@@ -126,9 +133,10 @@ BodyParts::Said BodyParts::by_procedure_codes(const InstanceHeader& header) cons
 }
 
 std::string BodyParts::by_description(const std::string& text) const {
+  const std::wstring searched = wide(text);
   Words hits;
   for (const auto& [pattern, term] : patterns_) {
-    if (!contains(hits, term) && std::regex_search(text, pattern)) hits.push_back(term);
+    if (!contains(hits, term) && std::regex_search(searched, pattern)) hits.push_back(term);
   }
   return hits.empty() || contradict(hits) ? std::string() : hits.front();
 }
@@ -148,7 +156,8 @@ BodyPart BodyParts::find(const InstanceHeader& header) const {
   if (contradict(said.terms)) return {"", "", join(said.words, ", "), ""};
   if (!part.term.empty()) return part;
 
-  if (const Said by_code = by_procedure_codes(header); !by_code.terms.empty()) {
+  // The codes of a whole study may name what another series of it shows.
+  if (const Said by_code = by_procedure_codes(header); !by_code.terms.empty() && !contradict(by_code.terms)) {
     return {by_code.terms.front(), kProcedure, "", part.unrecognised};
   }
   for (const auto& [attribute, text] : folded_descriptions(header)) {

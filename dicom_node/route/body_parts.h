@@ -59,7 +59,7 @@ class BodyParts {
 
   std::map<std::string, std::string> aliases_, codes_, procedure_codes_;
   std::map<std::string, std::set<std::string>> groups_;
-  std::vector<std::pair<std::regex, std::string>> patterns_;
+  std::vector<std::pair<std::wregex, std::string>> patterns_;
 };
 
 // "LN|24721-3": scheme and value as the tables have them. SNM3 and 99SDM are older designators of SNOMED-RT codes.
@@ -70,6 +70,6 @@ std::string code_key(const config::Code& code);
 std::vector<std::pair<const char*, std::string>> folded_descriptions(const object::InstanceHeader& header);
 
 // Errors: kInvalidArgument, a message that begins with `what`.
-Result<std::regex> compile_pattern(const std::string& pattern, const std::string& what);
+Result<std::wregex> compile_pattern(const std::string& pattern, const std::string& what);
 
 }  // namespace node::route

@@ -12,11 +12,12 @@ namespace node::route {
 
 using config::join;
 using config::upper;
+using config::wide;
 using config::Words;
 
 // "Knie_re." -> "KNIE RE", "Épaule" -> "EPAULE", "Łokieć" -> "LOKIEC": letters and digits in upper case, Latin ones
-// without accents, Greek and Cyrillic ones in UTF-8 as such; every run of other characters becomes one space. What is
-// no UTF-8 counts as Latin-1, which devices write whatever character set they declare.
+// without accents, those of other scripts in UTF-8, Greek without accents too; every run of other characters becomes
+// one space. What is no UTF-8 counts as Latin-1, which devices write whatever character set they declare.
 std::string fold(std::string_view text);
 
 // A regular expression over folded text: its letters folded in the same way, all ASCII characters as they stand.

@@ -67,14 +67,18 @@ Result<Match> Match::create(RouteMatch config, const BodyParts& body_parts) {
     for (std::string& word : *words) word = upper(word);
   }
   for (Words* words : {&config.station, &config.institution}) {
-    for (std::string& word : *words) word = fold(word);
+    for (std::string& word : *words) {
+      const std::string folded = fold(word);
+      if (folded.empty()) return invalid_argument("'" + word + "' has no letter or digit");
+      word = folded;
+    }
   }
   for (std::string& word : config.body_part) {
     const std::string term = body_parts.term_of(word);
     word = term.empty() ? upper(word) : term;
   }
   for (const std::string& pattern : config.description) {
-    NODE_ASSIGN_OR_RETURN(std::regex compiled, compile_pattern(pattern, "description"));
+    NODE_ASSIGN_OR_RETURN(std::wregex compiled, compile_pattern(pattern, "description"));
     match.descriptions_.push_back(std::move(compiled));
   }
   match.config_ = std::move(config);
@@ -97,9 +101,9 @@ std::string Match::why_not(const Facts& facts) const {
       std::none_of(config_.procedure_code.begin(), config_.procedure_code.end(), has_code)) {
     reasons.push_back("no procedure code is " + join(config_.procedure_code, " or "));
   }
-  const auto found = [&facts](const std::regex& pattern) {
+  const auto found = [&facts](const std::wregex& pattern) {
     return std::any_of(facts.descriptions.begin(), facts.descriptions.end(),
-                       [&pattern](const std::string& text) { return std::regex_search(text, pattern); });
+                       [&pattern](const std::string& text) { return std::regex_search(wide(text), pattern); });
   };
   if (!descriptions_.empty() && std::none_of(descriptions_.begin(), descriptions_.end(), found)) {
     reasons.push_back("no description fits " + join(config_.description, " or "));

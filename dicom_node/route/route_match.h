@@ -43,7 +43,7 @@ class Match {
 
  private:
   config::RouteMatch config_;
-  std::vector<std::regex> descriptions_;
+  std::vector<std::wregex> descriptions_;
 };
 
 }  // namespace node::route

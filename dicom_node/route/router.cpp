@@ -21,20 +21,28 @@ constexpr const char* kAwaitsThePixels = "the body part is to be read from the p
 
 bool is_radiograph(const Facts& facts) { return image_kind(facts.sop_class, facts.modality) != ImageKind::kOther; }
 
+// For a reason: what is no code string may be anything, a line break or a name.
+std::string modality_text(const std::string& modality) {
+  if (modality.empty()) return "no modality";
+  constexpr std::string_view kCodeString = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ ";
+  if (modality.size() > 16 || modality.find_first_not_of(kCodeString) != std::string::npos)
+    return "a modality that is none";
+  return modality;
+}
+
 // Why no model may read the image whatever its rule says; empty if one may.
 std::string why_unreadable(const InstanceHeader& header, const Facts& facts) {
   if (!is_radiograph(facts)) {
-    return "not a radiograph: " + (header.modality.empty() ? "no modality" : header.modality.substr(0, 16)) +
-           ", SOP class " + header.sop_class_uid.substr(0, 64);
+    return "not a radiograph: " + modality_text(header.modality) + ", SOP class " + header.sop_class_uid.substr(0, 64);
   }
   return header.pixel_data_problem();
 }
 
 std::string no_rule_reason(const Facts& facts) {
-  std::string reason = "no rule for " + (facts.modality.empty() ? "no modality" : facts.modality.substr(0, 16));
+  std::string reason = "no rule for " + modality_text(facts.modality);
   if (!facts.part.term.empty()) return reason + ", " + facts.part.term;
   if (facts.part.unrecognised.empty()) return reason + ", body part unknown";
-  return reason + ", body part unknown: \"" + facts.part.unrecognised + "\"";
+  return reason + ", body part unknown: '" + facts.part.unrecognised + "'";
 }
 
 // Empty if the task is meant for this image; else why not: "bone-age: age is unknown". What waits for a task that is

@@ -94,7 +94,7 @@ BROKEN = [
         "    MutexLock lock(mutex_);\n    ++(counts_.*counter);\n", "    MutexLock lock(mutex_);\n")),
     ([NO_TRY], Mutation("the try page though it is not wanted", API, "if (tries && !view_.try_image)", "if (tries && !view_.try_image && false)")),
     (["store_scp_test", HELD], Mutation("a peer from any host", SESSION, "if (rules->check_hosts && ", "if (false && ")),
-    (["store_scp_test", HELD], Mutation("any calling AE title", SESSION, "if (peer == nullptr && !rules->accept_unknown) {", "if (false) {")),
+    (["store_scp_test", HELD], Mutation("any calling AE title", SESSION, "if (peer == nullptr && (!rules->accept_unknown || takes_a_name)) {", "if (false) {")),
     ([HELD], Mutation("the pin of who calls is ignored", SESSION, "if (peer != nullptr && !peer->certificates.empty() &&", "if (false &&")),
     ([BESIDE], Mutation("a peer with TLS may call without", SESSION, "if (peer != nullptr && peer->tls.on && !caller_.tls) {", "if (false) {")),
     ([TO_WHOM], Mutation("the pin of who is called is ignored", TLS, "if (shown && shown->is_any(pinned)) return ok_status();", "return ok_status();")),

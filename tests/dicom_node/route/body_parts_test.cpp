@@ -187,6 +187,59 @@ TEST_F(RouterTest, TwoCodesCanContradictEachOther) {
   EXPECT_EQ(route(header).reason, "body part contradictory: HAND (code), FOOT (code)");
 }
 
+TEST_F(RouterTest, ProcedureCodesOfSeveralExamsNameNone) {
+  InstanceHeader header = radiograph();
+  header.procedure_codes = {{"24721-3", "LN", "XR Hand 2 Views"}, {"36643-5", "LN", "XR Chest 2 Views"}};
+  EXPECT_EQ(route(header).body_part, "");
+  header.series_description = "Chest PA";
+  EXPECT_EQ(route(header).body_part, "CHEST");
+  EXPECT_EQ(route(header).body_part_evidence, "Series Description");
+}
+
+TEST_F(RouterTest, WordsOfASiteInAnyScriptMeanWhatTheySay) {
+  config_.body_parts.terms["手"] = "HAND";
+  config_.body_parts.description_patterns = {{"手関節?", "WRIST"}, {"[膝脚]", "KNEE"}, {"ΓΌΝΑΤΟ", "KNEE"},
+                                             {"б[её]дро", "HIP"},  {"무릎", "KNEE"},   {"ＦＯＯＴ", "FOOT"}};
+  const auto of_description = [this](const std::string& text) {
+    InstanceHeader header = radiograph();
+    header.series_description = text;
+    return route(header).body_part;
+  };
+  EXPECT_EQ(body_part("手"), "HAND");
+  EXPECT_EQ(body_part(""), "");
+  EXPECT_EQ(body_part("胸"), "");
+  EXPECT_EQ(of_description("左 手関節 2方向"), "WRIST");
+  EXPECT_EQ(of_description("手関"), "WRIST");
+  EXPECT_EQ(of_description("手"), "");
+  EXPECT_EQ(of_description("右膝"), "KNEE");
+  EXPECT_EQ(of_description("胸部"), "");
+  EXPECT_EQ(of_description("Γόνατο δεξί"), "KNEE");
+  EXPECT_EQ(of_description("бёдро"), "HIP");
+  EXPECT_EQ(of_description("왼쪽 무릎"), "KNEE");
+  EXPECT_EQ(of_description("foot"), "FOOT");
+  EXPECT_EQ(of_description("CHEST"), "");
+  EXPECT_EQ(of_description(""), "");
+}
+
+TEST_F(RouterTest, AWordWithoutALetterIsAMistake) {
+  const auto refused = [this](const std::string& why) {
+    const auto router = Router::create(config_, {"anomaly", "knee-oa"});
+    return !router.ok() && router.status().message().find(why) != std::string::npos;
+  };
+  const RouterConfig good = config_;
+  config_.body_parts.terms["。"] = "HAND";
+  EXPECT_TRUE(refused("alias '。' has no letter or digit"));
+  config_ = good;
+  config_.body_parts.description_patterns.emplace_back("、", "HAND");
+  EXPECT_TRUE(refused("pattern '、' has no letter"));
+  config_ = good;
+  config_.routes[0].match.station = {"--"};
+  EXPECT_TRUE(refused("'--' has no letter or digit"));
+  config_ = good;
+  config_.routes[0].match.institution = {"☢"};
+  EXPECT_TRUE(refused("'☢' has no letter or digit"));
+}
+
 TEST_F(RouterTest, EveryTermHasAGroup) {
   for (const auto& [alias, term] : config_.body_parts.terms) {
     EXPECT_TRUE(config_.body_parts.groups.contains(term)) << term;

@@ -196,12 +196,20 @@ TEST_F(RouterTest, ARuleMayNameABodyPartByAnAlias) {
 TEST_F(RouterTest, NoRuleIsAnAnswerWithItsReason) {
   EXPECT_EQ(route(radiograph_of("ABDOMEN")).reason, "no rule for DX, ABDOMEN");
   EXPECT_EQ(route(radiograph()).reason, "no rule for DX, body part unknown");
-  EXPECT_EQ(route(radiograph_of("annoon")).reason, "no rule for DX, body part unknown: \"ANNOON\"");
+  EXPECT_EQ(route(radiograph_of("annoon")).reason, "no rule for DX, body part unknown: 'ANNOON'");
   InstanceHeader header = radiograph_of("KNEE");
   header.modality = "";
   EXPECT_EQ(route(header).reason, "no rule for no modality, KNEE");
   EXPECT_THAT(route(radiograph_of("ABDOMEN")).tasks, IsEmpty());
   EXPECT_EQ(route(radiograph_of("ABDOMEN")).rule, "");
+}
+
+TEST_F(RouterTest, AReasonRepeatsNoModalityThatIsNone) {
+  InstanceHeader header = radiograph_of("CHEST");
+  for (const char* modality : {"DX\nevent=x", "SECRET^BERTA", "DXDXDXDXDXDXDXDXDX"}) {
+    header.modality = modality;
+    EXPECT_EQ(route(header).reason.substr(0, 34), "no rule for a modality that is non") << modality;
+  }
 }
 
 TEST_F(RouterTest, ARuleWithoutTasksLeavesImagesAlone) {
