@@ -156,10 +156,36 @@ std::string orientation_of(DcmItem& data_set) {
   return both;
 }
 
-// In UTF-8; as written where it is not in the character set that the data set declares.
-std::string utf8_text_of(DcmItem& data_set, const DcmTagKey& tag) {
-  const std::string text = text_of(data_set, tag);
+// In UTF-8; as written where it is not in the character set that the data set declares, for its items too.
+std::string utf8_text_of(DcmItem& data_set, DcmItem& item, const DcmTagKey& tag) {
+  const std::string text = text_of(item, tag);
   return to_utf8(text, character_set_of(data_set)).value_or(text);
+}
+std::string utf8_text_of(DcmItem& data_set, const DcmTagKey& tag) { return utf8_text_of(data_set, data_set, tag); }
+
+// CR and DX images say what was asked for and done in their series: there, and in the items of its Request Attributes
+// Sequence (PS3.3 C.7.3.1, table 10-9).
+void read_requests(DcmItem& data_set, InstanceHeader& header) {
+  std::vector<DcmItem*> places = {&data_set};
+  DcmSequenceOfItems* requests = nullptr;
+  if (data_set.findAndGetSequence(DCM_RequestAttributesSequence, requests).good() && requests != nullptr) {
+    for (unsigned long i = 0; i < requests->card(); ++i) places.push_back(requests->getItem(i));
+  }
+  const auto describe = [&](DcmItem& item, const DcmTagKey& tag) {
+    std::string& description = header.requested_procedure_description;
+    if (description.empty()) description = utf8_text_of(data_set, item, tag);
+  };
+  for (DcmItem* item : places) {
+    for (config::Code& code : codes_of(*item, DCM_RequestedProcedureCodeSequence))
+      header.procedure_codes.push_back(std::move(code));
+    describe(*item, DCM_RequestedProcedureDescription);
+  }
+  for (std::size_t i = 1; i < places.size(); ++i) {
+    for (config::Code& code : codes_of(*places[i], DCM_ScheduledProtocolCodeSequence))
+      header.procedure_codes.push_back(std::move(code));
+    describe(*places[i], DCM_ScheduledProcedureStepDescription);
+  }
+  describe(data_set, DCM_PerformedProcedureStepDescription);
 }
 
 int digits(std::string_view text) {
@@ -253,14 +279,13 @@ Result<InstanceHeader> read_instance_header(const std::filesystem::path& file, c
   header.accession_number = text_of(data_set, DCM_AccessionNumber);
   header.body_part_examined = text_of(data_set, DCM_BodyPartExamined);
   header.anatomic_region = codes_of(data_set, DCM_AnatomicRegionSequence);
-  for (const DcmTagKey& tag :
-       {DCM_ProcedureCodeSequence, DCM_RequestedProcedureCodeSequence, DCM_PerformedProtocolCodeSequence}) {
-    for (config::Code& code : codes_of(data_set, tag)) header.procedure_codes.push_back(std::move(code));
-  }
+  header.procedure_codes = codes_of(data_set, DCM_ProcedureCodeSequence);
+  read_requests(data_set, header);
+  for (config::Code& code : codes_of(data_set, DCM_PerformedProtocolCodeSequence))
+    header.procedure_codes.push_back(std::move(code));
   header.protocol_name = utf8_text_of(data_set, DCM_ProtocolName);
   header.series_description = utf8_text_of(data_set, DCM_SeriesDescription);
   header.study_description = utf8_text_of(data_set, DCM_StudyDescription);
-  header.requested_procedure_description = utf8_text_of(data_set, DCM_RequestedProcedureDescription);
   header.station_name = utf8_text_of(data_set, DCM_StationName);
   header.institution_name = utf8_text_of(data_set, DCM_InstitutionName);
   header.source_ae_title = text_of(*format.getMetaInfo(), DCM_SourceApplicationEntityTitle);

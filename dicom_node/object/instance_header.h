@@ -26,7 +26,7 @@ struct InstanceHeader {
   std::string accession_number;               // (0008,0050)
   std::string body_part_examined;             // (0018,0015)
   std::vector<config::Code> anatomic_region;  // (0008,2218)
-  std::vector<config::Code> procedure_codes;  // (0008,1032), (0032,1064), (0040,0260), in this order
+  std::vector<config::Code> procedure_codes;  // (0008,1032), (0032,1064), (0040,0008) of requests, (0040,0260)
   // (0018,1030), (0008,103E), (0008,1030); as all texts here in UTF-8, if the character set is what it says.
   std::string protocol_name, series_description, study_description;
   std::string laterality;     // Image Laterality (0020,0062), else Laterality (0020,0060), else the modifier of
@@ -36,7 +36,7 @@ struct InstanceHeader {
                             // where it has not two values
   std::string patient_sex;  // (0010,0040)
   std::string station_name, institution_name;   // (0008,1010), (0008,0080)
-  std::string requested_procedure_description;  // (0032,1060)
+  std::string requested_procedure_description;  // The first of (0032,1060), (0040,0007) of requests, (0040,0254)
   std::string source_ae_title;  // Source Application Entity Title (0002,0016): of a file that nobody sent us.
   int age_years = -1;           // Patient's Age, else from birth and study date; -1: unknown
   int rows = 0, columns = 0, samples_per_pixel = 0, bits_allocated = 0, bits_stored = 0, number_of_frames = 1;

@@ -82,6 +82,8 @@ void put_receive(const receive::StoreScpStats& stats, Families& out) {
       .add(stats.requests_expired_total, {{"reason", "no_request_in_time"}});
   out.counter("skelex_echoes_total", "C-ECHO requests answered").add(stats.echoes_total);
   out.counter("skelex_instances_received_total", "Instances stored as new").add(stats.received_total);
+  out.counter("skelex_instances_not_analysed_total", "Instances stored, new or corrected, that no task was asked of")
+      .add(stats.not_analysed_total);
   out.counter("skelex_instances_repeated_total", "Instances whose UID was held already, by what they were")
       .add(stats.resends_total, {{"kind", "resend"}})
       .add(stats.corrections_total, {{"kind", "correction"}})

@@ -51,6 +51,8 @@ void bound_writes(int socket, std::chrono::seconds timeout) {
 void Tally::count(const IntakeAnswer& answer) {
   MutexLock lock(mutex_);
   if (answer.status != kSuccess) ++counts_.refused_by_status[answer.status];
+  const bool is_new = answer.outcome == Outcome::kStored || answer.outcome == Outcome::kCorrection;
+  if (is_new && answer.route.tasks.empty() && answer.route.pending.empty()) ++counts_.not_analysed_total;
   switch (answer.outcome) {
     case Outcome::kStored: ++counts_.received_total; break;
     case Outcome::kResend: ++counts_.resends_total; break;

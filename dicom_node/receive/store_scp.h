@@ -39,6 +39,7 @@ struct StoreScpStats {
   std::uint64_t tls_failures_total = 0;         // Connections without agreement on TLS.
   std::uint64_t echoes_total = 0;
   std::uint64_t received_total = 0;  // Stored as new.
+  std::uint64_t not_analysed_total = 0;  // Of those and of corrections: no task is asked.
   std::uint64_t received_bytes = 0;  // Of all objects whose data set came whole.
   std::uint64_t resends_total = 0;
   std::uint64_t corrections_total = 0;

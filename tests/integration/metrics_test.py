@@ -47,6 +47,7 @@ def test_each_stage_is_counted(node):
     assert found['skelex_stores_refused_total{status="A700"}'] == 0, "so that the first is an increase"
     assert found["skelex_oldest_waiting_seconds"] == 0
     assert found["skelex_instances_received_total"] == 2
+    assert found["skelex_instances_not_analysed_total"] == 1
     assert found['skelex_instances_ended_total{outcome="analysed"}'] == 1
     assert found['skelex_associations_rejected_total{reason="calling_ae_title"}'] > 0
     assert found['skelex_deliveries_total{destination="pacs",outcome="delivered"}'] == 2, "overlay and report"

@@ -448,5 +448,24 @@ TEST_F(InstanceHeaderTest, ABareDataSetIsRead) {
   }
 }
 
+// Where CR and DX images carry them.
+TEST_F(InstanceHeaderTest, ReadsWhatWasAskedForInTheRequestAttributesSequence) {
+  const InstanceHeader header = read([](DcmDataset& d) {
+    must(d.putAndInsertString(DCM_SpecificCharacterSet, "ISO_IR 100"));
+    DcmItem* request = nullptr;
+    must(d.findOrCreateSequenceItem(DCM_RequestAttributesSequence, request, -2));
+    add_code(*request, DCM_RequestedProcedureCodeSequence, DCM_CodeValue, "24721-3", "LN", "asked");
+    add_code(*request, DCM_ScheduledProtocolCodeSequence, DCM_CodeValue, "P2", "99X", "planned");
+    must(request->putAndInsertString(DCM_ScheduledProcedureStepDescription,
+                                     "F\xFC\xDF"
+                                     "e beidseits"));
+    must(d.putAndInsertString(DCM_PerformedProcedureStepDescription, "done"));
+  });
+  ASSERT_EQ(header.procedure_codes.size(), 2u);
+  EXPECT_EQ(header.procedure_codes[0].meaning, "asked");
+  EXPECT_EQ(header.procedure_codes[1].meaning, "planned");
+  EXPECT_EQ(header.requested_procedure_description, "Füße beidseits");
+}
+
 }  // namespace
 }  // namespace node::object

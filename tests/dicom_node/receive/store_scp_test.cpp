@@ -5,7 +5,6 @@
 #include <dcmtk/dcmnet/scu.h>
 
 #include "dicom_node/receive/association_acceptor.h"
-#include "dicom_node/receive/association_acceptor.h"
 #include "tests/dicom_node/receive/store_scp_fixture.h"
 
 // DCMTK 3.6.7 loses a list head of 32 bytes in some malformed association requests.
@@ -146,6 +145,16 @@ TEST_F(StoreScpTest, AcceptsAnUnknownCallingAeTitleIfTold) {
   const auto held = stored_.store().list_instances(Uid::parse("1.2.826.0.1.1").value());
   ASSERT_TRUE(held.ok() && held->size() == 1);
   EXPECT_EQ(held->front().peer, "NOBODY");
+}
+
+// Routes name peers by their names: a title that is one must not pass for it.
+TEST_F(StoreScpTest, RejectsAStrangerWhoseTitleIsAPeersName) {
+  config_.accept_unknown = true;
+  config_.peers[0].name = "ROOM1";
+  open();
+  RawPeer peer = connect();
+  EXPECT_EQ(peer.associate(associate_request("ROOM1", "SKELEX", {{kVerification, {kImplicit}}})), kRejected);
+  EXPECT_THAT(rejection(peer), ::testing::ElementsAre(1, 1, 3));
 }
 
 TEST_F(StoreScpTest, RejectsAnotherCalledAeTitleAndApplicationContext) {
