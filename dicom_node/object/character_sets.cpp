@@ -104,12 +104,11 @@ bool is_affected(DcmEVR vr) {
 
 template <typename Use>
 bool for_each_text(DcmItem& item, const Use& use) {
-  for (unsigned long i = 0; i < item.card(); ++i) {
-    DcmElement& element = *item.getElement(i);
-    if (auto* sequence = dynamic_cast<DcmSequenceOfItems*>(&element)) {
-      for (unsigned long j = 0; j < sequence->card(); ++j)
-        if (!for_each_text(*sequence->getItem(j), use)) return false;
-    } else if (is_affected(element.ident()) && !use(element)) {
+  for (DcmElement* element : all_elements(item)) {
+    if (auto* sequence = dynamic_cast<DcmSequenceOfItems*>(element)) {
+      for (DcmItem* each : all_items(*sequence))
+        if (!for_each_text(*each, use)) return false;
+    } else if (is_affected(element->ident()) && !use(*element)) {
       return false;
     }
   }

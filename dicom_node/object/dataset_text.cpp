@@ -2,6 +2,7 @@
 
 #include <dcmtk/dcmdata/dcelem.h>
 #include <dcmtk/dcmdata/dcitem.h>
+#include <dcmtk/dcmdata/dcsequen.h>
 
 #include <charconv>
 #include <cmath>
@@ -17,6 +18,20 @@ std::string_view stripped(std::string_view text) {
 }
 
 }  // namespace
+
+std::vector<DcmItem*> all_items(DcmSequenceOfItems& sequence) {
+  std::vector<DcmItem*> items;
+  for (DcmObject* at = sequence.nextInContainer(nullptr); at != nullptr; at = sequence.nextInContainer(at))
+    items.push_back(static_cast<DcmItem*>(at));
+  return items;
+}
+
+std::vector<DcmElement*> all_elements(DcmItem& item) {
+  std::vector<DcmElement*> elements;
+  for (DcmObject* at = item.nextInContainer(nullptr); at != nullptr; at = item.nextInContainer(at))
+    elements.push_back(static_cast<DcmElement*>(at));
+  return elements;
+}
 
 std::string raw_text(DcmElement& element) {
   char* text = nullptr;

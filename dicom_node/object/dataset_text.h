@@ -10,6 +10,7 @@
 
 class DcmElement;
 class DcmItem;
+class DcmSequenceOfItems;
 class DcmTagKey;
 
 namespace node::object {
@@ -20,6 +21,11 @@ std::string raw_text(DcmElement& element);
 std::string text_of(DcmItem& item, const DcmTagKey& tag);
 // The same, split at the backslashes, each value without padding. Not for texts of multi-byte character sets.
 std::vector<std::string> texts_of(DcmItem& item, const DcmTagKey& tag);
+
+// All items, all elements, in order and in one walk: DCMTK's getItem(i) and getElement(i) count from the first each time,
+// which takes a peer's sequence of many items the square of their number.
+std::vector<DcmItem*> all_items(DcmSequenceOfItems& sequence);
+std::vector<DcmElement*> all_elements(DcmItem& item);
 
 // The 16 bit words of a US, SS or OW element whatever its VR says about the sign; empty for other VRs.
 std::vector<std::uint16_t> raw_words(DcmElement& element);

@@ -71,11 +71,9 @@ std::optional<Lut> read_lut(DcmItem& item, const DcmTagKey& descriptor_tag, cons
 }
 
 std::vector<DcmItem*> items_of(DcmItem& data_set, const DcmTagKey& tag) {
-  std::vector<DcmItem*> items;
   DcmSequenceOfItems* sequence = nullptr;
-  if (data_set.findAndGetSequence(tag, sequence).bad() || sequence == nullptr) return items;
-  for (unsigned long i = 0; i < sequence->card(); ++i) items.push_back(sequence->getItem(i));
-  return items;
+  if (data_set.findAndGetSequence(tag, sequence).bad() || sequence == nullptr) return {};
+  return all_items(*sequence);
 }
 
 // The item that says it of one frame: its own functional group, else the one that all frames share, else the data set.

@@ -49,14 +49,12 @@ const std::span<const DcmTagKey> attributes_that_matter() {
 
 void digest_element(Sha256& digest, DcmElement& element) {
   if (auto* sequence = dynamic_cast<DcmSequenceOfItems*>(&element)) {
-    for (unsigned long i = 0; i < sequence->card(); ++i) {
+    for (DcmItem* item : all_items(*sequence)) {
       digest.update("item\n");
-      DcmItem& item = *sequence->getItem(i);
-      for (unsigned long j = 0; j < item.card(); ++j) {
-        DcmElement& child = *item.getElement(j);
-        if (child.getGTag() % 2 != 0 || child.getETag() == 0) continue;  // Private; group length.
-        digest.update(child.getTag().toString().c_str());
-        digest_element(digest, child);
+      for (DcmElement* child : all_elements(*item)) {
+        if (child->getGTag() % 2 != 0 || child->getETag() == 0) continue;  // Private; group length.
+        digest.update(child->getTag().toString().c_str());
+        digest_element(digest, *child);
       }
     }
     return;
@@ -92,8 +90,8 @@ std::vector<config::Code> codes_of(DcmItem& data_set, const DcmTagKey& tag) {
   std::vector<config::Code> codes;
   DcmSequenceOfItems* sequence = nullptr;
   if (data_set.findAndGetSequence(tag, sequence).bad() || sequence == nullptr) return codes;
-  for (unsigned long i = 0; i < sequence->card(); ++i) {
-    DcmItem& item = *sequence->getItem(i);
+  for (DcmItem* const each : all_items(*sequence)) {
+    DcmItem& item = *each;
     config::Code code;
     for (const DcmTagKey& value : {DCM_CodeValue, DCM_LongCodeValue, DCM_URNCodeValue}) {
       if (code.value.empty()) code.value = text_of(item, value);

@@ -1,7 +1,8 @@
 // InstanceHeader: the handful of attributes we use, read from a file up to the pixel data.
 //
 // Guarantee: reading is bounded before DCMTK parses anything: a walk of our own limits nesting depth, element lengths
-//            against the file's size, and inflated size (a nested_6000 bomb overflows DCMTK 3.6.7's stack).
+//            against the file's size, the elements' number and order, and inflated size (a nested_6000 bomb overflows
+//            DCMTK 3.6.7's stack, and elements in descending order cost it the square of their number).
 // Threads:   reentrant.
 // Source:    PS3.10 7 (file format), PS3.5 7 (data set), PS3.3 C.7 and C.8.11 (attributes).
 #pragma once
@@ -64,7 +65,10 @@ struct InstanceHeader {
 struct ReadLimits {
   int sequence_depth_max = 64;
   std::uint64_t inflated_bytes_max = 1024ull * 1024 * 1024;  // Deflated transfer syntax.
-  std::uint64_t elements_max = 1'000'000;
+  std::uint64_t elements_max = 100'000;
+  // Elements behind one of a greater tag (PS3.5 7.1), of the whole file. One that has N before it in its item counts as
+  // 1 + N / 1000.
+  std::uint64_t out_of_order_max = 1'000;
 };
 
 // A Part 10 file, or a bare data set whose transfer syntax the caller knows (from the presentation context).

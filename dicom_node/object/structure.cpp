@@ -181,6 +181,7 @@ class Walk {
       }
       NODE_RETURN_IF_ERROR(count(at));
       const std::uint16_t element = get16(header + 2, false);
+      NODE_RETURN_IF_ERROR(count_order(meta_order_, element, at));
       const std::string_view vr(reinterpret_cast<char*>(header) + 4, 2);
       if (!is_upper(header[4]) || !is_upper(header[5])) return failure("no Explicit VR in the meta group", at);
       std::uint32_t length = get16(header + 6, false);
@@ -225,12 +226,17 @@ class Walk {
   }
 
  private:
+  struct Order {  // Of the elements so far of an item, the data set or the meta group.
+    std::uint32_t greatest_tag = 0;
+    std::uint64_t elements = 0;
+  };
   struct Level {
     std::uint64_t end = 0;  // Where it must be over; of an undefined length that of what encloses it.
     Encoding encoding;
     bool sequence = false;   // Else an item, or the data set.
     bool undefined = false;  // Ends by a delimiter.
     bool tentative = false;
+    Order order{};
   };
 
   // One element, item or delimiter. Sets done_ at the end of what concerns us.
@@ -279,6 +285,7 @@ class Walk {
       fatal_ = true;
       return failure("an element behind the pixel data that belongs before them", at);
     }
+    NODE_RETURN_IF_ERROR(count_order(levels_.back().order, tag, at));
 
     std::string_view vr = "--";
     std::uint32_t length = get32(header + 4, big_endian);
@@ -390,6 +397,20 @@ class Walk {
     return failure("more than " + std::to_string(limits_.elements_max) + " elements", at);
   }
 
+  // DCMTK looks for the place of each element from the end of those before it: one that belongs further up costs a walk
+  // along them, and so counts the more, the more there are.
+  Status count_order(Order& order, std::uint32_t tag, std::uint64_t at) {
+    const std::uint64_t before = order.elements++;
+    if (tag >= order.greatest_tag) {
+      order.greatest_tag = tag;
+      return ok_status();
+    }
+    out_of_order_ += 1 + before / 1000;
+    if (out_of_order_ <= limits_.out_of_order_max) return ok_status();
+    fatal_ = true;
+    return failure("too many elements out of ascending order", at);
+  }
+
   bool inflated_to_limit(std::uint64_t position) const {
     const auto* inflating = dynamic_cast<const InflatingSource*>(source_);
     return inflating != nullptr && inflating->at_limit() && position >= inflating->end();
@@ -403,7 +424,8 @@ class Walk {
   Structure& structure_;
   Source* source_ = nullptr;
   std::vector<Level> levels_;
-  std::uint64_t elements_ = 0, meta_end_ = 0, start_ = 0;
+  std::uint64_t elements_ = 0, out_of_order_ = 0, meta_end_ = 0, start_ = 0;
+  Order meta_order_;
   bool done_ = false, fatal_ = false;
 };
 

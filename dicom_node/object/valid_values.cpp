@@ -23,12 +23,11 @@ constexpr std::size_t kCodeMeaningMax = 64;  // VR LO
 
 // Bytes of every text of the header, run together.
 void collect_text(DcmItem& item, std::string& bytes) {
-  for (unsigned long i = 0; i < item.card(); ++i) {
-    DcmElement& element = *item.getElement(i);
-    if (auto* sequence = dynamic_cast<DcmSequenceOfItems*>(&element)) {
-      for (unsigned long j = 0; j < sequence->card(); ++j) collect_text(*sequence->getItem(j), bytes);
-    } else if (element.isaString()) {
-      bytes += raw_text(element) + '\n';
+  for (DcmElement* element : all_elements(item)) {
+    if (auto* sequence = dynamic_cast<DcmSequenceOfItems*>(element)) {
+      for (DcmItem* each : all_items(*sequence)) collect_text(*each, bytes);
+    } else if (element->isaString()) {
+      bytes += raw_text(*element) + '\n';
     }
   }
 }

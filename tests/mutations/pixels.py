@@ -53,8 +53,10 @@ def mutations():
         Mutation("frames that cannot be told apart are guessed", FRAGMENTS,
                  'if (first.size() != frames) return invalid_argument("fragments that cannot be told apart by frame");',
                  "first.resize(frames, 1);"),
+        Mutation("elements may stand in any order", STRUCTURE, "if (out_of_order_ <= limits_.out_of_order_max)",
+                 "if (true)"),
     ]
 
 
 def tests(_):
-    return [["image_loader_test", "dicom_node/object/loader_against_pydicom_test.py loader_tool"]]
+    return [["image_loader_test", "instance_header_test", "dicom_node/object/loader_against_pydicom_test.py loader_tool"]]

@@ -387,6 +387,36 @@ TEST_F(InstanceHeaderTest, NumberOfElementsIsBounded) {
   EXPECT_THAT(check(part10("1.2.840.10008.1.2.5", kModality + fragments), limits).message(), HasSubstr("elements"));
 }
 
+// `count` empty private elements, the greatest tag first.
+std::string descending(int count) {
+  std::string all;
+  for (int i = 0; i < count; ++i) all += short_element(0x11, static_cast<unsigned>(0x1000 + count - i), "CS", "");
+  return all;
+}
+
+TEST_F(InstanceHeaderTest, ElementsOutOfAscendingOrderAreBounded) {
+  const std::string in_item = kItemOpen + descending(1000) + kItemClose;
+  const std::string sequence = tag(9, 0x1001) + std::string("SQ\0\0", 4) + size32(0xFFFFFFFF);
+  EXPECT_TRUE(check(part10(kExplicit, kModality + descending(1000))).ok());
+  EXPECT_TRUE(check(part10(kExplicit, kModality + sequence + repeated(kItemOpen + kItemClose, 5000) + kSequenceClose))
+                  .ok());  // Each item begins anew.
+  EXPECT_THAT(check(part10(kExplicit, kModality + descending(1002))).message(),
+              HasSubstr("too many elements out of ascending order, at byte "));
+  // In items, all together; also behind many that are in order.
+  EXPECT_THAT(check(part10(kExplicit, kModality + sequence + in_item + in_item + kSequenceClose)).message(),
+              HasSubstr("ascending order"));
+  std::string behind = short_element(0x13, 0x1000, "CS", "");
+  for (unsigned i = 0; i < 1001; ++i) behind += short_element(0x11, 0x1000 + i, "CS", "");
+  EXPECT_THAT(check(part10(kExplicit, kModality + behind)).message(), HasSubstr("ascending order"));
+  std::string many = kModality;  // Where there are many, few are too many.
+  for (unsigned i = 0; i < 50'000; ++i) many += short_element(0x13, i + 0x1000, "CS", "");
+  EXPECT_TRUE(check(part10(kExplicit, many + descending(10))).ok());
+  EXPECT_THAT(check(part10(kExplicit, many + descending(25))).message(), HasSubstr("ascending order"));
+  std::string meta = std::string(128, '\0') + "DICM";
+  for (unsigned i = 0; i < 1002; ++i) meta += short_element(2, 0x2000 - i, "SH", "");
+  EXPECT_THAT(check(meta + kModality).message(), HasSubstr("ascending order"));
+}
+
 TEST_F(InstanceHeaderTest, LengthsPastTheEndAreRefusedAtOnce) {
   const std::string huge = tag(9, 0x1001) + std::string("OB\0\0", 4) + size32(0xFFFFFFF0) + "xx";
   EXPECT_EQ(check(part10(kExplicit, kModality + huge)).code(), StatusCode::kInvalidArgument);
