@@ -103,7 +103,7 @@ class PosixFileSystem : public FileSystem {
 
   Result<std::vector<std::filesystem::path>> list(const std::filesystem::path& directory) override {
     DIR* stream = ::opendir(directory.c_str());
-    if (stream == nullptr) return errno_status("list", errno);
+    if (stream == nullptr) return errno_status(("list " + directory.string()).c_str(), errno);
     std::vector<std::filesystem::path> paths;
     errno = 0;
     while (const dirent* entry = ::readdir(stream)) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,7 +22,7 @@ namespace node::storage {
 namespace {
 
 constexpr std::string_view kHexDigits = "0123456789abcdef";
-constexpr std::string_view kSuffix = ".dcm";
+constexpr std::string_view kSuffix = ".dcm", kPart = ".part";
 
 constexpr std::size_t kPieceBytes = 1024 * 1024;  // Written at once: an ordinary object or a part of a large one.
 
@@ -61,9 +62,12 @@ class Measure {
 
 // Reads a file to its end.
 Status read_file(const std::filesystem::path& path, const std::function<Status(const void*, std::size_t)>& take) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"), &std::fclose);
-  if (!file && errno == ENOENT) return not_found("open: the file is gone");
-  if (!file) return unavailable(std::string("open: ") + std::strerror(errno));
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);  // A pipe would wait for a writer.
+  if (descriptor < 0 && errno == ENOENT) return not_found("open: the file is gone");
+  if (descriptor < 0) return unavailable(std::string("open: ") + std::strerror(errno));
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(::fdopen(descriptor, "rb"), &std::fclose);
+  struct stat info {};
+  if (::fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) return data_loss("open: no regular file");
   std::setvbuf(file.get(), nullptr, _IONBF, 0);
   std::vector<unsigned char> buffer(256 * 1024);
   while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), file.get())) {
@@ -87,6 +91,13 @@ bool is_key(std::string_view key) {
   return key.size() > 3 + kSuffix.size() && key[2] == '/' && key.ends_with(kSuffix) &&
          kHexDigits.find(key[0]) != std::string_view::npos && kHexDigits.find(key[1]) != std::string_view::npos &&
          key.find('/', 3) == std::string_view::npos && key[3] != '.';
+}
+
+// Directories of the fan-out are named by the first two digits of a digest; what else lies beside them is not ours.
+bool is_shard(const std::filesystem::path& path) {
+  const std::string name = path.filename().string();
+  return name.size() == 2 && kHexDigits.find(name[0]) != std::string_view::npos &&
+         kHexDigits.find(name[1]) != std::string_view::npos;
 }
 
 // A file that vanished, or an error without a name of its own, means the same to who stores: the bytes are not kept.
@@ -167,6 +178,7 @@ Result<std::vector<std::string>> list_keys(const std::filesystem::path& director
   std::vector<std::string> keys;
   NODE_ASSIGN_OR_RETURN(const auto shards, file_system.list(objects_directory(directory)));
   for (const auto& shard : shards) {
+    if (!is_shard(shard)) continue;
     NODE_ASSIGN_OR_RETURN(const auto files, file_system.list(shard));
     for (const auto& file : files) {
       std::string key = shard.filename().string() + '/' + file.filename().string();
@@ -256,6 +268,10 @@ struct Spool::Impl {
     MutexLock lock(shards_mutex);
     shards.insert(shard);
   }
+  void forget_shard(const std::string& shard) {
+    MutexLock lock(shards_mutex);
+    shards.erase(shard);
+  }
   // Under the mutex, so that nobody commits into a directory that another thread has made and not yet synced.
   Status ensure_shard(const std::string& shard) {
     MutexLock lock(shards_mutex);
@@ -280,9 +296,12 @@ Result<std::unique_ptr<Spool>> Spool::open(const config::StorageConfig& config, 
     // A shard that a killed process made may be there without having been synced: from here on all that are seen are.
     NODE_ASSIGN_OR_RETURN(const auto shards, file_system.list(impl->objects()));
     NODE_RETURN_IF_ERROR(file_system.sync_directory(impl->objects()));
-    for (const auto& shard : shards) impl->add_shard(shard.filename().string());
+    for (const auto& shard : shards)
+      if (is_shard(shard)) impl->add_shard(shard.filename().string());
     NODE_ASSIGN_OR_RETURN(const auto left_behind, file_system.list(impl->incoming()));
-    for (const auto& path : left_behind) NODE_RETURN_IF_ERROR(file_system.remove(path));
+    for (const auto& path : left_behind) {
+      if (path.extension() == kPart) NODE_RETURN_IF_ERROR(file_system.remove(path).within(path.filename().string()));
+    }
     NODE_ASSIGN_OR_RETURN(const auto marked, keys_marked_lost(impl->root, file_system));
     MutexLock lock(impl->lost_mutex);
     impl->marked = {marked.begin(), marked.end()};
@@ -306,7 +325,7 @@ Result<IncomingFile> Spool::begin() {
 }
 
 Result<IncomingFile> Spool::begin_in_reserve() {
-  const std::filesystem::path path = impl_->incoming() / (std::to_string(impl_->next_incoming++) + ".part");
+  const std::filesystem::path path = impl_->incoming() / (std::to_string(impl_->next_incoming++) + std::string(kPart));
   if (Status created = impl_->file_system.create_file(path); !created.ok()) return created.within("spool: begin");
   return IncomingFile(impl_->file_system, path);
 }
@@ -332,7 +351,13 @@ Result<StoredFile> Spool::commit(IncomingFile file, const Uid& sop_instance_uid)
     FileSystem& file_system = impl_->file_system;
     NODE_RETURN_IF_ERROR(impl_->ensure_shard(shard));
     NODE_RETURN_IF_ERROR(file_system.sync_file(file.path_));
-    NODE_RETURN_IF_ERROR(file_system.rename(file.path_, final_path));
+    Status renamed = file_system.rename(file.path_, final_path);
+    if (renamed.code() == StatusCode::kNotFound) {  // Somebody tidied empty directories away.
+      impl_->forget_shard(shard);
+      NODE_RETURN_IF_ERROR(impl_->ensure_shard(shard));
+      renamed = file_system.rename(file.path_, final_path);
+    }
+    NODE_RETURN_IF_ERROR(renamed);
     file.path_ = final_path;  // If the next step fails, the destructor removes it under its new name.
     NODE_RETURN_IF_ERROR(file_system.sync_directory(final_path.parent_path()));
     file.path_.clear();

@@ -38,7 +38,6 @@ Result<std::unique_ptr<StudyStore>> SqliteStudyStore::open(const config::Storage
                                "close_due_at = min(quiet_due_at, min(open_since, ?1) + ?2) WHERE state = 0",
                                now, static_cast<std::int64_t>(config.study_open_max.count()))
                              .run());
-    NODE_RETURN_IF_ERROR(Query(*database, "UPDATE study SET rest_since = ?1 WHERE rest_since > ?1", now).run());
     // What is to be asked or answered by storage commitment is tried at once, and again what no report came for while
     // nobody listened. How long a report is waited for, begin_commitment() knows.
     NODE_RETURN_IF_ERROR(Query(*database,

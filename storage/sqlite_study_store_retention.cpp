@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 
 #include "storage/sqlite_study_store_impl.h"
 
@@ -22,7 +23,10 @@ Result<PurgedFiles> SqliteStudyStore::purge(const PurgeLimits& limits, int files
   const auto longest_at_rest = [&](Database& database, const char* sql, const auto& kept)
       -> Result<std::optional<std::pair<std::int64_t, std::int64_t>>> {  // Since when, and the study.
     if (!kept) return std::optional<std::pair<std::int64_t, std::int64_t>>();
-    Query row(database, sql, due_now() - static_cast<std::int64_t>(kept->count()));
+    // What nobody keeps goes whatever a clock that was wrong once has written.
+    Query row(database, sql,
+              kept->count() == 0 ? std::numeric_limits<std::int64_t>::max()
+                                 : due_now() - static_cast<std::int64_t>(kept->count()));
     if (!row.next()) {
       NODE_RETURN_IF_ERROR(row.status());
       return std::optional<std::pair<std::int64_t, std::int64_t>>();

@@ -216,6 +216,13 @@ def mutations():
         Mutation("a failure of the disk is held against the file", ORPHANS, "if (!again.ok()) return Found{End::kLeft, again.status().message()};\n    const",
                  "if (!again.ok()) return Found{End::kKept, again.status().message()};\n    const"),
         Mutation("a node that is told to stop takes the rest in", ORPHANS, "if (!go_on(done)) {", "if (go_on(done), false) {"),
+        Mutation("one start with a wrong clock makes all that is kept look old", STORE,
+                 "    NODE_RETURN_IF_ERROR(Query(*database, \"UPDATE study SET holds = 0 WHERE holds > 0\").run());\n",
+                 "    NODE_RETURN_IF_ERROR(Query(*database, \"UPDATE study SET holds = 0 WHERE holds > 0\").run());\n"
+                 "    NODE_RETURN_IF_ERROR(Query(*database, \"UPDATE study SET rest_since = ?1 WHERE rest_since > ?1\", now).run());\n"),
+        Mutation("a clock that was wrong ahead keeps what the disk needs", RETENTION, "kept->count() == 0 ?", "false ?"),
+        Mutation("a shard that vanished stays away", SPOOL, "impl_->forget_shard(shard);", ""),
+        Mutation("a pipe is waited for", SPOOL, "O_RDONLY | O_NONBLOCK | O_CLOEXEC", "O_RDONLY | O_CLOEXEC"),
         Mutation("purged in any order", RETENTION, "ORDER BY rest_since, id LIMIT 1\",\n"
                  "                                            limits.originals_kept",
                  "ORDER BY rest_since DESC, id LIMIT 1\",\n"

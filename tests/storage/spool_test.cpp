@@ -1,5 +1,7 @@
 #include "storage/spool.h"
 
+#include <sys/stat.h>
+
 #include <fstream>
 
 #include "tests/fakes/faulty_file_system.h"
@@ -220,6 +222,38 @@ TEST_F(SpoolTest, OpenDeletesWhatACrashLeftBehind) {
   std::ofstream(std::filesystem::path(config_.directory) / "incoming" / "7.part") << "half";
   open();
   EXPECT_TRUE(incoming_is_empty());
+}
+
+TEST_F(SpoolTest, OtherNamesBesideItsOwnAreLeftAlone) {
+  const std::filesystem::path root = config_.directory;
+  std::filesystem::create_directories(root / "incoming" / "x");
+  std::filesystem::create_directories(root / "objects" / "lost+found");
+  std::ofstream(root / "objects" / "zz") << "?";
+  const auto spool = open();
+  ASSERT_TRUE(spool);
+  EXPECT_THAT(keys(*spool), IsEmpty());
+  EXPECT_TRUE(spool->store(bytes_, uid_).ok());
+  EXPECT_TRUE(std::filesystem::exists(root / "incoming" / "x"));
+}
+
+TEST_F(SpoolTest, AShardThatSomebodyTidiedAwayIsMadeAgain) {
+  const auto spool = open();
+  const auto first = spool->store(bytes_, uid_);
+  ASSERT_TRUE(first.ok());
+  std::filesystem::remove_all(spool->path(first->key).parent_path());
+  const auto again = spool->store(bytes_, uid_);
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  files_.lose_power(Loss::kNamesAndContents);
+  EXPECT_TRUE(open()->verify(*again).ok());
+}
+
+TEST_F(SpoolTest, APipeInTheWayIsALossAndNobodyWaitsForIt) {
+  const auto spool = open();
+  const auto stored = spool->store(bytes_, uid_);
+  ASSERT_TRUE(stored.ok());
+  std::filesystem::remove(spool->path(stored->key));
+  ASSERT_EQ(::mkfifo(spool->path(stored->key).c_str(), 0600), 0);
+  EXPECT_EQ(spool->verify(*stored).code(), StatusCode::kDataLoss);
 }
 
 TEST_F(SpoolTest, BelowTheReserveNothingBegins) {

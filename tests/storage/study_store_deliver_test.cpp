@@ -21,6 +21,23 @@ TEST_P(StudyStoreContract, AStudyThatFailedIsAtRestOnceItsOriginalsHaveLeft) {
   EXPECT_THAT(store_->purge({seconds(60), {}}, 10)->originals, SizeIs(1));
 }
 
+TEST_P(StudyStoreContract, OneStartWithAWrongClockMakesNothingOld) {
+  add(image(1, 1));
+  analyse_all();
+  ASSERT_TRUE(store_->fail_study(close_and_claim()->token, "no").ok());
+  const WallTime right = clock_.now();
+  for (const WallTime wrong : {WallTime(seconds(86'400)), right - std::chrono::days(10)}) {
+    clock_.set_wall(wrong);
+    restart();
+    clock_.set_wall(right + seconds(60));
+    restart();
+    EXPECT_THAT(store_->purge({std::chrono::days(7), {}}, 10)->originals, IsEmpty());
+  }
+  clock_.set_wall(right - std::chrono::days(10));
+  restart();
+  EXPECT_THAT(store_->purge({seconds(0), {}}, 10)->originals, SizeIs(1)) << "the disk waits for no clock";
+}
+
 TEST_P(StudyStoreContract, ThePauseOfOneDestinationDelaysNoOther) {
   NewInstance forwarded = image(1, 1);
   forwarded.route.forward_to = {"archive", "pacs"};
