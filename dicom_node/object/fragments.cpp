@@ -20,11 +20,16 @@ Result<Fragments> Fragments::open(const std::filesystem::path& file, std::vector
 
 Status Fragments::append(std::size_t index, std::size_t size_max, std::string& bytes) {
   const Structure::Fragment& fragment = found_[index];
-  const std::size_t before = bytes.size(), size = std::min<std::size_t>(size_max, fragment.size);
-  bytes.resize(before + size);
+  const std::size_t end = bytes.size() + std::min<std::size_t>(size_max, fragment.size);
+  bytes.reserve(end);
   file_.seekg(static_cast<std::streamoff>(fragment.offset));
-  if (!file_.read(bytes.data() + before, static_cast<std::streamsize>(size)))
-    return data_loss("read pixel data: the file became shorter");
+  while (bytes.size() < end) {  // A string's new bytes are zeros first: piece by piece, while those are in the cache.
+    constexpr std::size_t kPiece = 64 * 1024;
+    const std::size_t before = bytes.size(), size = std::min(kPiece, end - before);
+    bytes.resize(before + size);
+    if (!file_.read(bytes.data() + before, static_cast<std::streamsize>(size)))
+      return data_loss("read pixel data: the file became shorter");
+  }
   return ok_status();
 }
 

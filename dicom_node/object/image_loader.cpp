@@ -10,8 +10,6 @@
 #include <new>
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
-#include <ranges>
-#include <span>
 #include <string_view>
 #include <utility>
 
@@ -76,11 +74,13 @@ void put_pixels(inference::Radiograph& radiograph, std::vector<float> pixels, bo
 // One look-up per pixel; the table knows the range of what occurs, so no pass is needed to find it.
 void put_pixels(inference::Radiograph& radiograph, const StoredPixels& pixels, const GreyTable& table, bool keep) {
   const auto look_up = [&pixels](const auto& by_value, auto& out) {
+    const auto columns = static_cast<std::size_t>(pixels.columns);
+    out.reserve(pixels.count());
     pixels.with_cells([&](const auto* cells, std::size_t count) {
-      const auto seen = std::span(cells, count) | std::views::transform([values = by_value.data()](auto cell) -> auto& {
-                          return values[cell];  // A reference, so that `out` asks for its memory once and writes once.
-                        });
-      out.assign(seen.begin(), seen.end());
+      for (std::size_t i = 0; i < count; i += columns) {
+        out.resize(i + columns);  // Row by row: its zeros are still in the cache when they are written over.
+        std::transform(cells + i, cells + i + columns, out.data() + i, [&](auto cell) { return by_value[cell]; });
+      }
     });
   };
   if (keep) return look_up(table.brightness, radiograph.pixels);
