@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <opencv2/core.hpp>
@@ -71,6 +72,19 @@ void put_pixels(inference::Radiograph& radiograph, std::vector<float> pixels, bo
   for (std::size_t i = 0; i < pixels.size(); ++i) radiograph.grey[i] = inference::grey_level(pixels[i], lowest, range);
 }
 
+template <typename Cell, typename Value>
+void look_up_row(const Cell* cells, std::size_t count, const Value* by_value, Value* out) {
+  std::size_t i = 0;
+  if constexpr (sizeof(Value) == 1) {  // Eight bytes are written at once: what takes longest is the writing.
+    for (; i + 8 <= count; i += 8) {
+      std::uint64_t word = 0;
+      for (std::size_t k = 0; k < 8; ++k) word |= std::uint64_t{by_value[cells[i + k]]} << (8 * k);
+      std::memcpy(out + i, &word, sizeof word);
+    }
+  }
+  for (; i < count; ++i) out[i] = by_value[cells[i]];
+}
+
 // One look-up per pixel; the table knows the range of what occurs, so no pass is needed to find it.
 void put_pixels(inference::Radiograph& radiograph, const StoredPixels& pixels, const GreyTable& table, bool keep) {
   const auto look_up = [&pixels](const auto& by_value, auto& out) {
@@ -79,7 +93,7 @@ void put_pixels(inference::Radiograph& radiograph, const StoredPixels& pixels, c
     pixels.with_cells([&](const auto* cells, std::size_t count) {
       for (std::size_t i = 0; i < count; i += columns) {
         out.resize(i + columns);  // Row by row: its zeros are still in the cache when they are written over.
-        std::transform(cells + i, cells + i + columns, out.data() + i, [&](auto cell) { return by_value[cell]; });
+        look_up_row(cells + i, columns, by_value.data(), out.data() + i);
       }
     });
   };
