@@ -19,6 +19,7 @@
 #include <mutex>
 #include <new>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <type_traits>
 
@@ -103,20 +104,31 @@ Judgement judge(const Cell* cells, std::size_t count, const Cells& how) {
   return judgement;
 }
 
+template <typename Cell>
+void extend_extremes(const Cell* cells, std::size_t count, StoredPixels& pixels) {
+  // All compared as signed, unsigned ones with their half taken off: every x86-64 does that for eight at once.
+  using Value = std::make_signed_t<Cell>;
+  const int half = pixels.is_signed ? 0 : 1 << (8 * sizeof(Cell) - 1);
+  Value least = std::numeric_limits<Value>::max(), greatest = std::numeric_limits<Value>::min();
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto value = static_cast<Value>(cells[i] ^ half);
+    least = std::min(least, value);
+    greatest = std::max(greatest, value);
+  }
+  pixels.least = std::min(pixels.least, least + half);
+  pixels.greatest = std::max(pixels.greatest, greatest + half);
+}
+
+// With the values in `bytes`, which are or will be of `pixels`.
+void extend_extremes(std::span<const std::uint8_t> bytes, StoredPixels& pixels) {
+  if (pixels.bits_allocated == 8) return extend_extremes(bytes.data(), bytes.size(), pixels);
+  extend_extremes(reinterpret_cast<const std::uint16_t*>(bytes.data()), bytes.size() / 2, pixels);
+}
+
 void find_extremes(StoredPixels& pixels) {
-  pixels.with_cells([&]<typename Cell>(const Cell* cells, std::size_t count) {
-    // All compared as signed, unsigned ones with their half taken off: every x86-64 does that for eight at once.
-    using Value = std::make_signed_t<Cell>;
-    const int half = pixels.is_signed ? 0 : 1 << (8 * sizeof(Cell) - 1);
-    Value least = std::numeric_limits<Value>::max(), greatest = std::numeric_limits<Value>::min();
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto value = static_cast<Value>(cells[i] ^ half);
-      least = std::min(least, value);
-      greatest = std::max(greatest, value);
-    }
-    pixels.least = least + half;
-    pixels.greatest = greatest + half;
-  });
+  pixels.least = std::numeric_limits<int>::max();
+  pixels.greatest = std::numeric_limits<int>::min();
+  extend_extremes(pixels.bytes, pixels);
 }
 
 // Whether no value uses a bit beyond Bits Stored, but for its sign: mostly so, and then nothing is to be done.
@@ -183,6 +195,7 @@ struct PixelReader::Impl {
   std::uint64_t native_at = 0;         // Where they begin.
   std::optional<Fragments> fragments;  // Of encapsulated pixel data.
   Coding coding = Coding::kUnknown;
+  bool wants_extremes = false;  // Of the frame that is read.
   Uint32 next_fragment = 0;
 
   DcmDataset& data_set() { return *file.getDataset(); }
@@ -249,8 +262,13 @@ struct PixelReader::Impl {
     const std::size_t size = frame_bytes(pixels);
     pixels.bytes.resize(size);
     native.seekg(static_cast<std::streamoff>(native_at + size * static_cast<std::size_t>(frame)));
-    if (!native.read(reinterpret_cast<char*>(pixels.bytes.data()), static_cast<std::streamsize>(size)))
-      return data_loss("read pixel data: the file became shorter");
+    constexpr std::size_t kPiece = 128 * 1024;
+    for (std::size_t at = 0; at < size; at += kPiece) {
+      const std::span<std::uint8_t> piece(pixels.bytes.data() + at, std::min(kPiece, size - at));
+      if (!native.read(reinterpret_cast<char*>(piece.data()), static_cast<std::streamsize>(piece.size())))
+        return data_loss("read pixel data: the file became shorter");
+      if (wants_extremes) extend_extremes(piece, pixels);  // While it is in the cache.
+    }
     return ok_status();
   }
 
@@ -346,6 +364,7 @@ Result<StoredPixels> PixelReader::read_frame(int frame, UnusedBits unused_bits) 
   pixels.bits_stored = header.bits_stored;
   pixels.is_signed = word_of(data_set, DCM_PixelRepresentation).value_or(0) == 1;
   pixels.photometric_interpretation = header.photometric_interpretation;
+  impl_->wants_extremes = pixels.samples == 1 && unused_bits != UnusedBits::kKeep;
   switch (impl_->coding) {
     case Coding::kJpeg2000: NODE_RETURN_IF_ERROR(impl_->decode_jpeg2000_frame(frame, pixels)); break;
     case Coding::kJpegLs: NODE_RETURN_IF_ERROR(impl_->decode_jpeg_ls_frame(frame, pixels)); break;
@@ -371,7 +390,7 @@ Result<StoredPixels> PixelReader::read_frame(int frame, UnusedBits unused_bits) 
     how.shift = high_bit + 1 - how.bits_stored;
     pixels.remarks.push_back("high bit=" + std::to_string(high_bit));
   }
-  find_extremes(pixels);
+  if (pixels.least > pixels.greatest) find_extremes(pixels);
   if (how.shift == 0 && fits(pixels, how)) return pixels;
   if (unused_bits == UnusedBits::kJudge && how.bits_stored + how.shift < how.bits_allocated &&
       !has_overlay_in_pixels(data_set)) {

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,7 +29,8 @@ struct StoredPixels {
   bool is_signed = false;
   std::string photometric_interpretation;  // Of the decompressed values.
   Bytes bytes;
-  int least = 0, greatest = 0;       // Of the values; of one sample, and not with kKeep.
+  // Of the values; of one sample, and not with kKeep.
+  int least = std::numeric_limits<int>::max(), greatest = std::numeric_limits<int>::min();
   std::vector<std::string> remarks;  // What was put right: "bits stored=14, header says 12".
 
   std::size_t count() const { return bytes.size() / static_cast<std::size_t>(bits_allocated / 8); }
