@@ -61,7 +61,8 @@ class Unpacker {
 
 }  // namespace
 
-Result<Bytes> decode_rle(std::string_view stream, std::size_t pixels, std::size_t samples, std::size_t sample_bytes) {
+Result<Bytes> decode_rle(std::string_view stream, std::size_t pixels, std::size_t samples, std::size_t sample_bytes,
+                         const std::function<void(std::span<const std::uint8_t>)>& seen) {
   std::array<std::uint32_t, 16> header;  // The number of segments, then where each begins.
   if (stream.size() < sizeof header) return invalid_argument("the RLE stream is shorter than its header");
   std::memcpy(header.data(), stream.data(), sizeof header);
@@ -96,6 +97,7 @@ Result<Bytes> decode_rle(std::string_view stream, std::size_t pixels, std::size_
         for (std::size_t i = 0; i < size; ++i) out[i * segments + byte] = pieces[s][i];
       }
     }
+    seen({out, size * segments});
   }
   return bytes;
 }

@@ -8,6 +8,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
 #include <string_view>
 
 #include "config/base/status.h"
@@ -16,7 +19,9 @@
 namespace node::object {
 
 // Samples interleaved, `sample_bytes` each, in the machine's byte order. What a segment holds behind its last pixel is
-// padding. Errors: kInvalidArgument (damaged, short).
-Result<Bytes> decode_rle(std::string_view stream, std::size_t pixels, std::size_t samples, std::size_t sample_bytes);
+// padding. `seen` is given each piece of them while it is in the cache. Errors: kInvalidArgument (damaged, short).
+Result<Bytes> decode_rle(
+    std::string_view stream, std::size_t pixels, std::size_t samples, std::size_t sample_bytes,
+    const std::function<void(std::span<const std::uint8_t>)>& seen = [](std::span<const std::uint8_t>) {});
 
 }  // namespace node::object

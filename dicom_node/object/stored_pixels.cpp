@@ -245,10 +245,14 @@ struct PixelReader::Impl {
 
   Status decode_rle_frame(int frame, StoredPixels& pixels) {
     NODE_ASSIGN_OR_RETURN(const std::string stream, fragments->codestream(frame));
+    const auto seen = [&](std::span<const std::uint8_t> piece) {
+      if (wants_extremes) extend_extremes(piece, pixels);
+    };
     NODE_ASSIGN_OR_RETURN(
         pixels.bytes,
         decode_rle(stream, static_cast<std::size_t>(pixels.rows) * static_cast<std::size_t>(pixels.columns),
-                   static_cast<std::size_t>(pixels.samples), static_cast<std::size_t>(pixels.bits_allocated) / 8));
+                   static_cast<std::size_t>(pixels.samples), static_cast<std::size_t>(pixels.bits_allocated) / 8,
+                   seen));
     return ok_status();
   }
 
