@@ -14,6 +14,7 @@
 #include <new>
 #include <numeric>
 #include <set>
+#include <stdexcept>
 #include <thread>
 
 #include "tests/fakes/fake_clock.h"
@@ -274,6 +275,29 @@ TEST_F(EngineOnTinyModels, OutOfDeviceMemoryHalvesTheBatchAndGoesOn) {
   EXPECT_EQ(tight->stats().failures, 0U);
   EXPECT_EQ(tight->stats().batch_rows.sum, 6 + 48);
   EXPECT_EQ(tight->stats().batch_rows.counts[3], 1U);  // 5 to 8 rows: the images.
+}
+
+// The batch fails as a whole and says nothing of which image it was; of the three by themselves the second fails again.
+TEST_F(EngineOnTinyModels, AnImageThatFailsItsBatchFailsAlone) {
+  config_.tasks = {task("a", "first")};
+  config_.batch_delay = std::chrono::seconds(1);
+  std::vector<std::int64_t> passes;
+  EngineSeams seams;
+  seams.before_pass = [&passes](const std::string&, std::int64_t rows) {
+    passes.push_back(rows);
+    if (passes.size() == 1 || passes.size() == 3) throw std::runtime_error("no kernel for these numbers");
+  };
+  const auto predictor = open(std::move(seams));
+  std::vector<std::future<Answer>> futures;
+  for (unsigned seed = 0; seed < 3; ++seed) futures.push_back(submit(*predictor, request({"a"}, seed)));
+  clock_.advance(std::chrono::seconds(2));
+  EXPECT_TRUE(futures[0].get().ok());
+  const Answer failed = futures[1].get();
+  EXPECT_EQ(failed.status().code(), StatusCode::kInternal);
+  EXPECT_THAT(failed.status().message(), HasSubstr("no kernel for these numbers"));
+  EXPECT_TRUE(futures[2].get().ok());
+  EXPECT_THAT(passes, ::testing::ElementsAre(3, 1, 1, 1));
+  EXPECT_EQ(predictor->stats().failures, 1U);
 }
 
 TEST_F(EngineOnTinyModels, AModelThatDoesNotFitItsDeviceIsRefusedBeforeItIsRead) {

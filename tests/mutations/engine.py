@@ -24,7 +24,7 @@ def mutations():
         Mutation("the query is made of the value's weights", VIT, 'view_tensor(checkpoint, prefix + "query." + part, placement),\n                      view_tensor(checkpoint, prefix + "key." + part, placement)',
                  'view_tensor(checkpoint, prefix + "value." + part, placement),\n                      view_tensor(checkpoint, prefix + "key." + part, placement)'),
         Mutation("no residual around attention", VIT, "block.attention_output.added_to(tokens.slice(1, 0, asked), mixed)",
-                 "block.attention_output.added_to(at::zeros_like(tokens.slice(1, 0, asked)), mixed)"),
+                 "block.attention_output.added_to(tokens.slice(1, 0, asked) * 0, mixed)"),
         Mutation("layer_norm_eps is ignored", VIT, "          checkpoint.network().layer_norm_eps};", "          1e-3};"),
         Mutation("qkv_bias is ignored", VIT, 'checkpoint.network().qkv_bias ? fused("bias") : at::Tensor()', "at::Tensor()"),
         Mutation("the class token without its position", VIT, " + positions.slice(1, 0, 1);", ";"),
