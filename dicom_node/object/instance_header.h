@@ -64,7 +64,9 @@ struct InstanceHeader {
 // Limits of the walk; also those of the image loader.
 struct ReadLimits {
   int sequence_depth_max = 64;
-  std::uint64_t inflated_bytes_max = 1024ull * 1024 * 1024;  // Deflated transfer syntax.
+  // Of a deflated data set: the least of the first, and of the second and the third times its deflated bytes.
+  // Radiographs inflate to 2 to 20 times; nothing of a bomb's 1,000.
+  std::uint64_t inflated_bytes_max = 512ull << 20, inflated_bytes_free = 64ull << 20, inflated_ratio_max = 100;
   std::uint64_t elements_max = 100'000;
   // Elements behind one of a greater tag (PS3.5 7.1), of the whole file. One that has N before it in its item counts as
   // 1 + N / 1000.

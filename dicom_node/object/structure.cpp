@@ -91,7 +91,8 @@ class FileSource : public Source {
 
 class InflatingSource : public Source {
  public:
-  InflatingSource(Source& packed, std::uint64_t bytes_max) : packed_(packed), bytes_max_(bytes_max), in_(64 * 1024) {
+  InflatingSource(Source& packed, std::uint64_t bytes_max, std::uint64_t packed_bytes)
+      : packed_(packed), bytes_max_(bytes_max), packed_bytes_(packed_bytes), in_(64 * 1024) {
     ready_ = inflateInit2(&stream_, -MAX_WBITS) == Z_OK;  // No zlib header: PS3.5 A.5.
   }
   ~InflatingSource() override {
@@ -131,11 +132,11 @@ class InflatingSource : public Source {
     return done;
   }
   std::uint64_t end() const override { return bytes_max_; }
-  bool at_limit() const { return position_ >= bytes_max_; }
+  std::uint64_t packed_bytes() const { return packed_bytes_; }
 
  private:
   Source& packed_;
-  std::uint64_t bytes_max_;
+  std::uint64_t bytes_max_, packed_bytes_;
   std::vector<Bytef> in_;
   z_stream stream_{};
   bool ready_ = false, failed_ = false;
@@ -253,7 +254,7 @@ class Walk {
       done_ = true;
       return ok_status();
     }
-    if (got != 8 || source_->position() > level.end) return failure("ends inside an element header", at);
+    if (got != 8 || source_->position() > level.end) return past_end("ends inside an element header", 0, at);
     NODE_RETURN_IF_ERROR(count(at));
     const bool big_endian = level.encoding.big_endian;
     const std::uint32_t tag = std::uint32_t{get16(header, big_endian)} << 16 | get16(header + 2, big_endian);
@@ -306,7 +307,7 @@ class Walk {
       if (vr == "UN") return enter(Level{0, Encoding{false, false}, true}, length, at);
       return failure("an undefined length where none may be", at);
     }
-    if (length > remaining()) return failure("a length past the end of what holds it", at);
+    if (length > remaining()) return past_end("a length past the end of what holds it", length, at);
     if (!level.encoding.explicit_vr && length >= 8) {
       unsigned char first[8];
       if (source_->read(first, 8) != 8) return failure("ends inside a value", at);
@@ -330,7 +331,7 @@ class Walk {
   Status enter(Level level, std::uint32_t length, std::uint64_t at) {
     level.undefined = length == kUndefinedLength;
     if (!level.undefined && length > remaining())
-      return failure("a sequence or item past the end of what holds it", at);
+      return past_end("a sequence or item past the end of what holds it", length, at);
     level.end = level.undefined ? levels_.back().end : source_->position() + length;
     return push(level, at);
   }
@@ -362,7 +363,7 @@ class Walk {
       structure_.cut = structure_.pixel_data_bytes != length;
     }
     done_ = structure_.cut;
-    if (structure_.cut && inflated_to_limit(source_->position())) return failure("inflates to too much", at);
+    if (structure_.cut && inflated_to_limit(source_->position())) return past_end("", 0, at);
     return ok_status();
   }
 
@@ -411,9 +412,18 @@ class Walk {
     return failure("too many elements out of ascending order", at);
   }
 
+  // `what`, but where it is the limit of inflating that was reached.
+  Status past_end(std::string_view what, std::uint32_t length, std::uint64_t at) const {
+    if (!inflated_to_limit(source_->position() + length)) return failure(what, at);
+    const auto& inflating = dynamic_cast<const InflatingSource&>(*source_);
+    return failure("inflates to more than " + std::to_string(inflating.end()) + " bytes, the most for its " +
+                       std::to_string(inflating.packed_bytes()) + " deflated ones",
+                   at);
+  }
+
   bool inflated_to_limit(std::uint64_t position) const {
     const auto* inflating = dynamic_cast<const InflatingSource*>(source_);
-    return inflating != nullptr && inflating->at_limit() && position >= inflating->end();
+    return inflating != nullptr && position >= inflating->end();
   }
 
   static Status failure(std::string_view what, std::uint64_t at) {
@@ -474,7 +484,10 @@ Result<Structure> walk_structure(const std::filesystem::path& path, const ReadLi
     encoding = {true, true};
   }
   if (uid == "1.2.840.10008.1.2.1.99") {
-    InflatingSource inflated(*file, limits.inflated_bytes_max);
+    const std::uint64_t packed = file->end() - file->position();
+    InflatingSource inflated(
+        *file, std::min(limits.inflated_bytes_max, limits.inflated_bytes_free + packed * limits.inflated_ratio_max),
+        packed);
     NODE_RETURN_IF_ERROR(walk.data_set(inflated, encoding));
     structure.pixel_data_offset = 0;
   } else {

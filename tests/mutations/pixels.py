@@ -55,6 +55,9 @@ def mutations():
                  "first.resize(frames, 1);"),
         Mutation("elements may stand in any order", STRUCTURE, "if (out_of_order_ <= limits_.out_of_order_max)",
                  "if (true)"),
+        Mutation("what is deflated may inflate to any ratio", STRUCTURE,
+                 "std::min(limits.inflated_bytes_max, limits.inflated_bytes_free + packed * limits.inflated_ratio_max)",
+                 "limits.inflated_bytes_max"),
     ]
 
 

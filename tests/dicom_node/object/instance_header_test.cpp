@@ -451,7 +451,14 @@ TEST_F(InstanceHeaderTest, InflatedSizeIsBounded) {
   EXPECT_TRUE(check(bytes).ok()) << check(bytes).message();
   ReadLimits limits;
   limits.inflated_bytes_max = 1'000'000;
-  EXPECT_EQ(check(bytes, limits).code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(check(bytes, limits).message(), HasSubstr("inflates to more than 1000000 bytes"));
+  limits = {};
+  limits.inflated_bytes_free = 1'000'000;  // And a hundred times what is deflated: less than what it inflates to.
+  const std::string most = std::to_string(1'000'000 + 100 * packed.size());
+  EXPECT_THAT(check(bytes, limits).message(), HasSubstr("inflates to more than " + most + " bytes, the most for its " +
+                                                        std::to_string(packed.size()) + " deflated ones"));
+  limits.inflated_ratio_max = 1'000;
+  EXPECT_TRUE(check(bytes, limits).ok()) << check(bytes, limits).message();
 }
 
 TEST_F(InstanceHeaderTest, AnotherByteOrderThanDeclaredIsRefused) {
