@@ -143,6 +143,8 @@ std::string laterality_of(DcmItem& data_set) {
         {{"24028007", "R"}, {"G-A100", "R"}, {"7771000", "L"}, {"G-A101", "L"}, {"51440002", "B"}, {"G-A102", "B"}});
   }
   for (char& c : side) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  if (side == "LEFT") return "L";  // No value of the standard, but some write it.
+  if (side == "RIGHT") return "R";
   return side;
 }
 
@@ -200,9 +202,9 @@ int date_number(std::string text) {
 
 int age_of(DcmItem& data_set) {
   const std::string age = text_of(data_set, DCM_PatientAge);
-  if (age.size() == 4) {
-    const int count = digits(age.substr(0, 3));
-    if (count >= 0) switch (age[3]) {
+  if (age.size() >= 2 && age.size() <= 4) {  // Of three digits by the standard; some write fewer.
+    const int count = digits(age.substr(0, age.size() - 1));
+    if (count >= 0) switch (age.back()) {
         case 'Y': return count;
         case 'M': return count / 12;
         case 'W': return count * 7 / 365;

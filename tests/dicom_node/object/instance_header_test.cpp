@@ -106,6 +106,12 @@ TEST_F(InstanceHeaderTest, ImageLateralityOutranksLaterality) {
             "R");
 }
 
+TEST_F(InstanceHeaderTest, LateralityInWordsIsThatSide) {
+  EXPECT_EQ(read(put(DCM_ImageLaterality, "Left")).laterality, "L");
+  EXPECT_EQ(read(put(DCM_Laterality, "RIGHT")).laterality, "R");
+  EXPECT_EQ(read(put(DCM_Laterality, "UPRIGHT")).laterality, "UPRIGHT");
+}
+
 TEST_F(InstanceHeaderTest, WhatRoutesAskOfTheSenderIsRead) {
   const InstanceHeader header = read([](DcmDataset& d) {
     must(d.putAndInsertString(DCM_PatientSex, "F"));
@@ -186,6 +192,10 @@ TEST_F(InstanceHeaderTest, AgeIsAsWrittenElseCounted) {
   EXPECT_EQ(read(put(DCM_PatientAge, "018M")).age_years, 1);
   EXPECT_EQ(read(put(DCM_PatientAge, "104W")).age_years, 1);
   EXPECT_EQ(read(put(DCM_PatientAge, "300D")).age_years, 0);
+  EXPECT_EQ(read(put(DCM_PatientAge, "18Y")).age_years, 18);
+  EXPECT_EQ(read(put(DCM_PatientAge, "5M")).age_years, 0);
+  EXPECT_EQ(read(put(DCM_PatientAge, "18")).age_years, 55);
+  EXPECT_EQ(read(put(DCM_PatientAge, "0018Y")).age_years, 55);
   EXPECT_EQ(read(put(DCM_PatientAge, "abcY")).age_years, 55);
   EXPECT_EQ(read(put(DCM_PatientBirthDate, "")).age_years, -1);
   EXPECT_EQ(read(put(DCM_PatientBirthDate, "20300101")).age_years, -1);
