@@ -35,7 +35,13 @@ std::string why_unreadable(const InstanceHeader& header, const Facts& facts) {
   if (!is_radiograph(facts)) {
     return "not a radiograph: " + modality_text(header.modality) + ", SOP class " + header.sop_class_uid.substr(0, 64);
   }
-  return header.pixel_data_problem();
+  if (std::string problem = header.pixel_data_problem(); !problem.empty()) return problem;
+  constexpr int kSideMin = 16;  // Pixels. A line or a dot shows nothing that a model was made for.
+  if (header.rows < kSideMin || header.columns < kSideMin) {
+    return "too small to be analysed: " + std::to_string(header.columns) + " x " + std::to_string(header.rows) +
+           " pixels, fewer than " + std::to_string(kSideMin) + " on a side";
+  }
+  return "";
 }
 
 std::string no_rule_reason(const Facts& facts) {

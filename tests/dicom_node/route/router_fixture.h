@@ -22,17 +22,17 @@ using object::InstanceHeader;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-// A readable DX of 4 x 4 pixels that says nothing of its body part.
+// A readable DX of 40 x 40 pixels that says nothing of its body part.
 inline InstanceHeader radiograph() {
   InstanceHeader header;
   header.sop_class_uid = "1.2.840.10008.5.1.4.1.1.1.1";
   header.modality = "DX";
   header.presentation_intent_type = "FOR PRESENTATION";
-  header.rows = header.columns = 4;
+  header.rows = header.columns = 40;
   header.samples_per_pixel = 1;
   header.bits_allocated = header.bits_stored = 16;
   header.has_pixel_data = true;
-  header.pixel_data_bytes = 32;
+  header.pixel_data_bytes = 3200;
   return header;
 }
 

@@ -262,7 +262,9 @@ INSTANTIATE_TEST_SUITE_P(
                                  h.pixel_data_bytes = 0;
                                },
                                "no pixel data"},
-                    Unreadable{"ShortPixelData", [](InstanceHeader& h) { h.pixel_data_bytes = 31; },
+                    Unreadable{"OneLine", [](InstanceHeader& h) { h.rows = 15; },
+                               "too small to be analysed: 40 x 15 pixels, fewer than 16 on a side"},
+                    Unreadable{"ShortPixelData", [](InstanceHeader& h) { h.pixel_data_bytes = 3199; },
                                "pixel data shorter than"},
                     Unreadable{"Report",
                                [](InstanceHeader& h) {
@@ -383,8 +385,8 @@ TEST_F(RouterTest, AFilmOfBothSidesIsSplitWhereTheHeaderAllowsIt) {
   header.laterality = "b";
   header.view_position = "AP";
   header.orientation = "L\\F";
-  header.columns = 6;
-  header.rows = 5;
+  header.columns = 60;
+  header.rows = 50;
   header.age_years = 60;
   header.bits_allocated = header.bits_stored = 8;
   EXPECT_THAT(route(header).tasks, ElementsAre("knee-oa right half", "knee-oa left half", "anomaly"));
@@ -401,7 +403,7 @@ TEST_F(RouterTest, AFilmOfBothSidesIsSplitWhereTheHeaderAllowsIt) {
   const std::string outside = "out of scope: knee-oa: laterality is B, not R or L, and not split: ";
   EXPECT_EQ(whole([](auto& h) { h.view_position = "LL"; }), outside + "view is LL, not AP or PA");
   EXPECT_EQ(whole([](auto& h) { h.view_position = ""; }), outside + "view is unknown, not AP or PA");
-  EXPECT_EQ(whole([](auto& h) { h.rows = h.columns = 4; }), outside + "the film is not wider than high by a fifth");
+  EXPECT_EQ(whole([](auto& h) { h.rows = h.columns = 40; }), outside + "the film is not wider than high by a fifth");
   EXPECT_EQ(whole([](auto& h) { h.orientation = ""; }), outside + "Patient Orientation is unknown, not L\\F");
   // Mirrored, upside down, both, and oblique in either direction.
   for (const char* orientation : {"R\\F", "L\\H", "R\\H", "LP\\F", "L\\FP"}) {
