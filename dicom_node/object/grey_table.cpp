@@ -211,20 +211,15 @@ class TableMaker {
   }
 
   void find_padding() {
-    const auto value = word_of(data_set_, DCM_PixelPaddingValue);
-    if (!value) return;
-    const auto limit = word_of(data_set_, DCM_PixelPaddingRangeLimit);
-    const auto number = [&](std::uint16_t word) {
-      return pixels_.is_signed ? int{static_cast<std::int16_t>(word)} : int{word};
-    };
-    const auto [low, high] = std::minmax({number(*value), number(limit.value_or(*value))});  // In either order.
+    if (!pixels_.padding) return;
+    const auto [low, high] = *pixels_.padding;
     sure_ &= high < pixels_.least || low > pixels_.greatest;
     std::uint64_t left = 0, padded = 0;
     for (std::size_t i = 0; i < size_; ++i) {
       padding_[i] = value_of(i) >= low && value_of(i) <= high;
       (padding_[i] != 0 ? padded : left) += counts_[i];
     }
-    const std::string text = std::to_string(low) + (limit ? ".." + std::to_string(high) : "");
+    const std::string text = std::to_string(low) + (high != low ? ".." + std::to_string(high) : "");
     if (left == 0) {
       padding_.assign(size_, 0);
       return note("padding=" + text + " ignored");

@@ -21,6 +21,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 
 #include "dicom_node/object/dataset_text.h"
@@ -63,15 +64,39 @@ Coding coding_of(std::string_view uid) {
   return Coding::kUnknown;
 }
 
-struct Cells {  // How the stored values lie in their allocated bits.
-  int bits_allocated, bits_stored, shift;
-  bool is_signed;
-};
-
 std::int32_t extended(std::uint32_t value, int bits, bool is_signed) {
   value &= (1u << bits) - 1;
   if (is_signed && (value >> (bits - 1) & 1) != 0) value |= ~((1u << bits) - 1);
   return static_cast<std::int32_t>(value);
+}
+
+struct Cells {  // How the stored values lie in their allocated bits.
+  int bits_allocated, bits_stored, shift;
+  bool is_signed;
+  int padding_least = 1, padding_greatest = 0;  // Of it, cells that Bits Stored cannot hold stay as they are.
+
+  std::int32_t number(std::uint32_t cell) const { return extended(cell, bits_allocated, is_signed); }
+  bool holds(std::int32_t value) const {
+    return value == extended(static_cast<std::uint32_t>(value), bits_stored, is_signed);
+  }
+  bool stays(std::uint32_t cell) const {
+    const std::int32_t value = number(cell);
+    return value >= padding_least && value <= padding_greatest && !holds(value);
+  }
+};
+
+// Pixel Padding Value, or the range to Pixel Padding Range Limit in either order (PS3.3 C.7.5.1.1.2). A number is a
+// value if Bits Stored can hold it, else a whole cell, of which High Bit shows the value.
+std::optional<std::pair<int, int>> padding_of(DcmItem& data_set, const Cells& how) {
+  const auto value = word_of(data_set, DCM_PixelPaddingValue);
+  if (!value) return std::nullopt;
+  const auto limit = word_of(data_set, DCM_PixelPaddingRangeLimit);
+  const auto number = [&](std::uint16_t word) {
+    const std::int32_t all = how.number(word);
+    if (how.shift == 0 || how.holds(all)) return all;
+    return extended(static_cast<std::uint32_t>(word) >> how.shift, how.bits_stored, how.is_signed);
+  };
+  return std::minmax({number(*value), number(limit.value_or(*value))});
 }
 
 struct Judgement {
@@ -86,6 +111,7 @@ Judgement judge(const Cell* cells, std::size_t count, const Cells& how) {
   const int bits_all = how.bits_allocated - how.shift;
   std::int32_t lowest = 0, highest = 0, all_before = 0, kept_before = 0;
   for (std::size_t i = 0; i < count; ++i) {
+    if (how.stays(cells[i])) continue;
     const std::uint32_t moved = static_cast<std::uint32_t>(cells[i]) >> how.shift;
     const std::int32_t all = extended(moved, bits_all, how.is_signed);
     const std::int32_t kept = extended(moved, how.bits_stored, how.is_signed);
@@ -143,6 +169,7 @@ void clean(Bytes& bytes, const Cells& how) {
   const std::size_t count = bytes.size() / sizeof(Cell);
   if (how.shift == 0 && how.bits_stored == how.bits_allocated) return;
   for (std::size_t i = 0; i < count; ++i) {
+    if (how.stays(cells[i])) continue;
     cells[i] =
         static_cast<Cell>(extended(static_cast<std::uint32_t>(cells[i]) >> how.shift, how.bits_stored, how.is_signed));
   }
@@ -394,6 +421,9 @@ Result<StoredPixels> PixelReader::read_frame(int frame, UnusedBits unused_bits) 
     how.shift = high_bit + 1 - how.bits_stored;
     pixels.remarks.push_back("high bit=" + std::to_string(high_bit));
   }
+  pixels.padding = padding_of(data_set, how);
+  if (pixels.padding && how.shift == 0 && unused_bits == UnusedBits::kJudge)
+    std::tie(how.padding_least, how.padding_greatest) = *pixels.padding;
   if (pixels.least > pixels.greatest) find_extremes(pixels);
   if (how.shift == 0 && fits(pixels, how)) return pixels;
   if (unused_bits == UnusedBits::kJudge && how.bits_stored + how.shift < how.bits_allocated &&

@@ -3,7 +3,8 @@
 // Guarantee: nothing is allocated before the header, the lengths and the compressed stream's own size were checked
 //            against each other and the limit.
 // Shapes:    rows x columns x samples, row-major, samples interleaved, 8 or 16 bits each in the machine's byte order,
-//            moved down by High Bit, masked to Bits Stored and sign-extended.
+//            moved down by High Bit, masked to Bits Stored and sign-extended. With kJudge, padding that Bits Stored
+//            cannot hold keeps all its bits: masked it would be some pixel's value.
 // Source:    PS3.3 C.7.6.3.1; PS3.5 8 and annex A.4.
 #pragma once
 
@@ -11,7 +12,9 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "config/base/status.h"
@@ -31,7 +34,8 @@ struct StoredPixels {
   Bytes bytes;
   // Of the values; of one sample, and not with kKeep.
   int least = std::numeric_limits<int>::max(), greatest = std::numeric_limits<int>::min();
-  std::vector<std::string> remarks;  // What was put right: "bits stored=14, header says 12".
+  std::optional<std::pair<int, int>> padding;  // Of one sample: the least and the greatest value that is padding.
+  std::vector<std::string> remarks;            // What was put right: "bits stored=14, header says 12".
 
   std::size_t count() const { return bytes.size() / static_cast<std::size_t>(bits_allocated / 8); }
   std::uint16_t at(std::size_t i) const {

@@ -260,6 +260,33 @@ TEST_F(ImageLoader, PaddingRangeMayStandInEitherOrder) {
   }
 }
 
+// What Bits Stored cannot hold, but the cells do.
+TEST_F(ImageLoader, PaddingBeyondBitsStoredIsPaddingAndNoPixelIs) {
+  const auto pad = [](int value, int limit) {
+    return [=](DcmDataset& d) {
+      must(d.putAndInsertUint16(DcmTag(DCM_PixelPaddingValue, EVR_US), static_cast<Uint16>(value)));
+      must(d.putAndInsertUint16(DcmTag(DCM_PixelPaddingRangeLimit, EVR_US), static_cast<Uint16>(limit)));
+    };
+  };
+  TestImage image;
+  image.values = {0xFFFF, 0xFFFF, 500, 600, 700, 4095, 0xFFFF, 1000};  // 4095 is what remains of 0xFFFF in 12 bits.
+  const LoadedImage loaded = load(image, pad(0xFFFF, 0xFFFF));
+  EXPECT_THAT(pixels(loaded), ElementsAre(500, 500, 500, 600, 700, 4095, 500, 1000));
+  EXPECT_THAT(loaded.rendering, ElementsAre("padding=65535", testing::StartsWith("voi=value range ")));
+  image.values[0] = 0xF001;
+  EXPECT_THAT(pixels(load(image, pad(0xFFFF, 0xF000))), ElementsAre(500, 500, 500, 600, 700, 4095, 500, 1000));
+  image.is_signed = true;
+  image.values = {0x8000, 0x8000, -500, -600, 0, 700, 0x8000, -1000};  // 0 is what remains of 0x8000.
+  EXPECT_THAT(pixels(load(image, pad(0x8000, 0x8000))), ElementsAre(-1000, -1000, -500, -600, 0, 700, -1000, -1000));
+  image.values[1] = 0xF700;  // -2304
+  EXPECT_THAT(pixels(load(image, pad(0x8000, 0xF700))), ElementsAre(-1000, -1000, -500, -600, 0, 700, -1000, -1000));
+  image.is_signed = false;
+  image.high_bit = 15;  // Whole cells are shifted, values are not.
+  image.values = {0xFFF0, 0xFFF0, 5000, 6000, 7040, 8000, 0xFFF0, 9600};
+  for (const int value : {0xFFF0, 0xFFFF, 0x0FFF})
+    EXPECT_THAT(pixels(load(image, pad(value, value))), ElementsAre(312, 312, 312, 375, 440, 500, 312, 600)) << value;
+}
+
 TEST_F(ImageLoader, PaddingOfTheWholeImageIsIgnored) {
   TestImage image;
   image.values.assign(8, 7);
