@@ -14,6 +14,7 @@ def mutations():
     return [
         Mutation("any called AE title", SESSION, "if (called_ != config.ae_title)", "if (false)"),
         Mutation("any calling AE title", SESSION, "if (peer == nullptr && (!rules->accept_unknown || takes_a_name)) {", "if (false) {"),
+        Mutation("a stranger takes a peer's name", SESSION, "return known.name == calling_; });", "return known.name.empty(); });"),
         Mutation("a peer from any host", SESSION, "if (rules->check_hosts && ", "if (false && "),
         Mutation("any application context", SESSION, "if (context_text != std::string_view(UID_StandardApplicationContext)) {",
                  "if (false) {"),
