@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -31,11 +32,15 @@ SANITIZED_FACTOR = 4 if "dev" in BIN.parts else 1  # Time allowed in a build wit
 
 
 def free_port():
-    """Of all addresses: one that is free on loopback alone may have ended connections of 127.0.0.2, and a server that
-    listens on all (Orthanc) is refused it for a minute."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return probe.getsockname()[1]
+    """Below those that the kernel gives to whoever calls: one of these is taken before a server has it. Of all addresses:
+    one that is free on loopback alone may have ended connections of 127.0.0.2, and Orthanc is refused it for a minute."""
+    while True:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", random.SystemRandom().randrange(12000, 32000)))
+                return probe.getsockname()[1]
+            except OSError:
+                pass  # Taken.
 
 
 def wait_until(condition, what, seconds=60, process=None):
