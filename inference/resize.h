@@ -2,8 +2,7 @@
 //
 // Guarantee: integers alone decide a pixel, so that what the CPU has to offer changes the time and never a bit.
 // Threads:   functions of their arguments.
-// Source:    Pillow 13's fixed-point resampling (PRECISION_BITS 22). Before 13 Pillow differs by one grey level here
-// and
+// Source:    Pillow 13's fixed-point resampling (PRECISION_BITS 22). Before 13 Pillow differs by one grey level here and
 //            there in images that shrink far more in height.
 #pragma once
 

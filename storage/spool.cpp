@@ -66,6 +66,10 @@ Status read_file(const std::filesystem::path& path, const std::function<Status(c
   if (descriptor < 0 && errno == ENOENT) return not_found("open: the file is gone");
   if (descriptor < 0) return unavailable(std::string("open: ") + std::strerror(errno));
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(::fdopen(descriptor, "rb"), &std::fclose);
+  if (!file) {
+    ::close(descriptor);
+    return unavailable(std::string("open: ") + std::strerror(errno));
+  }
   struct stat info {};
   if (::fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) return data_loss("open: no regular file");
   std::setvbuf(file.get(), nullptr, _IONBF, 0);

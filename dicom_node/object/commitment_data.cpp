@@ -40,13 +40,12 @@ Result<CommitmentData> decode_commitment(DcmItem& data_set) {
     if (items->card() > kCommitmentReferencesMax) {
       return invalid_argument(fmt::format("storage commitment: more than {} references", kCommitmentReferencesMax));
     }
-    for (unsigned long i = 0; i < items->card(); ++i) {
-      DcmItem& item = *items->getItem(i);
-      NODE_ASSIGN_OR_RETURN(SopReference reference, decode_reference(item));
+    for (DcmItem* const item : all_items(*items)) {
+      NODE_ASSIGN_OR_RETURN(SopReference reference, decode_reference(*item));
       if (tag == DCM_ReferencedSOPSequence) {
         data.referenced.push_back(std::move(reference));
       } else {
-        data.failed.push_back({std::move(reference), word_of(item, DCM_FailureReason).value_or(0x0110)});
+        data.failed.push_back({std::move(reference), word_of(*item, DCM_FailureReason).value_or(0x0110)});
       }
     }
   }

@@ -169,7 +169,8 @@ void read_requests(DcmItem& data_set, InstanceHeader& header) {
   std::vector<DcmItem*> places = {&data_set};
   DcmSequenceOfItems* requests = nullptr;
   if (data_set.findAndGetSequence(DCM_RequestAttributesSequence, requests).good() && requests != nullptr) {
-    for (unsigned long i = 0; i < requests->card(); ++i) places.push_back(requests->getItem(i));
+    const std::vector<DcmItem*> items = all_items(*requests);
+    places.insert(places.end(), items.begin(), items.end());
   }
   const auto describe = [&](DcmItem& item, const DcmTagKey& tag) {
     std::string& description = header.requested_procedure_description;

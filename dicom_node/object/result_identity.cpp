@@ -42,8 +42,8 @@ DcmElement* find(DcmItem& item, const DcmTagKey& tag) {
 void drop_private(DcmElement& element) {
   auto* sequence = dynamic_cast<DcmSequenceOfItems*>(&element);
   if (sequence == nullptr) return;
-  for (unsigned long i = 0; i < sequence->card(); ++i) {
-    DcmItem& item = *sequence->getItem(i);
+  for (DcmItem* const each : all_items(*sequence)) {
+    DcmItem& item = *each;
     for (unsigned long j = item.card(); j-- > 0;) {
       DcmElement& inner = *item.getElement(j);
       const bool empty_version = inner.getTag() == DCM_CodingSchemeVersion && inner.isEmpty();
@@ -94,8 +94,8 @@ Status refer_to_requests(DcmItem& source, DcmItem& result) {
     return ok_status();
   }
   auto referenced = std::make_unique<DcmSequenceOfItems>(DCM_ReferencedRequestSequence);
-  for (unsigned long i = 0; i < requests->card(); ++i) {
-    DcmItem& request = *requests->getItem(i);
+  for (DcmItem* const each : all_items(*requests)) {
+    DcmItem& request = *each;
     auto item = std::make_unique<DcmItem>();
     for (const DcmTagKey& tag : {DCM_StudyInstanceUID, DCM_AccessionNumber}) {
       DcmItem& from = text_of(request, tag).empty() ? source : request;

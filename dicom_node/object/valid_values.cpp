@@ -285,7 +285,7 @@ bool is_text(DcmEVR vr) {
 
 Status make_valid(DcmItem& item, const std::string& set, bool nested) {
   std::vector<DcmTagKey> tags;
-  for (unsigned long i = 0; i < item.card(); ++i) tags.push_back(item.getElement(i)->getTag());
+  for (DcmElement* const each : all_elements(item)) tags.push_back(each->getTag());
   for (const DcmTagKey& key : tags) {
     DcmElement* element = nullptr;
     if (item.findAndGetElement(key, element).bad() || key.getGroup() % 2 != 0) continue;
