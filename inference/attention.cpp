@@ -8,12 +8,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 // LibTorch's own kernel for a CPU converts bfloat16 to float32 and back on the way and reaches a quarter of the
 // arithmetic's speed on the short sequences of radiographs. So where AVX-512 BF16 is native, each head's two products
 // go to oneDNN's small-matrix kernel, and what lies between stays in the cache.
+#ifndef INTRA_OP_PARALLEL
+#error "at::parallel_for() is one thread's loop here: compile with -fopenmp, as inference/torch.cmake says"
+#endif
 #define NODE_AVX512_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
 
 namespace node::inference {
@@ -49,32 +51,74 @@ struct Scratch {
   std::vector<float> scores, sums;     // [block_rows, columns], [block_rows, D]
 };
 
+// rows[i][j] -> rows[j][i], 16 x 16 pairs: within registers' quarters first, then the quarters among registers.
+NODE_AVX512_BF16 inline void transpose(__m512i (&rows)[16]) {
+  __m512i pairs[16];
+  for (int i = 0; i < 16; i += 2) {
+    pairs[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    rows[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
+    rows[i + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
+    rows[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
+    rows[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    const __m512i even = _mm512_shuffle_i32x4(rows[i], rows[4 + i], 0x88);
+    const __m512i odd = _mm512_shuffle_i32x4(rows[i], rows[4 + i], 0xDD);
+    const __m512i even_below = _mm512_shuffle_i32x4(rows[8 + i], rows[12 + i], 0x88);
+    const __m512i odd_below = _mm512_shuffle_i32x4(rows[8 + i], rows[12 + i], 0xDD);
+    rows[i] = _mm512_shuffle_i32x4(even, even_below, 0x88);
+    rows[4 + i] = _mm512_shuffle_i32x4(odd, odd_below, 0x88);
+    rows[8 + i] = _mm512_shuffle_i32x4(even, even_below, 0xDD);
+    rows[12 + i] = _mm512_shuffle_i32x4(odd, odd_below, 0xDD);
+  }
+}
+
+// The first `count` of 16 lanes; none if it is not positive, all if it is 16 or more.
+inline __mmask16 first_lanes(std::int64_t count) {
+  return static_cast<__mmask16>((1U << std::clamp<std::int64_t>(count, 0, 16)) - 1);
+}
+
 // K^T: [panel][D / 2][columns of the panel][2]
-void pack_keys(const Head& head, const Sizes& s, std::vector<BFloat16>& packed) {
+NODE_AVX512_BF16 void pack_keys(const Head& head, const Sizes& s, std::vector<BFloat16>& packed) {
   auto* to = reinterpret_cast<std::uint32_t*>(packed.data());
+  const std::int64_t pairs = s.width / 2;
   for (std::int64_t first = 0; first < s.columns(); first += kPanel) {
     const std::int64_t columns = std::min(kPanel, s.columns() - first);
-    for (std::int64_t token = first; token < std::min(first + columns, s.tokens); ++token) {
-      const BFloat16* const from = head.key + token * s.stride;
-      for (std::int64_t pair = 0; pair < s.width / 2; ++pair) {
-        std::memcpy(&to[pair * columns + token - first], from + 2 * pair, sizeof *to);
+    for (std::int64_t column = 0; column < columns; column += 16) {
+      for (std::int64_t pair = 0; pair < pairs; pair += 16) {
+        __m512i block[16];
+        for (std::int64_t i = 0; i < 16; ++i) {
+          const std::int64_t token = first + column + i;
+          const __mmask16 lanes = token < s.tokens ? first_lanes(pairs - pair) : __mmask16{0};
+          block[i] = _mm512_maskz_loadu_epi32(lanes, head.key + token * s.stride + 2 * pair);
+        }
+        transpose(block);
+        const std::int64_t rows = std::min<std::int64_t>(16, pairs - pair);
+        for (std::int64_t i = 0; i < rows; ++i) _mm512_storeu_si512(to + (pair + i) * columns + column, block[i]);
       }
     }
-    to += s.width / 2 * columns;
+    to += pairs * columns;
   }
 }
 
 // V: [panel][tokens / 2][D of the panel][2]
-void pack_values(const Head& head, const Sizes& s, std::vector<BFloat16>& packed) {
-  BFloat16* to = packed.data();
+NODE_AVX512_BF16 void pack_values(const Head& head, const Sizes& s, std::vector<BFloat16>& packed) {
+  auto* to = reinterpret_cast<std::uint32_t*>(packed.data());
   for (std::int64_t first = 0; first < s.width; first += kPanel) {
     const std::int64_t width = std::min(kPanel, s.width - first);
-    for (std::int64_t token = 0; token < s.tokens; ++token) {
+    for (std::int64_t token = 0; token < s.tokens; token += 2) {
       const BFloat16* const from = head.value + token * s.stride + first;
-      BFloat16* const pairs = to + token / 2 * width * 2 + token % 2;
-      for (std::int64_t i = 0; i < width; ++i) pairs[2 * i] = from[i];
+      for (std::int64_t i = 0; i < width; i += 16) {
+        const __mmask16 lanes = first_lanes(width - i), next_lanes = token + 1 < s.tokens ? lanes : __mmask16{0};
+        const __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, from + i));
+        const __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(next_lanes, from + s.stride + i));
+        _mm512_mask_storeu_epi32(to + token / 2 * width + i, lanes, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+      }
     }
-    to += s.columns() * width;
+    to += s.columns() / 2 * width;
   }
 }
 
@@ -92,14 +136,14 @@ NODE_AVX512_BF16 inline __m512 exponential(__m512 x) {
 
 // One row: weights = e^(scale * (score - greatest)), zero beyond the tokens. Returns their sum.
 NODE_AVX512_BF16 float exponentials(const float* scores, const Sizes& s, float scale, BFloat16* weights) {
-  const auto tail = static_cast<__mmask16>((1U << (s.tokens % 16)) - 1);
+  const __mmask16 tail = first_lanes(s.tokens % 16);
   __m512 greatest = _mm512_set1_ps(-INFINITY), sum = _mm512_setzero_ps();
   std::int64_t i = 0;
   for (; i + 16 <= s.tokens; i += 16) greatest = _mm512_max_ps(greatest, _mm512_loadu_ps(scores + i));
   if (tail != 0) greatest = _mm512_mask_max_ps(greatest, tail, greatest, _mm512_maskz_loadu_ps(tail, scores + i));
   const __m512 most = _mm512_set1_ps(_mm512_reduce_max_ps(greatest)), factor = _mm512_set1_ps(scale);
   for (i = 0; i < s.tokens; i += 16) {
-    const __mmask16 mask = i + 16 <= s.tokens ? 0xFFFF : tail;
+    const __mmask16 mask = first_lanes(s.tokens - i);
     const __m512 x = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(mask, scores + i), most), factor);
     const __m512 weight = _mm512_maskz_mov_ps(mask, exponential(x));
     sum = _mm512_add_ps(sum, weight);
@@ -111,7 +155,7 @@ NODE_AVX512_BF16 float exponentials(const float* scores, const Sizes& s, float s
 NODE_AVX512_BF16 void store_scaled(const float* from, float factor, std::int64_t width, BFloat16* to) {
   const __m512 by = _mm512_set1_ps(factor);
   for (std::int64_t i = 0; i < width; i += 16) {
-    const auto mask = static_cast<__mmask16>(i + 16 <= width ? 0xFFFF : (1U << (width - i)) - 1);
+    const __mmask16 mask = first_lanes(width - i);
     const __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, from + i), by);
     _mm256_mask_storeu_epi16(to + i, mask, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(scaled)));
   }

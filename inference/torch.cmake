@@ -30,9 +30,12 @@ message(STATUS "LibTorch: ${torch_root} (${torch_version})")
 
 add_library(torch::c10 SHARED IMPORTED GLOBAL)
 set_target_properties(torch::c10 PROPERTIES IMPORTED_LOCATION "${torch_root}/lib/libc10.so")
+add_library(torch::gomp SHARED IMPORTED GLOBAL)  # The wheel's own, so that a process has one pool of threads.
+set_target_properties(torch::gomp PROPERTIES IMPORTED_LOCATION "${torch_root}/lib/libgomp.so.1")
 add_library(torch::cpu SHARED IMPORTED GLOBAL)
 set_target_properties(torch::cpu PROPERTIES
   IMPORTED_LOCATION "${torch_root}/lib/libtorch_cpu.so"
   INTERFACE_INCLUDE_DIRECTORIES "${torch_root}/include"  # Of an imported target, so -isystem.
   INTERFACE_COMPILE_DEFINITIONS "_GLIBCXX_USE_CXX11_ABI=1;AT_PER_OPERATOR_HEADERS"  # As the wheel is built; only the operators named.
-  INTERFACE_LINK_LIBRARIES torch::c10)
+  INTERFACE_COMPILE_OPTIONS -fopenmp  # Without it at::parallel_for(), a template, is one thread's loop.
+  INTERFACE_LINK_LIBRARIES "torch::c10;torch::gomp")

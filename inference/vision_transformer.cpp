@@ -14,6 +14,10 @@
 
 #include "inference/attention.h"
 
+#ifndef INTRA_OP_PARALLEL
+#error "at::parallel_for() is one thread's loop here: compile with -fopenmp, as inference/torch.cmake says"
+#endif
+
 namespace node::inference {
 namespace {
 
