@@ -65,7 +65,7 @@ void read_node(Section node, const Context& context, ReceiveConfig& receive) {
 void read_storage(Section storage, const Context& context, StorageConfig& config) {
   storage.require("directory", "the folder of the spool and the database is wanted");
   if (storage.text("directory", config.directory)) config.directory = context.resolve(config.directory);
-  storage.bytes("free_bytes_min", config.free_bytes_min, 0, kPiB);
+  storage.bytes("free_bytes_min", config.free_bytes_min, kMiB, kPiB);
   {
     Section retention = storage.section("retention");
     retention.integer("originals_days", config.originals_days, 0, 36500);

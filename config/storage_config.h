@@ -17,6 +17,7 @@ struct StorageConfig {
   bool keep_first_on_conflict = false;  // `conflict: keep_first` answers 0x0000 to other pixels under a known UID.
   int analysis_attempts_max = 3;        // An image that took the process down so often is FAILED.
   int log_pages_max = 1000;             // The database takes over what its write-ahead log holds once it has so many.
+  int database_reserve_bytes = 4 << 20;  // Allocated behind the database, twice that for its log. 0: none, for tests.
   bool operator==(const StorageConfig&) const = default;
 };
 

@@ -108,11 +108,13 @@ void GroupCommit::commit(const std::vector<Request*>& batch) noexcept {
 // A sync of the log that failed may have forgotten frames of earlier transactions: the operating system takes their
 // pages for clean from then on and no later sync writes them. They are still read, but after a power loss the log would
 // end before them, and all that was promised later with them. So the log is copied into the database and begun anew.
+// The file keeps its length: on a disk that is full by now the next commit could not get it back.
 // Source: fsync(2), EIO (an error is reported once); SQLite, "WAL-mode File Format" (a wrong checksum ends the log).
 Status GroupCommit::empty_log() {
-  Query checkpoint(*database_, "PRAGMA wal_checkpoint(TRUNCATE)");
+  Query checkpoint(*database_, "PRAGMA wal_checkpoint(RESTART)");
   if (!checkpoint.next()) return checkpoint.status();
   if (checkpoint.boolean()) return unavailable("checkpoint: the log is locked by a reader");
+  database_->reserve(reserve_bytes_);
   log_suspect_ = false;
   return ok_status();
 }
@@ -122,6 +124,7 @@ Status GroupCommit::empty_log() {
 void GroupCommit::shorten_log() {
   Query checkpoint(*database_, "PRAGMA wal_checkpoint(PASSIVE)");
   if (!checkpoint.next() && checkpoint.status().code() == StatusCode::kDataLoss) log_suspect_ = true;
+  database_->reserve(reserve_bytes_);
 }
 
 Status GroupCommit::apply(const std::vector<Request*>& batch, std::vector<Transaction>& transactions) {

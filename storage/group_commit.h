@@ -44,8 +44,11 @@ class GroupCommit {
   };
 
   // `log_pages_max`: once the write-ahead log has so many pages, the database takes them over between two transactions.
-  explicit GroupCommit(std::unique_ptr<Database> database, int log_pages_max = 1000)
-      : database_(std::move(database)), log_pages_max_(log_pages_max) {}
+  // `reserve_bytes`: see Database::reserve(). The log should have room for more than `log_pages_max`.
+  explicit GroupCommit(std::unique_ptr<Database> database, int log_pages_max = 1000, int reserve_bytes = 0)
+      : database_(std::move(database)), log_pages_max_(log_pages_max), reserve_bytes_(reserve_bytes) {
+    database_->reserve(reserve_bytes_);
+  }
 
   // Waits until `work` is committed or has failed. Errors: those of `work` and of the database; kInternal: it threw.
   // After an error `undone` says whether nothing of it is left for certain: only a commit that fails may turn out,
@@ -73,6 +76,7 @@ class GroupCommit {
   // Of whoever commits.
   std::unique_ptr<Database> database_;
   const int log_pages_max_;
+  const int reserve_bytes_;
   bool full_sync_ = true;     // As the connection is set.
   bool log_suspect_ = false;  // A sync of the log may have failed.
   bool commits_ = false;      // The transaction has come to its COMMIT.

@@ -55,6 +55,23 @@ Database::~Database() {
   sqlite3_close(handle_);
 }
 
+// By SQLite's own calls: closing a second descriptor of the file would let go of every lock that this process has on
+// it. Source: SQLite, "File Locking" (fcntl); SQLITE_FCNTL_CHUNK_SIZE, SQLITE_FCNTL_SIZE_HINT.
+void Database::reserve(int bytes) {
+  if (bytes == 0) return;
+  Query size(*this, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
+  if (!size.next()) return;
+  const auto grow = [&](int which_file, sqlite3_int64 end) {
+    sqlite3_file* file = nullptr;
+    if (sqlite3_file_control(handle_, "main", which_file, &file) != SQLITE_OK) return;
+    if (file == nullptr || file->pMethods == nullptr) return;
+    file->pMethods->xFileControl(file, SQLITE_FCNTL_CHUNK_SIZE, &bytes);
+    file->pMethods->xFileControl(file, SQLITE_FCNTL_SIZE_HINT, &end);
+  };
+  grow(SQLITE_FCNTL_FILE_POINTER, size.integer() + bytes);
+  grow(SQLITE_FCNTL_JOURNAL_POINTER, 2 * sqlite3_int64{bytes});
+}
+
 Status Database::copy_to(const std::filesystem::path& path) {
   sqlite3* target = nullptr;
   const std::string what = "copy to " + path.string();

@@ -32,6 +32,10 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
+  // Allocates `bytes` behind the end of the database, and a log of at least twice as much, as far as the disk has them:
+  // so that both can still be written once another program has filled it to the last byte. A checkpoint that copies
+  // the whole log takes back what it did not use of the first.
+  void reserve(int bytes);
   // Copies the database as it is at one moment; others may go on writing. Not synced.
   Status copy_to(const std::filesystem::path& path);
   Status execute(const std::string& sql);  // Statements without parameters and rows.

@@ -99,7 +99,7 @@ class SqliteStudyStore : public SqliteStudyReader {
         steady_origin_(clock.steady_now()),
         lock_(std::move(lock)),
         wakeups_(clock),
-        writer_(std::move(writer), config.log_pages_max) {}
+        writer_(std::move(writer), config.log_pages_max, config.database_reserve_bytes) {}
 
   std::int64_t now() const { return queries::to_ms(clock_.now()); }
 

@@ -191,6 +191,8 @@ INSTANTIATE_TEST_SUITE_P(
                  "node.yaml:1: storage.conflict: is 'keep'; refuse or keep_first is wanted"},
         FileCase{"Retention", "storage: {directory: s, retention: {originals_days: -1}}\n",
                  "node.yaml:1: storage.retention.originals_days: is '-1'; a whole number from 0 to 36500 is wanted"},
+        FileCase{"NoReserve", "storage: {directory: s, free_bytes_min: 0 B}\n",
+                 "node.yaml:1: storage.free_bytes_min: is '0 B'"},
         FileCase{"Watermark", "storage: {directory: s, free_bytes_min: 2 GiB, retention: {free_bytes_low: 1 GiB}}\n",
                  "node.yaml:1: storage.retention.free_bytes_low: is less than storage.free_bytes_min"},
         FileCase{"StudyOpenMax", "storage: {directory: s, study_open_max: 0 s}\n",

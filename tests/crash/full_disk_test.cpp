@@ -12,11 +12,13 @@ class FullDisk : public StudyStoreFixture {
     config::StorageConfig config;
     config.directory = directory_.path().string();
     config.log_pages_max = log_pages_max_;
+    config.database_reserve_bytes = reserve_bytes_;
     return open_sqlite_study_store(config, clock_, files_);
   }
   void TearDown() override { store_.reset(); }  // Before the VFS that it uses.
 
   int log_pages_max_ = 1000;
+  int reserve_bytes_ = 0;
   fakes::FaultyFileSystem files_;
   fakes::FaultySqliteVfs vfs_{files_, directory_.path()};
 };
@@ -32,6 +34,33 @@ TEST_F(FullDisk, AnAssociationThatEndsThenLetsItsStudyGoOnceThereIsSpace) {
   EXPECT_FALSE(claim_study()) << "its quiet period begins";
   clock_.advance(std::chrono::seconds(10));
   EXPECT_TRUE(claim_study()) << "without it the study stays open for study_open_max";
+}
+
+// Another program takes the last byte, below every reserve of ours and while the log is short, as at the first start or
+// after a restore: what makes room again can be recorded all the same. Also after a sync that failed.
+TEST_F(FullDisk, WhatMakesRoomIsRecordedThoughTheDiskIsFullToTheLastByte) {
+  store_.reset();
+  reserve_bytes_ = config::StorageConfig().database_reserve_bytes;
+  open();
+  NewInstance sent = unrouted(1, 1);
+  sent.route.forward_to = {"archive"};
+  add(sent);
+  clock_.advance(std::chrono::seconds(10));
+  EXPECT_FALSE(claim_study());
+  const auto due = store_->claim_due_deliveries("archive", 1, kNoWait);
+  ASSERT_TRUE(due.ok() && due->size() == 1);
+  files_.fill_disk_before(1);
+  for (int number = 2; number < 300; ++number) {  // Longer than the log may become before the database takes it over.
+    const auto added = store_->add_instance(image(2, number), Arrival::kFirst, 0);
+    ASSERT_TRUE(added.ok() && added->refused.ok()) << number << ": " << added.status().message();
+  }
+  files_.fail(files_.calls() + 1, data_loss("Input/output error"));
+  EXPECT_FALSE(store_->finish_delivery((*due)[0].token, {}).ok());
+  ASSERT_TRUE(store_->finish_delivery((*due)[0].token, {}).ok()) << store_->health().message();
+  const PurgeLimits all{.originals_kept = milliseconds(0), .results_kept = milliseconds(0)};
+  const auto purged = store_->purge(all, 10);
+  ASSERT_TRUE(purged.ok()) << purged.status().message();
+  EXPECT_EQ(purged->originals.size(), 1u);
 }
 
 // Whether it was committed is known only of what came to no commit: its file may be deleted. What did come to one, and

@@ -80,6 +80,7 @@ class Hospital {
   explicit Hospital(Plan plan = {}) : plan_(std::move(plan)), vfs_(files_, directory_.path()) {
     config_.directory = (directory_.path() / "store").string();
     config_.free_bytes_min = 0;
+    config_.database_reserve_bytes = 0;  // So that each write of the database's is one that a full disk refuses.
     config_.log_pages_max = plan_.log_pages_max;
   }
   // As another one whose processes have all ended; what is on its disk is durable here.

@@ -192,6 +192,10 @@ class FaultyFileSystem : public storage::FileSystem {
     inodes_[live_.at(path)].unsynced.push_back({offset, std::move(bytes), false});
     return ok_status();
   }
+  Status before_reserve() {  // Space behind its end: no call of its own, as nothing depends on it.
+    MutexLock lock(mutex_);
+    return needs_space();
+  }
   Status before_truncate(const Path& path, std::uint64_t size) {
     MutexLock lock(mutex_);
     NODE_RETURN_IF_ERROR(next_call());

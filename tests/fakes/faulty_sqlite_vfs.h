@@ -122,6 +122,7 @@ class FaultySqliteVfs {
     return real(file)->pMethods->xCheckReservedLock(real(file), held);
   }
   static int control(sqlite3_file* file, int operation, void* argument) {
+    if (operation == SQLITE_FCNTL_SIZE_HINT && !shim(file).files->before_reserve().ok()) return SQLITE_FULL;
     return real(file)->pMethods->xFileControl(real(file), operation, argument);
   }
   static int sector_size(sqlite3_file* file) { return real(file)->pMethods->xSectorSize(real(file)); }

@@ -16,7 +16,7 @@ from harness import BIN, SOURCE, Node, Pacs, count_doubles, fresh_uid, send, sma
 
 
 @contextlib.contextmanager
-def small_disk(directory, size="24m", options=""):
+def small_disk(directory, size="36m", options=""):
     """A file system of its own of `size`, in memory."""
     directory.mkdir(exist_ok=True)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}{options}", "tmpfs", directory],
