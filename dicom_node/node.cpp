@@ -211,6 +211,12 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
   // The store first: its lock says whether this directory is ours, before anything in it is touched.
   NODE_RETURN_IF_ERROR(storage::check_database_is_there(config.storage.directory, file_system));
   NODE_ASSIGN_OR_RETURN(impl->store, storage::open_sqlite_study_store(config.storage, clock, file_system));
+  if (const auto stop = impl->store->stats().stop_not_counted; stop.count() > 0) {
+    spdlog::warn(
+        "event=retention_waits reason=clock not_counted_h={} note=\"by the clock the node stood still for longer than "
+        "retention counts as time at rest, which is {} days at most: is the clock right?\"",
+        std::chrono::floor<std::chrono::hours>(stop).count(), storage::kStopCountedMax.count());
+  }
   NODE_ASSIGN_OR_RETURN(impl->spool, storage::Spool::open(config.storage, file_system));
   NODE_ASSIGN_OR_RETURN(route::Router router, route::Router::create(config.router, task_names(config.inference)));
   impl->router = std::make_unique<route::Router>(std::move(router));

@@ -19,7 +19,7 @@ Result<std::unique_ptr<StudyStore>> SqliteStudyStore::open(const config::Storage
   NODE_ASSIGN_OR_RETURN(auto lock, DirectoryLock::acquire(config.directory));
   const std::filesystem::path path = database_path(config.directory);
   NODE_ASSIGN_OR_RETURN(auto database, Database::open(path, Database::Mode::kReadWrite));
-  const auto prepare = [&]() -> Status {
+  const auto prepare = [&]() -> Result<RestClock> {
     NODE_RETURN_IF_ERROR(Query(*database, "PRAGMA journal_mode = WAL").run());
     NODE_RETURN_IF_ERROR(Query(*database, "PRAGMA foreign_keys = ON").run());
     NODE_RETURN_IF_ERROR(Query(*database, "PRAGMA journal_size_limit = 67108864").run());
@@ -50,17 +50,19 @@ Result<std::unique_ptr<StudyStore>> SqliteStudyStore::open(const config::Storage
                                "min(created_at, ?1) WHERE ended = 0 AND (due_at > ?1 OR created_at > ?1)",
                                now)
                              .run());
-    return Query(*database,
-                 "UPDATE delivery SET due_at = ?1 + delay_ms "
-                 "WHERE state = 0 AND delayed = 1 AND due_at > ?1 + delay_ms",
-                 now)
-        .run();
+    NODE_RETURN_IF_ERROR(Query(*database,
+                               "UPDATE delivery SET due_at = ?1 + delay_ms "
+                               "WHERE state = 0 AND delayed = 1 AND due_at > ?1 + delay_ms",
+                               now)
+                             .run());
+    return RestClock::start(*database, clock);
   };
-  NODE_RETURN_IF_ERROR(prepare().within("open " + path.string()));
+  const Result<RestClock> rest_clock = prepare();
+  NODE_RETURN_IF_ERROR(rest_clock.status().within("open " + path.string()));
   NODE_RETURN_IF_ERROR(file_system.sync_directory(config.directory).within("open " + path.string()));
   NODE_ASSIGN_OR_RETURN(Connections readers, connect(path));
   return std::unique_ptr<StudyStore>(
-      new SqliteStudyStore(config, clock, std::move(lock), std::move(database), std::move(readers)));
+      new SqliteStudyStore(config, clock, *rest_clock, std::move(lock), std::move(database), std::move(readers)));
 }
 
 Status SqliteStudyStore::claim(const std::string& channel, milliseconds wait_max,
@@ -158,6 +160,7 @@ StoreStats SqliteStudyStore::stats() {
   const GroupCommit::Stats writer = writer_.stats();
   stats.writes = writer.works;
   stats.commits = writer.commits;
+  stats.stop_not_counted = rest_clock_.not_counted();
   stats.delivered_after = delivered_after_.snapshot();
   return stats;
 }

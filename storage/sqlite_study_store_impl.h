@@ -16,6 +16,7 @@
 #include "storage/claims.h"
 #include "storage/directory_lock.h"
 #include "storage/group_commit.h"
+#include "storage/rest_clock.h"
 #include "storage/sqlite_study_reader.h"
 #include "storage/sqlite_study_store.h"
 #include "storage/wakeups.h"
@@ -89,14 +90,15 @@ class SqliteStudyStore : public SqliteStudyReader {
   void stop() override { wakeups_.stop(); }
 
  private:
-  SqliteStudyStore(const config::StorageConfig& config, Clock& clock, std::unique_ptr<DirectoryLock> lock,
-                   std::unique_ptr<Database> writer, Connections readers)
+  SqliteStudyStore(const config::StorageConfig& config, Clock& clock, const RestClock& rest_clock,
+                   std::unique_ptr<DirectoryLock> lock, std::unique_ptr<Database> writer, Connections readers)
       : SqliteStudyReader(std::move(readers)),
         clock_(clock),
         attempts_max_(config.analysis_attempts_max),
         open_max_ms_(config.study_open_max.count()),
         due_origin_(queries::to_ms(clock.now())),
         steady_origin_(clock.steady_now()),
+        rest_clock_(rest_clock),
         lock_(std::move(lock)),
         wakeups_(clock),
         writer_(std::move(writer), config.log_pages_max, config.database_reserve_bytes) {}
@@ -151,6 +153,7 @@ class SqliteStudyStore : public SqliteStudyReader {
   const std::int64_t open_max_ms_;
   const std::int64_t due_origin_;
   const SteadyTime steady_origin_;
+  RestClock rest_clock_;
   const std::unique_ptr<DirectoryLock> lock_;
   Wakeups wakeups_;
   // Touched inside works of the writer only.

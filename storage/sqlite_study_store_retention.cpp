@@ -14,7 +14,7 @@ Status SqliteStudyStore::refresh_rest(Transaction& transaction, std::int64_t stu
                "UPDATE study SET rest_since = iif(rest_since IS NULL, ?2, NULL) WHERE id = ?1 AND "
                "(rest_since IS NULL) = (state IN (2, 3, 4) AND waits = 0 AND NOT EXISTS "
                "(SELECT 1 FROM delivery WHERE study_id = ?1 AND (state IN (0, 2) OR commitment IN (1, 2))))",
-               study, due_now())
+               study, rest_clock_.now())
       .run();
 }
 
@@ -26,7 +26,7 @@ Result<PurgedFiles> SqliteStudyStore::purge(const PurgeLimits& limits, int files
     // What nobody keeps goes whatever a clock that was wrong once has written.
     Query row(database, sql,
               kept->count() == 0 ? std::numeric_limits<std::int64_t>::max()
-                                 : due_now() - static_cast<std::int64_t>(kept->count()));
+                                 : rest_clock_.now() - static_cast<std::int64_t>(kept->count()));
     if (!row.next()) {
       NODE_RETURN_IF_ERROR(row.status());
       return std::optional<std::pair<std::int64_t, std::int64_t>>();
@@ -37,6 +37,8 @@ Result<PurgedFiles> SqliteStudyStore::purge(const PurgeLimits& limits, int files
   Status marked = writer_.run(Durability::kPower, [&](Transaction& transaction) -> Status {
     purged = {};
     Database& database = transaction.database;
+    transaction.on_rollback([this, before = rest_clock_] { rest_clock_ = before; });
+    NODE_RETURN_IF_ERROR(rest_clock_.keep(database));
     for (int left = files_max; left > 0;) {
       NODE_ASSIGN_OR_RETURN(const auto originals_of,
                             longest_at_rest(database,

@@ -271,9 +271,15 @@ struct StoreStats {
                deliveries_parked = 0, deliveries_given_up = 0, conflicts = 0;
   std::optional<WallTime> waiting_since{};  // When the instance that waits longest was received; nothing: none waits.
   std::int64_t writes = 0, commits = 0;     // Calls marked [synced] since the start, and the transactions they shared.
+  // Of the stop before this start, what does not count as time at rest: the node stood still for long, or a clock is
+  // wrong.
+  std::chrono::milliseconds stop_not_counted{};
   // Seconds from a study's last image, or the retry that asked for it again, to each result that a peer took.
   HistogramSnapshot delivered_after{};
 };
+
+// What a stop of the node counts as time at rest at most, however long it was by the clock: a weekend.
+inline constexpr std::chrono::days kStopCountedMax{3};
 
 // How long what is at rest is kept; nothing: for ever. A study is at rest since it ended and everything due for it was
 // delivered; a delivery that is pending or parked holds its originals and its results.

@@ -38,6 +38,66 @@ TEST_P(StudyStoreContract, OneStartWithAWrongClockMakesNothingOld) {
   EXPECT_THAT(store_->purge({seconds(0), {}}, 10)->originals, SizeIs(1)) << "the disk waits for no clock";
 }
 
+// A clock that is years ahead, at a start or between two, and comes back: as of a battery that is empty.
+TEST_P(StudyStoreContract, AClockThatIsAheadMakesNothingOld) {
+  add(image(1, 1));
+  analyse_all();
+  ASSERT_TRUE(store_->fail_study(close_and_claim()->token, "no").ok());
+  const PurgeLimits kept{std::chrono::days(7), {}};
+  WallTime right = clock_.now();
+  const auto pass = [&](milliseconds time) {
+    clock_.advance(time);
+    right += time;
+  };
+  clock_.set_wall(right + std::chrono::days(5000));
+  for (int start = 0; start < 5; ++start) {
+    restart();
+    EXPECT_THAT(store_->purge(kept, 10)->originals, IsEmpty()) << start;
+    pass(seconds(10));
+  }
+  EXPECT_EQ(store_->stats().stop_not_counted, milliseconds(0)) << "the last stop was short";
+  clock_.set_wall(right);  // Set right while it runs.
+  EXPECT_THAT(store_->purge(kept, 10)->originals, IsEmpty());
+  restart();
+  clock_.set_wall(right + std::chrono::days(5000));  // And wrong again, and right, before the next start.
+  EXPECT_THAT(store_->purge(kept, 10)->originals, IsEmpty());
+  clock_.set_wall(right);
+  restart();
+  EXPECT_THAT(store_->purge(kept, 10)->originals, IsEmpty());
+  for (int boot = 0; boot < 5; ++boot) {  // An empty battery: 1970, until the network tells the time.
+    clock_.set_wall(WallTime(seconds(86'400)));
+    restart();
+    clock_.set_wall(right);
+    EXPECT_THAT(store_->purge(kept, 10)->originals, IsEmpty());
+    restart();
+    EXPECT_THAT(store_->purge(kept, 10)->originals, IsEmpty()) << boot;
+  }
+  for (int day = 0; day < 3; ++day) {
+    pass(std::chrono::days(1));
+    EXPECT_THAT(store_->purge(kept, 10)->originals, IsEmpty()) << day;
+  }
+  pass(std::chrono::days(4));
+  EXPECT_THAT(store_->purge(kept, 10)->originals, SizeIs(1)) << "its days are over all the same";
+}
+
+TEST_P(StudyStoreContract, AStopCountsAsTimeAtRestButNotMoreThanThreeDaysOfIt) {
+  add(image(1, 1));
+  analyse_all();
+  ASSERT_TRUE(store_->fail_study(close_and_claim()->token, "no").ok());
+  const auto stop_for = [&](milliseconds time) {
+    store_.reset();
+    clock_.set_wall(clock_.now() + time);
+    open();
+  };
+  stop_for(std::chrono::days(2));
+  EXPECT_EQ(store_->stats().stop_not_counted, milliseconds(0));
+  EXPECT_THAT(store_->purge({std::chrono::hours(49), {}}, 10)->originals, IsEmpty());
+  stop_for(std::chrono::days(10));
+  EXPECT_EQ(store_->stats().stop_not_counted, milliseconds(std::chrono::days(7)));
+  EXPECT_THAT(store_->purge({std::chrono::hours(5 * 24 + 1), {}}, 10)->originals, IsEmpty());
+  EXPECT_THAT(store_->purge({std::chrono::days(5), {}}, 10)->originals, SizeIs(1));
+}
+
 TEST_P(StudyStoreContract, ThePauseOfOneDestinationDelaysNoOther) {
   NewInstance forwarded = image(1, 1);
   forwarded.route.forward_to = {"archive", "pacs"};

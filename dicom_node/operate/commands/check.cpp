@@ -33,7 +33,7 @@ std::filesystem::path nearest(std::filesystem::path path) {
   return path;
 }
 
-// Times of studies and objects come from the clock; a wrong one also closes studies early and deletes what is young.
+// Times of studies and objects come from the clock; a wrong one also closes studies early.
 void check_clock(storage::StudyStore* store, Findings& findings) {
   constexpr std::chrono::minutes kTolerance{5};
   constexpr std::chrono::year_month_day kWritten{std::chrono::year(2026) / 1 / 1};  // No clock is right before this.
