@@ -18,6 +18,7 @@
 #include "dicom_node/object/analyse_image.h"
 #include "dicom_node/object/crash_point.h"
 #include "dicom_node/object/pending_route.h"
+#include "dicom_node/object/said_once.h"
 #include "storage/until_recorded.h"
 
 namespace node::analyze {
@@ -48,6 +49,7 @@ struct AnalysisWorker::Impl {
   inference::Predictor& predictor;
   const std::vector<inference::TaskInfo> task_infos = predictor.tasks();
   Replaceable<UrgentWhen> urgent_when{options.urgent_when};
+  object::SaidOnce claiming{"analysis_claim"};
 
   mutable Mutex mutex;
   ConditionVariable changed;
@@ -78,12 +80,16 @@ struct AnalysisWorker::Impl {
       auto claims = store.claim_instances(1, kClaimWait);
       if (!claims.ok() || claims->empty()) {
         free_slot();
-        if (claims.ok()) continue;
+        if (claims.ok()) {
+          claiming.works();
+          continue;
+        }
         if (claims.status().code() == StatusCode::kUnavailable) return;  // The store is stopping.
-        spdlog::error("event=analysis_claim_failed reason=\"{}\"", claims.status().message());
+        claiming.failed(claims.status());
         std::this_thread::sleep_for(kClaimWait);
         continue;
       }
+      claiming.works();
       ClaimedInstance claim = std::move(claims->front());
       auto tasks = object::tasks_to_ask_first(claim.instance.route, task_infos);
       if (!tasks.ok()) {

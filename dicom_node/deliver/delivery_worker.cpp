@@ -13,6 +13,7 @@
 #include "dicom_node/audit/audit.h"
 #include "dicom_node/deliver/store_scu.h"
 #include "dicom_node/object/crash_point.h"
+#include "dicom_node/object/said_once.h"
 
 namespace node::deliver {
 
@@ -123,21 +124,18 @@ struct DeliveryWorker::Impl {
   }
 
   void run() {
-    bool store_failing = false;
+    object::SaidOnce claiming("delivery_claim", fmt::format("destination={} ", destination));
     while (!is_stopping()) {
       auto claims = store.claim_due_deliveries(destination, scu ? room : config.objects_per_association_max,
                                                scu ? milliseconds(0) : kClaimWait);
       if (!claims.ok()) {
         if (claims.status().code() == StatusCode::kUnavailable) break;  // The store has stopped.
-        if (!std::exchange(store_failing, true)) {
-          spdlog::error("event=delivery_claim_failed destination={} reason=\"{}\"", destination,
-                        claims.status().message());
-        }
+        claiming.failed(claims.status());
         MutexLock lock(mutex);
         if (!stopping) stopped.wait_for(lock, config.retry_first);
         continue;
       }
-      store_failing = false;
+      claiming.works();
       if (claims->empty()) {
         scu.reset();
       } else {

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "config/base/mutex.h"
+#include "dicom_node/object/said_once.h"
 
 namespace node::operate {
 namespace {
@@ -48,9 +49,12 @@ struct RetentionWorker::Impl {
 
   void run() {
     ::setpriority(PRIO_PROCESS, 0, kNiceness);  // Of this thread alone, on Linux.
+    object::SaidOnce looking("retention");
     while (!is_stopping()) {
-      if (const Status looked = look(); !looked.ok()) {
-        spdlog::error("event=retention_failed reason=\"{}\"", looked.message());
+      if (const Status looked = look(); looked.ok()) {
+        looking.works();
+      } else {
+        looking.failed(looked);
         MutexLock lock(mutex);
         ++stats.failures;
       }

@@ -21,6 +21,7 @@
 #include "dicom_node/object/crash_point.h"
 #include "dicom_node/object/finding_record.h"
 #include "dicom_node/object/instance_header.h"
+#include "dicom_node/object/said_once.h"
 #include "dicom_node/report/messages.h"
 #include "dicom_node/report/recipients.h"
 #include "dicom_node/report/study_objects.h"
@@ -272,15 +273,17 @@ struct ReportWorker::Impl {
   }
 
   void run() {
+    object::SaidOnce claiming("report_claim");
     while (!is_stopping()) {
       const Result<std::optional<storage::ReadyStudy>> ready = store.claim_ready_study(kClaimWait);
       if (!ready.ok()) {
         if (ready.status().code() == StatusCode::kUnavailable) return;  // The store has stopped.
         // The store is in trouble; health() says so to whoever asks. Do not ask it again at once.
-        spdlog::error("event=report_claim_failed reason=\"{}\"", ready.status().message());
+        claiming.failed(ready.status());
         pause();
-      } else if (ready->has_value()) {
-        handle(**ready);
+      } else {
+        claiming.works();
+        if (ready->has_value()) handle(**ready);
       }
     }
   }

@@ -2,12 +2,17 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 #include <sys/wait.h>
+
+#include <sstream>
 
 #include "dicom_node/object/finding_record.h"
 #include "dicom_node/object/image_loader.h"
 #include "dicom_node/object/pending_route.h"
 #include "tests/fakes/fake_predictor.h"
+#include "tests/fakes/faulty_sqlite_vfs.h"
 #include "tests/fakes/temporary_store.h"
 
 namespace node::analyze {
@@ -230,6 +235,48 @@ TEST(AnalysisWorker, APendingRouteThatIsNotWhatWasStoredFailsItsImage) {
   const auto instance = here.store().list_instances(storage::Uid::parse("1.2.3").value()).value()[0];
   EXPECT_EQ(instance.state, InstanceState::kFailed);
   EXPECT_EQ(instance.reason, "pending route: not what was stored");
+}
+
+TEST(AnalysisWorker, ADiskThatRefusesEveryClaimIsSaidOnceAndOnceThatItIsOver) {
+  std::ostringstream log;
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)));
+  std::string name = (std::filesystem::temp_directory_path() / "skelex-test-XXXXXX").string();
+  ASSERT_NE(mkdtemp(name.data()), nullptr);
+  {
+    config::StorageConfig config;
+    config.directory = name;
+    config.free_bytes_min = 0;
+    config.database_reserve_bytes = 0;
+    SystemClock clock;
+    fakes::FaultyFileSystem files;
+    const fakes::FaultySqliteVfs vfs(files, name);
+    auto store = storage::open_sqlite_study_store(config, clock, files).value();
+    auto spool = storage::Spool::open(config, storage::posix_file_system()).value();
+    const auto uid = storage::Uid::parse("1.2.3.1").value();
+    storage::NewInstance image{.sop_instance_uid = uid, .study_instance_uid = storage::Uid::parse("1.2.3").value()};
+    image.file = spool->store(a_radiograph(), uid).value();
+    image.route.tasks = {"fracture"};
+    ASSERT_TRUE(store->add_instance(image, storage::Arrival::kFirst, 0).ok());
+    files.fill_disk_before(1);
+    fakes::FakePredictor predictor;
+    const auto worker = AnalysisWorker::start({.load_workers = 2}, *spool, *store, predictor);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2500));  // Each tries once a second.
+    files.free_disk();
+    wait_until_ended(*store);
+    store->stop();
+    worker->stop();
+  }
+  spdlog::set_default_logger(before);
+  std::filesystem::remove_all(name);
+  const auto times = [said = log.str()](const std::string& words) {
+    int count = 0;
+    for (auto at = said.find(words); at != std::string::npos; at = said.find(words, at + 1)) ++count;
+    return count;
+  };
+  EXPECT_EQ(times("event=analysis_claim_failed"), 1) << log.str();
+  EXPECT_EQ(times("event=analysis_claim_works"), 1) << log.str();
 }
 
 // Takes the process down at one image, as a bug in a decoder or a driver would.
