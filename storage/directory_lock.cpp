@@ -8,11 +8,19 @@
 #include <string>
 #include <system_error>
 
+#include "storage/file_system.h"
+
 namespace node::storage {
 
 Result<std::unique_ptr<DirectoryLock>> DirectoryLock::acquire(const std::filesystem::path& directory) {
   // The file is never deleted: another process could hold a lock on the deleted one.
-  const int fd = ::open((directory / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+  const std::filesystem::path path = directory / "lock";
+  int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+  if (fd >= 0) {
+    give_to_owner(directory, fd);
+  } else if (errno == EEXIST) {
+    fd = ::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+  }
   if (fd < 0) {
     return data_loss("lock " + directory.string() + ": open: " + std::generic_category().message(errno));
   }

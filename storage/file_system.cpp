@@ -56,10 +56,17 @@ Status sync(const std::filesystem::path& path, int flags) {
   return ok_status();
 }
 
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+}
+
 class PosixFileSystem : public FileSystem {
  public:
   Status create_directory(const std::filesystem::path& path) override {
-    if (::mkdir(path.c_str(), 0750) == 0) return ok_status();
+    if (::mkdir(path.c_str(), 0750) == 0) {
+      give_to_owner(folder_of(path), path);
+      return ok_status();
+    }
     const int error = errno;
     struct stat info {};
     if (error == EEXIST && ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return ok_status();
@@ -68,7 +75,9 @@ class PosixFileSystem : public FileSystem {
 
   Status create_file(const std::filesystem::path& path) override {
     Descriptor file(path, O_WRONLY | O_CREAT | O_EXCL);
-    return file.ok() ? ok_status() : errno_status("create", errno);
+    if (!file.ok()) return errno_status("create", errno);
+    give_to_owner(folder_of(path), file.get());
+    return ok_status();
   }
 
   Status append(const std::filesystem::path& path, const void* data, std::size_t size_bytes) override {
@@ -138,6 +147,19 @@ Status FileSystem::create_directories(const std::filesystem::path& path) {
   NODE_RETURN_IF_ERROR(create_directories(parent));
   NODE_RETURN_IF_ERROR(create_directory(path));
   return sync_parent();
+}
+
+void give_to_owner(const std::filesystem::path& directory, int made) {
+  struct stat of {}, own {};
+  if (::geteuid() != 0 || ::stat(directory.c_str(), &of) != 0 || of.st_uid == 0) return;
+  // That user may write there: never a file of root's that also has a name elsewhere.
+  if (::fstat(made, &own) != 0 || own.st_uid != 0 || (!S_ISDIR(own.st_mode) && own.st_nlink != 1)) return;
+  static_cast<void>(::fchown(made, of.st_uid, of.st_gid) == 0);  // Without the right to, it stays root's.
+}
+
+void give_to_owner(const std::filesystem::path& directory, const std::filesystem::path& made) {
+  const Descriptor file(made, O_RDONLY | O_NOFOLLOW);
+  if (file.ok()) give_to_owner(directory, file.get());
 }
 
 FileSystem& posix_file_system() {

@@ -33,6 +33,11 @@ class FileSystem {
   Status create_directories(const std::filesystem::path& path);
 };
 
+// A command that root runs leaves what it makes in `directory` to the user that the directory belongs to: else the
+// node, which runs as that user, could not write it. `made`: a descriptor of what this process has just made there.
+void give_to_owner(const std::filesystem::path& directory, int made);
+void give_to_owner(const std::filesystem::path& directory, const std::filesystem::path& made);
+
 // The real one. Lives as long as the process.
 FileSystem& posix_file_system();
 

@@ -18,7 +18,11 @@ Result<std::unique_ptr<StudyStore>> SqliteStudyStore::open(const config::Storage
   }
   NODE_ASSIGN_OR_RETURN(auto lock, DirectoryLock::acquire(config.directory));
   const std::filesystem::path path = database_path(config.directory);
+  std::error_code unknown;
+  const bool is_new = !std::filesystem::exists(path, unknown) && !unknown;
   NODE_ASSIGN_OR_RETURN(auto database, Database::open(path, Database::Mode::kReadWrite));
+  // Before its log is made: SQLite gives that to the owner of the database.
+  if (is_new) give_to_owner(config.directory, path);
   const auto prepare = [&]() -> Result<RestClock> {
     NODE_RETURN_IF_ERROR(Query(*database, "PRAGMA journal_mode = WAL").run());
     NODE_RETURN_IF_ERROR(Query(*database, "PRAGMA foreign_keys = ON").run());

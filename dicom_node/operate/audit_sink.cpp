@@ -12,6 +12,7 @@
 #include <cstring>
 #include <ctime>
 #include <deque>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <thread>
@@ -20,6 +21,7 @@
 #include "config/base/mutex.h"
 #include "dicom_node/audit/audit.h"
 #include "dicom_node/deliver/connection.h"
+#include "storage/file_system.h"
 
 namespace node::operate {
 namespace {
@@ -102,7 +104,13 @@ struct AuditSink::Impl {
   }
 
   Status open_file() {
-    const int opened = ::open(config.file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    constexpr int kFlags = O_WRONLY | O_APPEND | O_CLOEXEC;
+    int opened = ::open(config.file.c_str(), kFlags | O_CREAT | O_EXCL, 0640);
+    if (opened >= 0) {
+      storage::give_to_owner(std::filesystem::absolute(config.file).parent_path(), opened);
+    } else if (errno == EEXIST) {
+      opened = ::open(config.file.c_str(), kFlags | O_CREAT, 0640);  // Which whoever rotates logs may take away.
+    }
     if (opened < 0) return unavailable("audit.file " + config.file + ": " + std::strerror(errno));
     if (file >= 0) ::close(file);
     file = opened;

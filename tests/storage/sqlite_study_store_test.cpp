@@ -1,11 +1,14 @@
 #include "storage/sqlite_study_store.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <thread>
 
+#include "storage/spool.h"
 #include "storage/sqlite_database.h"
 #include "tests/storage/counted_syncs.h"
 #include "tests/storage/study_store_fixture.h"
@@ -28,6 +31,36 @@ class SqliteStudyStoreTest : public StudyStoreFixture {
   std::filesystem::path database() const { return directory_.path() / "studies.sqlite"; }
   int syncs() const { return CountedSyncs::of(database().string() + "-wal"); }
 };
+
+// A command that root runs beside a service, or before its first start.
+TEST_F(SqliteStudyStoreTest, WhatRootMakesIsOfTheUserToWhomTheDirectoryBelongs) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root makes files for others";
+  store_.reset();
+  constexpr uid_t kServiceUser = 65534;
+  const std::filesystem::path of_service = directory_.path() / "of_service";
+  std::filesystem::create_directory(of_service);
+  ASSERT_EQ(::chown(of_service.c_str(), kServiceUser, kServiceUser), 0);
+  config::StorageConfig of_root = config();
+  of_root.directory = of_service.string();
+  of_root.free_bytes_min = 0;
+  const auto store = open_sqlite_study_store(of_root, clock_);
+  ASSERT_TRUE(store.ok()) << store.status().message();
+  const auto spool = Spool::open(of_root, posix_file_system());
+  ASSERT_TRUE(spool.ok()) << spool.status().message();
+  const auto kept = (*spool)->store("bytes", uid("1.2.3"));
+  ASSERT_TRUE(kept.ok());
+  std::ofstream((*spool)->path(kept->key)) << "other";
+  EXPECT_FALSE((*spool)->verify(*kept).ok());  // Which leaves a mark.
+  int entries = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(of_service)) {
+    struct ::stat info {};
+    ASSERT_EQ(::lstat(entry.path().c_str(), &info), 0);
+    EXPECT_EQ(info.st_uid, kServiceUser) << entry.path();
+    EXPECT_EQ(info.st_gid, kServiceUser) << entry.path();
+    ++entries;
+  }
+  EXPECT_EQ(entries, 10) << "lock, database, log and its index, incoming, objects, a shard, an object, lost, a mark";
+}
 
 TEST_F(SqliteStudyStoreTest, WhatAPeerIsToldIsSyncedFirst) {
   int before = syncs();
