@@ -1,7 +1,12 @@
 #include "storage/backup.h"
 
+#include <cerrno>
+#include <cstdio>
 #include <map>
+#include <memory>
 #include <set>
+#include <system_error>
+#include <vector>
 
 #include "storage/spool.h"
 #include "storage/sqlite_schema.h"
@@ -13,10 +18,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Status to_status(const std::error_code& error, const std::string& what) {
-  const std::string message = what + ": " + error.message();
-  if (error == std::errc::no_space_on_device) return resource_exhausted(message);
-  return error == std::errc::no_such_file_or_directory ? not_found(message) : internal_error(message);
+// Not std::filesystem::copy_file(): a disk that is full it calls an input/output error, and does not say which.
+Status copy_bytes(const fs::path& from, const fs::path& to, FileSystem& file_system) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(from.c_str(), "rbe"), &std::fclose);
+  if (!file) {
+    const int error = errno;
+    const std::string why = "open: " + std::generic_category().message(error);
+    return error == ENOENT ? not_found(why) : internal_error(why);
+  }
+  std::setvbuf(file.get(), nullptr, _IONBF, 0);
+  NODE_RETURN_IF_ERROR(file_system.create_file(to));
+  std::vector<char> buffer(1 << 20);
+  while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), file.get())) {
+    NODE_RETURN_IF_ERROR(file_system.append(to, buffer.data(), count));
+  }
+  if (std::ferror(file.get()) != 0) return internal_error("read: " + std::generic_category().message(errno));
+  return file_system.sync_file(to);
 }
 
 // Errors: kNotFound (the file is gone), ...
@@ -24,9 +41,8 @@ Result<bool> link_or_copy(const fs::path& from, const fs::path& to, FileSystem& 
   std::error_code error;
   fs::create_hard_link(from, to, error);
   if (!error) return true;
-  fs::copy_file(from, to, error);  // Another volume, or one without links.
-  if (error) return to_status(error, "copy " + from.string());
-  NODE_RETURN_IF_ERROR(file_system.sync_file(to).within("copy " + from.string()));
+  // Another volume, or one without links.
+  NODE_RETURN_IF_ERROR(copy_bytes(from, to, file_system).within("copy " + from.string() + " to " + to.string()));
   return false;
 }
 
@@ -118,7 +134,14 @@ Result<BackupReport> back_up(const config::StorageConfig& config, const fs::path
     NODE_RETURN_IF_ERROR(file_system.rename(unfinished, database));
     return file_system.sync_directory(to);
   };
-  if (Status made = make(); !made.ok()) return made.within(what);
+  Status made = make();
+  if (made.code() == StatusCode::kResourceExhausted) {  // Nothing is written elsewhere.
+    const auto free = file_system.free_bytes(to);
+    return resource_exhausted(what + ": the volume of " + to.string() + " is full" +
+                              (free.ok() ? " (" + std::to_string(*free >> 20) + " MiB free)" : "") +
+                              "; free it, or choose another and delete what is in this folder: " + made.message());
+  }
+  if (!made.ok()) return made.within(what);
   return report;
 }
 

@@ -1,6 +1,7 @@
 #include "storage/backup.h"
 
 #include <gmock/gmock.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <atomic>
@@ -201,6 +202,19 @@ TEST_F(BackupTest, OnAnotherVolumeItIsACopyAndEachFileIsSynced) {
   EXPECT_EQ(std::filesystem::file_size(folder / "backup/objects" / key),
             std::filesystem::file_size(stored_.spool().path(key)));
   std::filesystem::remove_all(folder);
+}
+
+TEST_F(BackupTest, OfTwoVolumesTheFullOneIsNamed) {
+  const std::filesystem::path small = stored_.directory() / "small";
+  std::filesystem::create_directory(small);
+  if (::mount("tmpfs", small.c_str(), "tmpfs", 0, "size=1m") != 0) GTEST_SKIP() << "mounting a volume needs root";
+  const std::filesystem::path to = small / "backup";
+  stored_.add(std::string(2 << 20, 'x'), "1.2.3.1", "1.2.3", {}, {});
+  const Status full = back_up(config_, to, posix_file_system(), {}).status();
+  EXPECT_EQ(full.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(full.message(), testing::HasSubstr("the volume of " + to.string() + " is full ("));
+  EXPECT_THAT(full.message(), testing::HasSubstr(" to " + to.string())) << "what was copied, and where to";
+  ::umount2(small.c_str(), MNT_DETACH);
 }
 
 TEST_F(BackupTest, AFolderThatIsNotEmptyIsLeftAlone) {
