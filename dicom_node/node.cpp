@@ -98,6 +98,11 @@ Status Node::Impl::check_invariants(storage::FileSystem& file_system) {
     spdlog::error("event=data_loss file={} reason=\"{}\"", file.key, spool->compare(file).message());
   }
   NODE_RETURN_IF_ERROR(storage::remember_losses(check, *spool, *store));
+  if (!check.strays.empty()) {
+    spdlog::warn(
+        "event=strays_found count={} first={} reason=\"below objects/, with no name of an object: left alone\"",
+        check.strays.size(), check.strays.front());
+  }
   const auto in_force = config.get();
   receive::Intake intake(in_force->receive, *spool, *store, *router);
   const std::size_t found = check.orphans.size();
@@ -124,8 +129,8 @@ Status Node::Impl::check_invariants(storage::FileSystem& file_system) {
 std::vector<std::string> Node::Impl::kept_orphans() const {
   std::vector<std::string> kept;
   std::ranges::copy_if(orphans.kept, std::back_inserter(kept), [&](const std::string& key) {
-    std::error_code unknown;
-    return std::filesystem::exists(spool->path(key), unknown);
+    std::error_code unknown;  // The name itself: a link that leads nowhere is there.
+    return std::filesystem::exists(std::filesystem::symlink_status(spool->path(key), unknown));
   });
   return kept;
 }

@@ -178,19 +178,32 @@ Result<Uid> uid_of_key(const std::string& key) {
 
 std::filesystem::path objects_directory(const std::filesystem::path& directory) { return directory / "objects"; }
 
-Result<std::vector<std::string>> list_keys(const std::filesystem::path& directory, FileSystem& file_system) {
-  std::vector<std::string> keys;
+Result<ObjectNames> list_objects(const std::filesystem::path& directory, FileSystem& file_system) {
+  ObjectNames names;
   NODE_ASSIGN_OR_RETURN(const auto shards, file_system.list(objects_directory(directory)));
   for (const auto& shard : shards) {
-    if (!is_shard(shard)) continue;
+    std::error_code unknown;  // Of what cannot be looked at, list() says why.
+    const std::filesystem::file_type type = std::filesystem::status(shard, unknown).type();
+    const bool may_be_directory =
+        type == std::filesystem::file_type::directory || type == std::filesystem::file_type::none;
+    if (!is_shard(shard) || !may_be_directory) {
+      names.strays.push_back(shard.filename().string());
+      continue;
+    }
     NODE_ASSIGN_OR_RETURN(const auto files, file_system.list(shard));
     for (const auto& file : files) {
       std::string key = shard.filename().string() + '/' + file.filename().string();
-      if (is_key(key)) keys.push_back(std::move(key));
+      (is_key(key) ? names.keys : names.strays).push_back(std::move(key));
     }
   }
-  std::sort(keys.begin(), keys.end());
-  return keys;
+  std::sort(names.keys.begin(), names.keys.end());
+  std::sort(names.strays.begin(), names.strays.end());
+  return names;
+}
+
+Result<std::vector<std::string>> list_keys(const std::filesystem::path& directory, FileSystem& file_system) {
+  NODE_ASSIGN_OR_RETURN(ObjectNames names, list_objects(directory, file_system));
+  return std::move(names.keys);
 }
 
 namespace {

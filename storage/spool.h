@@ -108,6 +108,11 @@ Result<Uid> uid_of_key(const std::string& key);
 
 // Of a storage directory, without a Spool of its own: changes nothing.
 std::filesystem::path objects_directory(const std::filesystem::path& directory);
+struct ObjectNames {
+  std::vector<std::string> keys;
+  std::vector<std::string> strays;  // What lies among the objects and has no name that a spool gives, in order.
+};
+Result<ObjectNames> list_objects(const std::filesystem::path& directory, FileSystem& file_system);
 Result<std::vector<std::string>> list_keys(const std::filesystem::path& directory, FileSystem& file_system);
 Result<std::vector<std::string>> keys_marked_lost(const std::filesystem::path& directory, FileSystem& file_system);
 // As Spool::compare(), without the key in its words.

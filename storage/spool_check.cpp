@@ -37,10 +37,11 @@ std::vector<A> only_in(const std::vector<A>& these, const std::vector<B>& those)
 
 Result<SpoolCheck> check_spool(const std::string& directory, FileSystem& file_system, StudyStore& store) {
   // The files first: one that is added meanwhile is then no orphan, because its row is read later.
-  NODE_ASSIGN_OR_RETURN(const std::vector<std::string> on_disk, list_keys(directory, file_system));
+  NODE_ASSIGN_OR_RETURN(ObjectNames on_disk, list_objects(directory, file_system));
   NODE_ASSIGN_OR_RETURN(const std::vector<StoredFile> with_row, files_with_row(store));
   SpoolCheck check;
-  check.orphans = only_in(on_disk, with_row);
+  check.orphans = only_in(on_disk.keys, with_row);
+  check.strays = std::move(on_disk.strays);
   NODE_ASSIGN_OR_RETURN(const std::vector<std::string> marked, keys_marked_lost(directory, file_system));
   for (const StoredFile& file : with_row) {  // By name and size: a stat each. Only what was lost before is read.
     std::error_code gone;                    // Not by the list: it may have been added since.

@@ -20,6 +20,7 @@ struct SpoolCheck {
   std::vector<StoredFile> lost;  // Of rows whose file is gone, cut short, or was found to hold other bytes: data loss.
   std::vector<StoredFile> restored;  // Of rows whose file an earlier process found lost, and that is whole.
   std::vector<std::string> orphans;  // Keys of files without a row: nobody was told Success, nothing was sent.
+  std::vector<std::string> strays;   // Below objects/, with no name of an object: not the node's, and left alone.
 };
 
 // Errors: as StudyStore::known_files() and FileSystem::list().

@@ -31,6 +31,20 @@ TEST_F(SpoolCheckTest, FindsWhatIsLostAndWhatIsLeftOver) {
   EXPECT_EQ(stored_.spool().list_keys()->size(), 2u) << "nothing is changed";
 }
 
+TEST_F(SpoolCheckTest, NamesWhatLiesAmongTheObjectsAndIsNone) {
+  const Uid uid = stored_.add("one", "1.2.3.1", "1.2.3", {});
+  const std::string shard = (*stored_.store().find_instance(uid))->file.key.substr(0, 2);
+  EXPECT_TRUE(check().strays.empty());
+  const std::filesystem::path objects = objects_directory(stored_.directory() / "store");
+  std::filesystem::create_symlink("/nowhere", objects / shard / "link");
+  std::filesystem::create_symlink("/nowhere", objects / (shard == "ab" ? "cd" : "ab"));
+  std::ofstream(objects / "notes.txt") << "notes";
+  EXPECT_EQ(check().strays.size(), 3u);
+  EXPECT_TRUE(check().orphans.empty() && check().lost.empty());
+  std::filesystem::create_symlink("/nowhere", objects / shard / "1.2.3.9.0123.dcm");
+  EXPECT_EQ(check().orphans, std::vector<std::string>{shard + "/1.2.3.9.0123.dcm"}) << "it has an object's name";
+}
+
 TEST_F(SpoolCheckTest, AFileThatIsEmptyOrCutShortIsLost) {
   std::vector<StoredFile> files;
   for (const char* number : {"1", "2", "3"}) {

@@ -156,6 +156,15 @@ void check_spool(const std::string& directory, storage::StudyStore& store, Findi
         "name those that it cannot",
         directory, check->orphans.size(), check->orphans.front()));
   }
+  if (!check->strays.empty()) {
+    const auto first = storage::objects_directory(directory) / check->strays.front();
+    std::error_code unknown;
+    const bool leads_nowhere = std::filesystem::is_symlink(first, unknown) && !std::filesystem::exists(first, unknown);
+    findings.note(fmt::format(
+        "store {}: {} things lie among its objects that no node has put there, the first {}{}: nobody reads, sends or "
+        "deletes them; move them away",
+        directory, check->strays.size(), first.string(), leads_nowhere ? " (a link that leads nowhere)" : ""));
+  }
 }
 
 void check_free_space(const config::StorageConfig& storage, std::uint64_t free, Findings& findings) {
