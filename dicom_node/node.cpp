@@ -215,7 +215,12 @@ Result<std::unique_ptr<Node>> Node::start(const config::NodeConfig& config, Cloc
   auto impl = std::make_unique<Impl>(config, predictor);
   // The store first: its lock says whether this directory is ours, before anything in it is touched.
   NODE_RETURN_IF_ERROR(storage::check_database_is_there(config.storage.directory, file_system));
+  const bool first_start = storage::is_without_database(config.storage.directory);
   NODE_ASSIGN_OR_RETURN(impl->store, storage::open_sqlite_study_store(config.storage, clock, file_system));
+  if (first_start) {
+    spdlog::warn("event=store_made directory={} reason=\"there was none: a first start, or its volume is not mounted\"",
+                 config.storage.directory);
+  }
   if (const auto stop = impl->store->stats().stop_not_counted; stop.count() > 0) {
     spdlog::warn(
         "event=retention_waits reason=clock not_counted_h={} note=\"by the clock the node stood still for longer than "

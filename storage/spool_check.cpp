@@ -110,6 +110,11 @@ Result<std::vector<Loss>> review_losses(const Spool& spool, StudyStore& store, b
   return losses;
 }
 
+bool is_without_database(const std::string& directory) {
+  std::error_code unknown;
+  return !std::filesystem::exists(database_path(directory), unknown) && !unknown;
+}
+
 Status check_database_is_there(const std::string& directory, FileSystem& file_system) {
   std::error_code ignored;
   const std::filesystem::path database = database_path(directory);

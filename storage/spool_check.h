@@ -46,6 +46,9 @@ Status forget_restored(const Spool& spool, StudyStore& store);
 // Returns what is lost. Errors: those of the store.
 Result<std::vector<Loss>> review_losses(const Spool& spool, StudyStore& store, bool accept);
 
+// Whether open_sqlite_study_store() would make one.
+bool is_without_database(const std::string& directory);
+
 // Before a database is made: it is there before the first object is, so that objects without one mean that it was lost,
 // and to a new one they would all be orphans. Errors: kDataLoss, which says what to do; kInternal.
 Status check_database_is_there(const std::string& directory, FileSystem& file_system);

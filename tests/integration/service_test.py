@@ -8,7 +8,7 @@ import time
 
 import pytest
 from pynetdicom import AE
-from harness import DEMO, Node, Pacs, fresh_uid, send, small_image, wait_until
+from harness import DEMO, SOURCE, Node, Pacs, fresh_uid, send, small_image, wait_until
 
 TEXT = DEMO.read_text().replace("demo/", f"{DEMO.parent}/demo/")
 
@@ -41,6 +41,12 @@ def node(tmp_path):
     config.write_text(TEXT)
     with Pacs() as pacs, Node(tmp_path / "node", pacs_port=pacs.port, config=config) as node:
         yield node
+
+
+def test_the_unit_waits_for_the_volume_of_its_store():
+    directory = re.search(r"storage: {directory: ([^,}]+)", (SOURCE / "config/package/node.yaml").read_text())[1]
+    unit = (SOURCE / "config/package/skelex-node.service").read_text()
+    assert f"\nRequiresMountsFor={directory}\n" in unit.split("[Service]")[0]
 
 
 def echo(node, calling):

@@ -152,6 +152,35 @@ def test_retention_makes_room_and_intake_goes_on_by_itself_after_a700(tmp_path):
             assert node.get("/readyz")[0] == 200 and "event=data_loss" not in node.log()
 
 
+def test_a_disk_that_another_program_fills_to_the_last_byte_is_recovered_from_by_itself(tmp_path):
+    """With a short log, as at a first start or after a restore: what makes room can be recorded all the same."""
+    settings = {"storage.free_bytes_min": "4 MiB", "storage.retention.free_bytes_low": "8 MiB",
+                "storage.retention.originals_days": "30"}
+    with small_disk(tmp_path / "disk", size="40m") as disk, Pacs() as pacs:
+        with Node(tmp_path / "node", {"storage.directory": disk / "store", **settings}, pacs.port) as node:
+            assert set(send(node, [small_image(seed=seed, side=1200) for seed in range(4)])) == {0x0000}
+            wait_until(node.at_rest, "every study at an end")
+            node.stop()
+            at_rest_in_one_file(disk / "store/studies.sqlite")
+            node.start()
+            fill(disk / "filler")
+            assert send(node, [small_image(seed=9)]) == [0xA700]
+            wait_until(lambda: send(node, [small_image(seed=9)]) == [0x0000], "retention has made room", 60)
+            wait_until(lambda: node.at_rest() and node.get("/readyz")[0] == 200, "every study at an end")
+            said = node.log()
+            assert "event=purged reason=disk" in said and "event=data_loss" not in said
+            assert said.count("analysis_claim_failed") <= 1 and said.count("report_claim_failed") <= 1, said
+
+
+def test_a_store_that_is_made_is_said_so_that_a_volume_that_is_not_mounted_is_noticed(tmp_path):
+    made = f"event=store_made directory={tmp_path / 'store'}"
+    node = Node(tmp_path)
+    with node:
+        assert node.log().count(made) == 1
+    with node:
+        assert node.log().count(made) == 1, "the second start finds it"
+
+
 def test_a_locked_database_is_said_and_waited_for(tmp_path):
     with Pacs() as pacs, Node(tmp_path, pacs_port=pacs.port) as node:
         assert send(node, [small_image()]) == [0x0000]
