@@ -14,6 +14,8 @@ RETENTION = "storage/sqlite_study_store_retention.cpp"
 COMMITMENT = "storage/sqlite_study_store_commitment.cpp"
 SPOOL = "storage/spool.cpp"
 COMMIT = "storage/group_commit.cpp"
+DATABASE = "storage/sqlite_database.cpp"
+REST = "storage/rest_clock.cpp"
 CLAIMS = "storage/claims.h"
 INTAKE = "dicom_node/receive/intake.cpp"
 WORKER = "dicom_node/deliver/delivery_worker.cpp"
@@ -27,7 +29,7 @@ ORPHANS = "dicom_node/receive/orphans.cpp"
 NEAREST = {SPOOL: ("spool_test",), INTAKE: ("intake_test",), WORKER: ("delivery_worker_test",),
            COMMIT: ("group_commit_test", "sqlite_vfs_test"), BACKUP: ("backup_test",), FILES: ("file_system_test", "spool_test"),
            RETENTION: ("retention_worker_test",), CHECK: ("spool_check_test",), ORPHANS: ("orphans_test",),
-           STORE: ("sqlite_vfs_test",)}
+           STORE: ("sqlite_vfs_test",), DATABASE: ("sqlite_vfs_test",)}
 STORE_TESTS = ("sqlite_study_store_test", "study_store_test")
 
 
@@ -147,7 +149,17 @@ def mutations():
                  "commitment_due <= ?2 AND delivered_at <= ?3", "commitment_due <= ?2 AND false AND ?3 > 0"),
         Mutation("an answer is waited for as long as the clock was set back", COMMITMENT, "commitment_due > ?2\",",
                  "commitment_due > ?2 AND false\","),
-        Mutation("purged before its time", RETENTION, "due_now() - static_cast<std::int64_t>(kept->count())", "due_now()"),
+        Mutation("purged before its time", RETENTION, "rest_clock_.now() - static_cast<std::int64_t>(kept->count())",
+                 "rest_clock_.now()"),
+        Mutation("a stop counts as time at rest however long it is by the clock", REST,
+                 "std::min<std::int64_t>(stop, milliseconds(kStopCountedMax).count())", "stop"),
+        Mutation("that a clock has jumped is not written down", REST,
+                 " && std::abs(wall() - kept_wall_ - passed) < kSlewed.count()", ""),
+        Mutation("the log gives its space back when it is begun anew", COMMIT, "wal_checkpoint(RESTART)", "wal_checkpoint(TRUNCATE)"),
+        Mutation("nothing is allocated behind the database and its log", DATABASE, "if (bytes == 0) return;", "return;"),
+        Mutation("what root makes stays root's", FILES, "::fchown(made, of.st_uid, of.st_gid) == 0", "true"),
+        Mutation("what lies among the objects is not looked at", SPOOL, "names.strays.push_back(shard.filename().string());", ""),
+        Mutation("which volume is full is not said", BACKUP, "if (made.code() == StatusCode::kResourceExhausted) {", "if (false) {"),
         Mutation("the delays do not grow", WORKER, "std::pow(2.0, std::clamp(failures - 1, 0, 30))", "1.0"),
         Mutation("the delays have no end", WORKER, "static_cast<double>(config.retry_max.count()));", "1e15);"),
         Mutation("nothing is given up, however long it waits", WORKER, "return claim.pending_for >= config.give_up_after && ",
