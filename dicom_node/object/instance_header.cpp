@@ -282,8 +282,7 @@ Result<InstanceHeader> read_instance_header(const std::filesystem::path& file, c
   header.anatomic_region = codes_of(data_set, DCM_AnatomicRegionSequence);
   header.procedure_codes = codes_of(data_set, DCM_ProcedureCodeSequence);
   read_requests(data_set, header);
-  for (config::Code& code : codes_of(data_set, DCM_PerformedProtocolCodeSequence))
-    header.procedure_codes.push_back(std::move(code));
+  header.performed_codes = codes_of(data_set, DCM_PerformedProtocolCodeSequence);
   header.protocol_name = utf8_text_of(data_set, DCM_ProtocolName);
   header.series_description = utf8_text_of(data_set, DCM_SeriesDescription);
   header.study_description = utf8_text_of(data_set, DCM_StudyDescription);

@@ -27,7 +27,8 @@ struct InstanceHeader {
   std::string accession_number;               // (0008,0050)
   std::string body_part_examined;             // (0018,0015)
   std::vector<config::Code> anatomic_region;  // (0008,2218)
-  std::vector<config::Code> procedure_codes;  // (0008,1032), (0032,1064), (0040,0008) of requests, (0040,0260)
+  std::vector<config::Code> performed_codes;  // (0040,0260): what was done in the image's own series.
+  std::vector<config::Code> procedure_codes;  // Of the study and of requests: (0008,1032), (0032,1064), (0040,0008)
   // (0018,1030), (0008,103E), (0008,1030); as all texts here in UTF-8, if the character set is what it says.
   std::string protocol_name, series_description, study_description;
   std::string laterality;     // Image Laterality (0020,0062), else Laterality (0020,0060), else the modifier of

@@ -15,6 +15,7 @@ constexpr std::size_t kWordsShownMax = 16;  // Of a peer's text in a message.
 
 constexpr const char* kRegion = "Anatomic Region Sequence";
 constexpr const char* kExamined = "Body Part Examined";
+constexpr const char* kPerformed = "performed protocol code";
 constexpr const char* kProcedure = "procedure code";
 
 // Words that say from where or of which side, not what. Only dropped from a value that is no alias as a whole:
@@ -59,23 +60,32 @@ std::string code_key(const Code& code) {
   return (scheme == "SNM3" || scheme == "99SDM" ? "SRT" : scheme) + "|" + upper(code.value);
 }
 
-std::vector<std::pair<const char*, std::string>> folded_descriptions(const InstanceHeader& header) {
-  const auto folded = [](const std::string& text) { return fold(std::string_view(text).substr(0, kDescriptionMax)); };
-  return {{"Protocol Name", folded(header.protocol_name)},
-          {"Series Description", folded(header.series_description)},
-          {"Study Description", folded(header.study_description)},
-          {"Requested Procedure Description", folded(header.requested_procedure_description)}};
+std::vector<Description> descriptions_of(const InstanceHeader& header) {
+  const auto described = [](const char* attribute, const std::string& text) {
+    const std::string_view beginning = std::string_view(text).substr(0, kDescriptionMax);
+    return Description{attribute, fold(beginning), fold_letters(beginning)};
+  };
+  return {described("Protocol Name", header.protocol_name), described("Series Description", header.series_description),
+          described("Study Description", header.study_description),
+          described("Requested Procedure Description", header.requested_procedure_description)};
 }
 
-Result<std::wregex> compile_pattern(const std::string& pattern, const std::string& what) {
-  const std::wstring folded = wide(fold_pattern(pattern));
-  if (folded.empty())
-    return invalid_argument(what + ": pattern '" + pattern + "' has no letter and would fit every text");
+Result<Pattern> Pattern::compile(const std::string& text, const std::string& what) {
+  const std::wstring folded = wide(fold_letters(text));
+  if (folded.empty()) return invalid_argument(what + ": pattern '" + text + "' has no letter and would fit every text");
+  Pattern pattern;
+  pattern.has_punctuation_ = has_punctuation(text);
   try {
-    return std::wregex(folded, std::regex::ECMAScript | std::regex::icase | std::regex::optimize);
+    pattern.regex_ = std::wregex(folded, std::regex::ECMAScript | std::regex::icase | std::regex::optimize);
   } catch (const std::regex_error& error) {
-    return invalid_argument(what + ": pattern '" + pattern + "': " + error.what());
+    return invalid_argument(what + ": pattern '" + text + "': " + error.what());
   }
+  return pattern;
+}
+
+bool Pattern::fits(const Description& description) const {
+  return std::regex_search(wide(description.folded), regex_) ||
+         (has_punctuation_ && std::regex_search(wide(description.written), regex_));
 }
 
 Result<BodyParts> BodyParts::create(const config::BodyPartTable& table) {
@@ -92,7 +102,7 @@ Result<BodyParts> BodyParts::create(const config::BodyPartTable& table) {
   for (const auto& [code, term] : table.codes) parts.codes_[upper(code)] = upper(term);
   for (const auto& [code, term] : table.procedure_codes) parts.procedure_codes_[upper(code)] = upper(term);
   for (const auto& [pattern, term] : table.description_patterns) {
-    NODE_ASSIGN_OR_RETURN(std::wregex compiled, compile_pattern(pattern, "body part " + term));
+    NODE_ASSIGN_OR_RETURN(Pattern compiled, Pattern::compile(pattern, "body part " + term));
     parts.patterns_.emplace_back(std::move(compiled), upper(term));
   }
   return parts;
@@ -121,9 +131,9 @@ BodyParts::Said BodyParts::by_regions(const InstanceHeader& header) const {
   return said;
 }
 
-BodyParts::Said BodyParts::by_procedure_codes(const InstanceHeader& header) const {
+BodyParts::Said BodyParts::by_codes(const std::vector<Code>& codes) const {
   Said said;
-  for (const Code& code : header.procedure_codes) {
+  for (const Code& code : codes) {
     const auto found = procedure_codes_.find(code_key(code));
     if (found == procedure_codes_.end()) continue;
     said.terms.push_back(found->second);
@@ -132,11 +142,10 @@ BodyParts::Said BodyParts::by_procedure_codes(const InstanceHeader& header) cons
   return said;
 }
 
-std::string BodyParts::by_description(const std::string& text) const {
-  const std::wstring searched = wide(text);
+std::string BodyParts::by_description(const Description& description) const {
   Words hits;
   for (const auto& [pattern, term] : patterns_) {
-    if (!contains(hits, term) && std::regex_search(searched, pattern)) hits.push_back(term);
+    if (!contains(hits, term) && pattern.fits(description)) hits.push_back(term);
   }
   return hits.empty() || contradict(hits) ? std::string() : hits.front();
 }
@@ -156,13 +165,16 @@ BodyPart BodyParts::find(const InstanceHeader& header) const {
   if (contradict(said.terms)) return {"", "", join(said.words, ", "), ""};
   if (!part.term.empty()) return part;
 
-  // The codes of a whole study may name what another series of it shows.
-  if (const Said by_code = by_procedure_codes(header); !by_code.terms.empty() && !contradict(by_code.terms)) {
-    return {by_code.terms.front(), kProcedure, "", part.unrecognised};
+  // What was done in its own series first: the codes of a whole study may name what another series of it shows.
+  for (const auto& [source, codes] :
+       {std::pair(kPerformed, &header.performed_codes), std::pair(kProcedure, &header.procedure_codes)}) {
+    const Said by_code = by_codes(*codes);
+    if (!by_code.terms.empty() && !contradict(by_code.terms))
+      return {by_code.terms.front(), source, "", part.unrecognised};
   }
-  for (const auto& [attribute, text] : folded_descriptions(header)) {
-    const std::string term = by_description(text);
-    if (!term.empty()) return {term, attribute, "", part.unrecognised};
+  for (const Description& description : descriptions_of(header)) {
+    const std::string term = by_description(description);
+    if (!term.empty()) return {term, description.attribute, "", part.unrecognised};
   }
   return part;
 }
@@ -179,13 +191,15 @@ std::vector<SourceOutcome> BodyParts::explain(const InstanceHeader& header) cons
   const std::string examined = term_of(header.body_part_examined);
   add(kExamined, !written.empty(), examined, written == examined ? examined : written + ", which is " + examined);
   if (!written.empty() && examined.empty()) outcomes.back().says = "\"" + written + "\" " + outcomes.back().says;
-  const Said procedures = by_procedure_codes(header);
-  const std::string procedure = procedures.terms.empty() ? "" : procedures.terms.front();
-  add(kProcedure, !header.procedure_codes.empty(), procedure,
-      procedure.empty() ? "" : procedures.words.front() + ", which is " + procedure);
-  for (const auto& [attribute, text] : folded_descriptions(header)) {
-    const std::string term = by_description(text);
-    add(attribute, !text.empty(), term, term);
+  for (const auto& [source, codes] :
+       {std::pair(kPerformed, &header.performed_codes), std::pair(kProcedure, &header.procedure_codes)}) {
+    const Said said = by_codes(*codes);
+    const std::string term = said.terms.empty() ? "" : said.terms.front();
+    add(source, !codes->empty(), term, term.empty() ? "" : said.words.front() + ", which is " + term);
+  }
+  for (const Description& description : descriptions_of(header)) {
+    const std::string term = by_description(description);
+    add(description.attribute, !description.folded.empty(), term, term);
   }
   return outcomes;
 }

@@ -20,6 +20,27 @@
 
 namespace node::route {
 
+// One of those that patterns are tried on.
+struct Description {
+  const char* attribute;
+  std::string folded;   // As fold() does.
+  std::string written;  // Its letters folded, all else as it stands.
+};
+std::vector<Description> descriptions_of(const object::InstanceHeader& header);
+
+// A regular expression over descriptions, folded; one that has punctuation of its own ("knie_re") over their letters as
+// they are written too, since folded text has none.
+class Pattern {
+ public:
+  // Errors: kInvalidArgument, a message that begins with `what`.
+  static Result<Pattern> compile(const std::string& pattern, const std::string& what);
+  bool fits(const Description& description) const;
+
+ private:
+  std::wregex regex_;
+  bool has_punctuation_ = false;
+};
+
 struct BodyPart {
   std::string term;           // Empty: nobody named one.
   std::string evidence;       // The attribute that did.
@@ -42,8 +63,8 @@ class BodyParts {
 
   // The term that a written body part stands for; empty if none.
   std::string term_of(std::string_view written) const;
-  // From the first source that names one: an anatomic region code, Body Part Examined, procedure and protocol codes,
-  // the site's patterns over Protocol Name, Series, Study and Requested Procedure Description.
+  // From the first source that names one: an anatomic region code, Body Part Examined, performed protocol codes,
+  // procedure codes, the site's patterns over Protocol Name, Series, Study and Requested Procedure Description.
   BodyPart find(const object::InstanceHeader& header) const;
   std::vector<SourceOutcome> explain(const object::InstanceHeader& header) const;
 
@@ -52,24 +73,18 @@ class BodyParts {
     Words terms, words;
   };
   Said by_regions(const object::InstanceHeader& header) const;
-  Said by_procedure_codes(const object::InstanceHeader& header) const;
+  Said by_codes(const std::vector<config::Code>& codes) const;  // Of procedures and protocols.
   // None where several exams are named ("XR CHEST, XR HAND"): that says nothing of this image.
-  std::string by_description(const std::string& text) const;
+  std::string by_description(const Description& description) const;
   bool contradict(const Words& terms) const;
 
   std::map<std::string, std::string> aliases_, codes_, procedure_codes_;
   std::map<std::string, std::set<std::string>> groups_;
-  std::vector<std::pair<std::wregex, std::string>> patterns_;
+  std::vector<std::pair<Pattern, std::string>> patterns_;
 };
 
 // "LN|24721-3": scheme and value as the tables have them. SNM3 and 99SDM are older designators of SNOMED-RT codes.
 // Source: PS3.16 section 8.
 std::string code_key(const config::Code& code);
-
-// The descriptions that patterns are tried on, folded, each with its attribute.
-std::vector<std::pair<const char*, std::string>> folded_descriptions(const object::InstanceHeader& header);
-
-// Errors: kInvalidArgument, a message that begins with `what`.
-Result<std::wregex> compile_pattern(const std::string& pattern, const std::string& what);
 
 }  // namespace node::route

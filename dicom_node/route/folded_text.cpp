@@ -99,14 +99,35 @@ std::string fold(std::string_view text) {
   return result;
 }
 
-std::string fold_pattern(std::string_view pattern) {
+std::string fold_letters(std::string_view text) {
   std::string result;
-  for (std::size_t i = 0; i < pattern.size();) {
-    const Character character = character_at(pattern, i);
-    result += character.code < 0x80 ? std::string(1, pattern[i]) : folded(character.code);
+  for (std::size_t i = 0; i < text.size();) {
+    const Character character = character_at(text, i);
+    result += character.code < 0x80 ? std::string(1, text[i]) : folded(character.code);
     i += character.bytes;
   }
   return result;
+}
+
+bool has_punctuation(std::string_view pattern) {
+  constexpr std::string_view kOfExpressions = "^$.*+?()[]{}|";
+  for (std::size_t i = 0; i < pattern.size();) {
+    const Character character = character_at(pattern, i);
+    if (character.code >= 0x80) {
+      if (folded(character.code).empty()) return true;
+    } else if (character.code == '\\') {
+      if (++i < pattern.size() && std::ispunct(static_cast<unsigned char>(pattern[i])) != 0) return true;
+    } else if (pattern.substr(i, 2) == "(?") {
+      i += 2;  // And a colon, an equals sign or an exclamation mark.
+    } else if (character.code == '{') {
+      i = std::min(pattern.find('}', i), pattern.size());
+    } else if (std::ispunct(static_cast<int>(character.code)) != 0 &&
+               kOfExpressions.find(pattern[i]) == std::string_view::npos) {
+      return true;
+    }
+    i += character.bytes;
+  }
+  return false;
 }
 
 Words split_words(std::string_view text) {

@@ -20,8 +20,11 @@ using config::Words;
 // one space. What is no UTF-8 counts as Latin-1, which devices write whatever character set they declare.
 std::string fold(std::string_view text);
 
-// A regular expression over folded text: its letters folded in the same way, all ASCII characters as they stand.
-std::string fold_pattern(std::string_view pattern);
+// Letters folded in the same way, all ASCII characters as they stand: a regular expression, and what one with
+// punctuation is held against.
+std::string fold_letters(std::string_view text);
+// Whether a regular expression asks for characters that folded text never has.
+bool has_punctuation(std::string_view pattern);
 
 Words split_words(std::string_view text);  // At spaces.
 bool contains(const Words& words, std::string_view word);

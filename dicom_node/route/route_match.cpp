@@ -78,7 +78,7 @@ Result<Match> Match::create(RouteMatch config, const BodyParts& body_parts) {
     word = term.empty() ? upper(word) : term;
   }
   for (const std::string& pattern : config.description) {
-    NODE_ASSIGN_OR_RETURN(std::wregex compiled, compile_pattern(pattern, "description"));
+    NODE_ASSIGN_OR_RETURN(Pattern compiled, Pattern::compile(pattern, "description"));
     match.descriptions_.push_back(std::move(compiled));
   }
   match.config_ = std::move(config);
@@ -101,9 +101,9 @@ std::string Match::why_not(const Facts& facts) const {
       std::none_of(config_.procedure_code.begin(), config_.procedure_code.end(), has_code)) {
     reasons.push_back("no procedure code is " + join(config_.procedure_code, " or "));
   }
-  const auto found = [&facts](const std::wregex& pattern) {
+  const auto found = [&facts](const Pattern& pattern) {
     return std::any_of(facts.descriptions.begin(), facts.descriptions.end(),
-                       [&pattern](const std::string& text) { return std::regex_search(wide(text), pattern); });
+                       [&pattern](const Description& description) { return pattern.fits(description); });
   };
   if (!descriptions_.empty() && std::none_of(descriptions_.begin(), descriptions_.end(), found)) {
     reasons.push_back("no description fits " + join(config_.description, " or "));

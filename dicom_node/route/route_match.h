@@ -21,7 +21,7 @@ struct Facts {  // Of one image: what routes are matched against.
   int rows = 0, columns = 0;
   std::string orientation;  // Patient Orientation: "L\\F".
   Words procedure_codes;    // As code_key() writes them.
-  Words descriptions;       // Folded.
+  std::vector<Description> descriptions;
   BodyPart part;
 };
 
@@ -43,7 +43,7 @@ class Match {
 
  private:
   config::RouteMatch config_;
-  std::vector<std::wregex> descriptions_;
+  std::vector<Pattern> descriptions_;
 };
 
 }  // namespace node::route

@@ -131,8 +131,10 @@ Facts Router::Rules::facts_of(const InstanceHeader& header, std::string_view fro
   facts.station = fold(header.station_name);
   facts.institution = fold(header.institution_name);
   facts.age_years = header.age_years;
-  for (const config::Code& code : header.procedure_codes) facts.procedure_codes.push_back(code_key(code));
-  for (auto& [attribute, text] : folded_descriptions(header)) facts.descriptions.push_back(std::move(text));
+  for (const auto* codes : {&header.performed_codes, &header.procedure_codes}) {
+    for (const config::Code& code : *codes) facts.procedure_codes.push_back(code_key(code));
+  }
+  facts.descriptions = descriptions_of(header);
   facts.part = body_parts.find(header);
   return facts;
 }

@@ -81,10 +81,11 @@ TEST_F(InstanceHeaderTest, HoldsTheAttributesAsWritten) {
   ASSERT_EQ(header.anatomic_region.size(), 1u);
   EXPECT_EQ(header.anatomic_region[0].value, "72696002");
   EXPECT_EQ(header.anatomic_region[0].scheme, "SCT");
-  ASSERT_EQ(header.procedure_codes.size(), 3u);
+  ASSERT_EQ(header.procedure_codes.size(), 2u);
   EXPECT_EQ(header.procedure_codes[0].meaning, "first");
   EXPECT_EQ(header.procedure_codes[1].value, "12345678901234567890");
-  EXPECT_EQ(header.procedure_codes[2].meaning, "third");
+  ASSERT_EQ(header.performed_codes.size(), 1u);
+  EXPECT_EQ(header.performed_codes[0].meaning, "third");
   EXPECT_EQ(header.rows, 2);
   EXPECT_EQ(header.columns, 4);
   EXPECT_EQ(header.samples_per_pixel, 1);

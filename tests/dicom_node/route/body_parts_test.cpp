@@ -196,6 +196,17 @@ TEST_F(RouterTest, ProcedureCodesOfSeveralExamsNameNone) {
   EXPECT_EQ(route(header).body_part_evidence, "Series Description");
 }
 
+TEST_F(RouterTest, WhatWasDoneInItsSeriesOutranksWhatTheStudyIsFor) {
+  InstanceHeader header = radiograph();
+  header.procedure_codes = {{"36643-5", "LN", "XR Chest 2 Views"}};
+  header.performed_codes = {{"24721-3", "LN", "XR Hand 2 Views"}};
+  EXPECT_EQ(route(header).body_part, "HAND");
+  EXPECT_EQ(route(header).body_part_evidence, "performed protocol code");
+  header.performed_codes = {{"1", "99SITE", "of the site"}};
+  EXPECT_EQ(route(header).body_part, "CHEST");
+  EXPECT_EQ(route(header).body_part_evidence, "procedure code");
+}
+
 TEST_F(RouterTest, WordsOfASiteInAnyScriptMeanWhatTheySay) {
   config_.body_parts.terms["手"] = "HAND";
   config_.body_parts.description_patterns = {{"手関節?", "WRIST"}, {"[膝脚]", "KNEE"}, {"ΓΌΝΑΤΟ", "KNEE"},

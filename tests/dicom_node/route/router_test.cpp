@@ -106,7 +106,8 @@ INSTANTIATE_TEST_SUITE_P(
                         m.procedure_code = {"99SITE|RX1", "LN|24721-3"};
                       },
                       [](Header& h) {
-                        h.procedure_codes = {{"9", "99SITE", ""}, {"rx1", "99Site", ""}};
+                        h.procedure_codes = {{"9", "99SITE", ""}};
+                        h.performed_codes = {{"rx1", "99Site", ""}};
                       },
                       [](Header& h) {
                         h.procedure_codes = {{"RX1", "99OTHER", ""}};
@@ -181,6 +182,27 @@ TEST_F(RouterTest, FluoroscopyAngiographyAndMammographyNeedARuleThatNamesTheirMo
   header.number_of_frames = 12;
   header.pixel_data_bytes *= 12;
   EXPECT_EQ(route(header).reason, "several frames: 12");
+}
+
+TEST_F(RouterTest, APatternWithPunctuationFitsWhatIsWrittenSo) {
+  const auto fits = [this](const std::string& pattern, const std::string& text) {
+    config_.routes = {rule("one", {})};
+    config_.routes[0].match.description = {pattern};
+    InstanceHeader header = radiograph();
+    header.series_description = text;
+    return route(header).rule == "one";
+  };
+  EXPECT_TRUE(fits("knie/re", "KNIE/RE ap"));
+  EXPECT_TRUE(fits("Fuß_li", "fuss_li"));
+  EXPECT_TRUE(fits("^l-wirbel", "L-Wirbelsäule"));
+  EXPECT_TRUE(fits("knie\\.re", "Knie.re"));
+  EXPECT_TRUE(fits("knie (-|_) re", "Knie - re"));
+  EXPECT_TRUE(fits("knie–re", "Knie–re"));
+  EXPECT_TRUE(fits("knie[-_ ]re", "Knie_re"));
+  EXPECT_TRUE(fits("knie re", "Knie_re")) << "in folded text, as ever";
+  EXPECT_FALSE(fits("knie/re", "Knie_re"));
+  EXPECT_FALSE(fits("knie(?! re)", "Knie_re")) << "a pattern without punctuation sees none";
+  EXPECT_FALSE(fits("knie.{2,3}re", "Knie_re"));
 }
 
 TEST_F(RouterTest, ShadowIsCarriedOn) {
@@ -340,6 +362,20 @@ TEST_F(RouterTest, ASecondaryCaptureNeedsARuleThatNamesItsModality) {
   EXPECT_EQ(route(header).rule, "knee");
 }
 
+// The recipe of README.md: what a vendor captures from its screen under Modality DX is no radiograph.
+TEST_F(RouterTest, ARouteByItsSopClassKeepsSecondaryCapturesFromTheModels) {
+  InstanceHeader capture = radiograph_of("KNEE");
+  capture.sop_class_uid = "1.2.840.10008.5.1.4.1.1.7";
+  RouteRule captures = rule("captures", {}, {});
+  captures.match.sop_class = {capture.sop_class_uid, "1.2.840.10008.5.1.4.1.1.7.2"};
+  config_.routes.insert(config_.routes.begin(), captures);
+  EXPECT_EQ(route(capture).rule, "captures");
+  EXPECT_EQ(route(capture).reason, "rule captures has no tasks");
+  EXPECT_THAT(route(capture).tasks, IsEmpty());
+  EXPECT_EQ(route(radiograph_of("KNEE")).rule, "knee");
+  EXPECT_THAT(router().unreachable(), IsEmpty());
+}
+
 TEST_F(RouterTest, ColourIsNotTheRoutersMatter) {
   InstanceHeader header = radiograph_of("KNEE");
   header.photometric_interpretation = "RGB";
@@ -493,11 +529,11 @@ TEST_F(RouterTest, ExplainsWhatEachSourceSaysOfTheBodyPart) {
   const auto sources = router().explain(header, "").sources;
   std::vector<std::string> said;
   for (const auto& source : sources) said.push_back(source.attribute + ": " + source.says);
-  EXPECT_THAT(said,
-              ElementsAre("Anatomic Region Sequence: names no body part known here",
-                          "Body Part Examined: KNIE RE, which is KNEE", "procedure code: 24541-5 (LN), which is ANKLE",
-                          "Protocol Name: absent", "Series Description: KNEE", "Study Description: absent",
-                          "Requested Procedure Description: absent"));
+  EXPECT_THAT(said, ElementsAre("Anatomic Region Sequence: names no body part known here",
+                                "Body Part Examined: KNIE RE, which is KNEE", "performed protocol code: absent",
+                                "procedure code: 24541-5 (LN), which is ANKLE", "Protocol Name: absent",
+                                "Series Description: KNEE", "Study Description: absent",
+                                "Requested Procedure Description: absent"));
 }
 
 // --- The rules of the example and of the demo ----------------------------------------------------------------------
