@@ -269,6 +269,7 @@ Result<InstanceHeader> read_instance_header(const std::filesystem::path& file, c
   if (header.transfer_syntax_uid.empty()) {
     header.transfer_syntax_uid = DcmXfer(data_set.getOriginalXfer()).getXferID();
   }
+  header.low_group = structure.low_group;
   header.sop_class_uid = text_of(data_set, DCM_SOPClassUID);
   header.sop_instance_uid = text_of(data_set, DCM_SOPInstanceUID);
   header.study_instance_uid = text_of(data_set, DCM_StudyInstanceUID);

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,9 @@ namespace node::object {
 struct InstanceHeader {
   // As written, padding stripped; UIDs are not checked here.
   std::string sop_class_uid, sop_instance_uid, study_instance_uid, series_instance_uid, transfer_syntax_uid;
+  // The first group below 0008 that stands in the data set itself, or behind the meta group's declared end: files may
+  // have one by mistake, no data set of a C-STORE has.
+  std::optional<std::uint16_t> low_group;
   std::string instance_creator_uid;           // (0008,0014): this node's own, for the loop guard.
   std::string modality;                       // (0008,0060)
   std::string presentation_intent_type;       // (0008,0068) "FOR PROCESSING"

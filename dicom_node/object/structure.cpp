@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <string_view>
 #include <system_error>
@@ -168,6 +169,7 @@ class Walk {
   Walk(const ReadLimits& limits, Structure& structure) : limits_(limits), structure_(structure) {}
 
   Status meta_group(Source& source) {
+    std::uint64_t declared_end = std::numeric_limits<std::uint64_t>::max();
     while (true) {
       unsigned char header[12];
       const std::uint64_t at = source.position();
@@ -181,6 +183,7 @@ class Walk {
         return ok_status();
       }
       NODE_RETURN_IF_ERROR(count(at));
+      if (at >= declared_end) note_low_group(2);
       const std::uint16_t element = get16(header + 2, false);
       NODE_RETURN_IF_ERROR(count_order(meta_order_, element, at));
       const std::string_view vr(reinterpret_cast<char*>(header) + 4, 2);
@@ -196,6 +199,7 @@ class Walk {
         if (source.read(value, 4) != 4) return failure("ends inside the meta group", at);
         if (get32(value, false) > source.end() - source.position())
           return failure("the meta group's length past the end", at);
+        declared_end = source.position() + get32(value, false);
       } else if (element == 0x0010) {
         if (length > 64) return failure("a Transfer Syntax UID of more than 64 characters", at);
         std::string uid(length, '\0');
@@ -287,6 +291,7 @@ class Walk {
       return failure("an element behind the pixel data that belongs before them", at);
     }
     NODE_RETURN_IF_ERROR(count_order(levels_.back().order, tag, at));
+    if (levels_.size() == 1 && group < 8) note_low_group(static_cast<std::uint16_t>(group));
 
     std::string_view vr = "--";
     std::uint32_t length = get32(header + 4, big_endian);
@@ -390,6 +395,10 @@ class Walk {
       if (!table) bytes += got;
       if (got != length) return ok_status();
     }
+  }
+
+  void note_low_group(std::uint16_t group) {
+    if (!structure_.low_group) structure_.low_group = group;
   }
 
   Status count(std::uint64_t at) {

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,8 +23,9 @@ class DcmFileFormat;
 namespace node::object {
 
 struct Structure {
-  std::string transfer_syntax_uid;  // (0002,0010); empty without one.
-  bool has_pixel_data = false;      // (7FE0,0010) of the data set itself.
+  std::string transfer_syntax_uid;         // (0002,0010); empty without one.
+  std::optional<std::uint16_t> low_group;  // InstanceHeader::low_group.
+  bool has_pixel_data = false;             // (7FE0,0010) of the data set itself.
   bool encapsulated = false;
   bool cut = false;                     // The file ends inside the pixel data.
   std::uint64_t pixel_data_offset = 0;  // Of native ones: where in the file they begin; 0: nowhere, it is deflated.

@@ -154,6 +154,8 @@ bool AssociationSession::accept_request() {
     return reject(kWrongApplicationContext, &StoreScpStats::rejected_other_total);
   }
   if (called_ != config.ae_title) return reject(kWrongCalledAeTitle, &StoreScpStats::rejected_called_ae_total);
+  // Its association could not even be accepted: DCMTK makes no answer without a title.
+  if (calling_.empty()) return reject(kNoCallingAeTitle, &StoreScpStats::rejected_calling_ae_total);
   const auto rules = reception_.callers.get();
   const config::PeerConfig* peer = find_peer(rules->peers, calling_, caller_.host);
   // A stranger whose title is a peer's name would pass for it in routes and be spared what its rules ask.
@@ -283,13 +285,6 @@ bool AssociationSession::answer_store(std::uint8_t context_id, const Command& co
     return reader_.fail("a context that was not accepted");
   }
 
-  T_DIMSE_C_StoreRQ request{};
-  request.MessageID = command.message_id;
-  request.DataSetType = DIMSE_DATASET_PRESENT;
-  OFStandard::strlcpy(request.AffectedSOPClassUID, command.sop_class_uid.c_str(), sizeof request.AffectedSOPClassUID);
-  OFStandard::strlcpy(request.AffectedSOPInstanceUID, command.sop_instance_uid.c_str(),
-                      sizeof request.AffectedSOPInstanceUID);
-
   IntakeAnswer answer;
   if (!receive(context, command, answer)) return false;
   reception_.tally.count(answer);
@@ -299,10 +294,20 @@ bool AssociationSession::answer_store(std::uint8_t context_id, const Command& co
 
   DcmDataset detail;
   if (!answer.error_comment.empty()) detail.putAndInsertString(DCM_ErrorComment, answer.error_comment.c_str());
-  T_DIMSE_C_StoreRSP response{};
+  // Not by DIMSE_sendStoreResponse(), which sends nothing where the request lacks one of the two UIDs.
+  T_DIMSE_Message message{};
+  message.CommandField = DIMSE_C_STORE_RSP;
+  T_DIMSE_C_StoreRSP& response = message.msg.CStoreRSP;
+  response.MessageIDBeingRespondedTo = command.message_id;
+  response.DataSetType = DIMSE_DATASET_NULL;
   response.DimseStatus = answer.status;
-  const OFCondition sent = DIMSE_sendStoreResponse(association_, context_id, &request, &response,
-                                                   answer.error_comment.empty() ? nullptr : &detail);
+  if (!command.sop_class_uid.empty()) response.opts |= O_STORE_AFFECTEDSOPCLASSUID;
+  if (!command.sop_instance_uid.empty()) response.opts |= O_STORE_AFFECTEDSOPINSTANCEUID;
+  OFStandard::strlcpy(response.AffectedSOPClassUID, command.sop_class_uid.c_str(), sizeof response.AffectedSOPClassUID);
+  OFStandard::strlcpy(response.AffectedSOPInstanceUID, command.sop_instance_uid.c_str(),
+                      sizeof response.AffectedSOPInstanceUID);
+  const OFCondition sent = DIMSE_sendMessageUsingMemoryData(
+      association_, context_id, &message, answer.error_comment.empty() ? nullptr : &detail, nullptr, nullptr, nullptr);
 
   reception_.tally.observe_store(std::chrono::duration<double>(steady_clock::now() - begun).count());
   const auto level = answer.outcome == Outcome::kStoreFailed ? spdlog::level::err
@@ -337,6 +342,8 @@ bool AssociationSession::receive(const T_ASC_PresentationContext& context, const
   reception_.tally.change([&writer](StoreScpStats& counts) { counts.received_bytes += writer.bytes(); });
   if (command.sop_class_uid != context.abstractSyntax || !is_storage_class(command.sop_class_uid, reception_.config)) {
     answer = refusal(kSopClassNotSupported, "SOP class was not accepted for this context");
+  } else if (command.sop_instance_uid.empty()) {
+    answer = refusal(kDataSetMismatch, "no Affected SOP Instance UID in the request");
   } else if (!file.ok()) {
     answer = refusal(file.status());
   } else if (writer.too_large()) {

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <utility>
 
 #include "dicom_node/object/crash_point.h"
@@ -63,6 +64,11 @@ IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, co
     const StatusCode code = header.status().code();
     if (code == StatusCode::kNotFound || code == StatusCode::kInternal) return refusal(header.status());
     return refusal(kCannotUnderstand, "data set cannot be parsed", header.status());
+  }
+  if (header->low_group) {  // It would be read as what we say of the object, its transfer syntax for one.
+    char comment[64];
+    std::snprintf(comment, sizeof comment, "an element of group %04x, which no data set may have", *header->low_group);
+    return refusal(kCannotUnderstand, comment);
   }
   const auto sop_instance_uid = storage::Uid::parse(header->sop_instance_uid);
   const auto study_instance_uid = storage::Uid::parse(header->study_instance_uid);

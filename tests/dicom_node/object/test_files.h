@@ -3,6 +3,7 @@
 
 #include <dcmtk/dcmdata/dctk.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <atomic>
 #include <cstdint>
@@ -39,6 +40,22 @@ class TemporaryFolder {
 
 inline void must(const OFCondition& condition) {
   if (condition.bad()) throw std::runtime_error(condition.text());
+}
+
+// Without zlib's header: PS3.5 A.5.
+inline std::string deflated(const std::string& plain) {
+  z_stream stream{};
+  if (deflateInit2(&stream, 9, Z_DEFLATED, -MAX_WBITS, 9, Z_DEFAULT_STRATEGY) != Z_OK) throw std::runtime_error("zlib");
+  std::string packed(deflateBound(&stream, plain.size()), '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(plain.data()));
+  stream.avail_in = static_cast<uInt>(plain.size());
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  stream.avail_out = static_cast<uInt>(packed.size());
+  const int ended = deflate(&stream, Z_FINISH);
+  packed.resize(stream.total_out);
+  deflateEnd(&stream);
+  if (ended != Z_STREAM_END) throw std::runtime_error("zlib");
+  return packed;
 }
 
 struct TestImage {

@@ -170,6 +170,23 @@ TEST_F(StoreScpTest, RejectsAnotherCalledAeTitleAndApplicationContext) {
   EXPECT_EQ(stats_after_stop().rejected_called_ae_total, 1u);
 }
 
+TEST_F(StoreScpTest, RejectsABlankAeTitleAsWhatItIs) {
+  config_.accept_unknown = true;
+  open();
+  RawPeer nameless = connect();
+  EXPECT_EQ(nameless.associate(associate_request("", "SKELEX", {{kVerification, {kImplicit}}})), kRejected);
+  EXPECT_THAT(rejection(nameless), ::testing::ElementsAre(1, 1, 3));
+  nameless.close();
+  RawPeer aimless = connect();
+  EXPECT_EQ(aimless.associate(associate_request("XRAY1", "", {{kVerification, {kImplicit}}})), kRejected);
+  EXPECT_THAT(rejection(aimless), ::testing::ElementsAre(1, 1, 7));
+  aimless.close();
+  EXPECT_TRUE(echo());
+  const StoreScpStats stats = stats_after_stop();
+  EXPECT_EQ(stats.rejected_calling_ae_total, 1u);
+  EXPECT_EQ(stats.rejected_called_ae_total, 1u);
+}
+
 TEST_F(StoreScpTest, TellsPeersWithOneAeTitleApartByTheirAddress) {
   config_.peers = {{.name = "one", .ae_title = "XRAY1", .host = "127.0.0.2"},
                    {.name = "two", .ae_title = "XRAY1", .host = "127.0.0.1"}};
@@ -443,80 +460,6 @@ TEST_F(StoreScpTest, OneHostCannotTakeAllAssociations) {
   RawPeer second = associated({{kVerification, {kImplicit}}});
   EXPECT_FALSE(echo("127.0.0.1"));
   EXPECT_TRUE(echo("127.0.0.2"));
-}
-
-// --- What a C-STORE is answered -------------------------------------------------------------------------------------
-
-TEST_F(StoreScpTest, RefusesAClassThatWasNotAcceptedAndGoesOn) {
-  open();
-  RawPeer peer = associated({{kDx, {kExplicit}}, {kVerification, {kImplicit}}});
-  const auto in_other_context = store(peer, kCr, "1.2.3", image("1.2.3"));
-  ASSERT_TRUE(in_other_context);
-  EXPECT_EQ(in_other_context->status, kSopClassNotSupported);
-  const auto in_verification = store(peer, kVerification, "1.2.3", image("1.2.3"), 3);
-  ASSERT_TRUE(in_verification);
-  EXPECT_EQ(in_verification->status, kSopClassNotSupported);
-  const auto right = store(peer, kDx, "1.2.3", image("1.2.3"));
-  ASSERT_TRUE(right);
-  EXPECT_EQ(right->status, kSuccess);
-}
-
-TEST_F(StoreScpTest, SaysWhyItRefuses) {
-  open();
-  RawPeer peer = associated({{kDx, {kExplicit}}});
-  const auto response = store(peer, kDx, "1.2.4", image("1.2.3"));
-  ASSERT_TRUE(response);
-  EXPECT_EQ(response->status, kDataSetMismatch);
-  EXPECT_THAT(response->error_comment, ::testing::HasSubstr("SOP Instance UID of command and data set differ"));
-  EXPECT_THAT(stats_after_stop().refused_by_status, ::testing::ElementsAre(std::pair(kDataSetMismatch, 1u)));
-}
-
-TEST_F(StoreScpTest, AnInstanceUidThatIsAPathTouchesNoFile) {
-  open();
-  RawPeer peer = associated({{kDx, {kExplicit}}});
-  const auto response = store(peer, kDx, "../../x", image("../../x"));
-  ASSERT_TRUE(response);
-  EXPECT_EQ(response->status, kDataSetMismatch);
-  EXPECT_EQ(stored_.spool().list_keys().value().size(), 0u);
-}
-
-TEST_F(StoreScpTest, RefusesBelowTheDiskReserveAndStillReadsTheObject) {
-  config::StorageConfig full;
-  full.directory = (stored_.directory() / "full").string();
-  full.free_bytes_min = ~0ull;
-  std::filesystem::create_directories(full.directory);
-  auto spool = storage::Spool::open(full, storage::posix_file_system());
-  ASSERT_TRUE(spool.ok()) << spool.status().message();
-  auto opened = StoreScp::open(config_, **spool, stored_.store(), *router_);
-  ASSERT_TRUE(opened.ok());
-  scp_ = std::move(opened).value();
-  RawPeer peer = associated({{kDx, {kExplicit}}});
-  for (int attempt = 0; attempt < 2; ++attempt) {  // The association goes on.
-    const auto response = store(peer, kDx, "1.2.3", image("1.2.3"), 1, 100);
-    ASSERT_TRUE(response);
-    EXPECT_EQ(response->status, kOutOfResources);
-  }
-  peer.close();
-  scp_.reset();
-}
-
-TEST_F(StoreScpTest, RefusesAnObjectOverTheLimitAndCutsAnEndlessOne) {
-  config_.object_bytes_max = 4'000;
-  open();
-  RawPeer peer = associated({{kDx, {kExplicit}}});
-  object::TestImage large{.rows = 50, .columns = 50, .values = std::vector<int>(2500, 7)};
-  DcmFileFormat file = object::make_image(large);
-  const std::string data_set = data_set_of(object::read_bytes(object::write(folder_, file)));
-  const auto response = store(peer, kDx, "1.2.826.0.1.1.1", data_set, 1, 1'000);
-  ASSERT_TRUE(response);
-  EXPECT_EQ(response->status, kOutOfResources);
-  peer.send(data_pdu(presentation_data(1, store_command(kDx, "1.2.3"), true, true)));
-  bool cut = false;
-  for (int i = 0; i < 10'000 && !cut; ++i) {
-    cut = !peer.send(data_pdu(presentation_data(1, std::string(1'000, '\0'), false, false)));
-  }
-  EXPECT_TRUE(cut);
-  EXPECT_EQ(stored_.spool().list_keys().value().size(), 0u);
 }
 
 // --- Stopping -------------------------------------------------------------------------------------------------------
