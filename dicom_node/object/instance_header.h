@@ -69,7 +69,8 @@ struct InstanceHeader {
 // Limits of the walk; also those of the image loader.
 struct ReadLimits {
   int sequence_depth_max = 64;
-  // Of a deflated data set: the least of the first, and of the second and the third times its deflated bytes.
+  // Of a deflated data set: the least of the first, of inflated_bytes_max() (inflation.h), and of the second and the
+  // third times its deflated bytes.
   // Radiographs inflate to 2 to 20 times; nothing of a bomb's 1,000.
   std::uint64_t inflated_bytes_max = 512ull << 20, inflated_bytes_free = 64ull << 20, inflated_ratio_max = 100;
   std::uint64_t elements_max = 100'000;
@@ -80,7 +81,7 @@ struct ReadLimits {
 
 // A Part 10 file, or a bare data set whose transfer syntax the caller knows (from the presentation context).
 // Errors: kInvalidArgument: not parsable up to the pixel data (the message says where), nested too deep.
-//         kNotFound, kInternal: the file cannot be read.
+//         kNotFound, kInternal: the file cannot be read. kUnavailable: hold_inflated().
 Result<InstanceHeader> read_instance_header(const std::filesystem::path& file, const ReadLimits& limits = {});
 
 // The walk alone: everything that opens a peer's file with DCMTK calls this first.

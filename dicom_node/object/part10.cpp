@@ -12,6 +12,7 @@
 
 #include "dicom_node/object/dataset_text.h"
 #include "dicom_node/object/image_loader.h"
+#include "dicom_node/object/inflation.h"
 #include "dicom_node/object/structure.h"
 
 namespace node::object {
@@ -24,6 +25,11 @@ Result<Structure> walk_and_load(const std::filesystem::path& file, DcmFileFormat
                                 const ReadLimits& limits) {
   register_codecs();  // For the silence of DCMTK's log, which would repeat what is wrong with a patient's name.
   NODE_ASSIGN_OR_RETURN(Structure structure, walk_structure(file, limits));
+  if (structure.inflated_bytes > 0) {  // DCMTK keeps in memory what has no place in the file.
+    const bool whole = extent == Extent::kWithPixelData;
+    NODE_ASSIGN_OR_RETURN(structure.inflated,
+                          hold_inflated(whole ? structure.inflated_bytes : structure.inflated_header_bytes));
+  }
   const DcmTagKey stop = extent == Extent::kUpToPixelData ? DCM_PixelData : DcmTagKey(0x7FE0, 0x0011);
   const OFCondition read =
       into.loadFileUntilTag(file.c_str(), EXS_Unknown, EGL_noChange, DCM_MaxReadLength, ERM_autoDetect, stop);

@@ -16,6 +16,7 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <optional>
@@ -218,6 +219,7 @@ bool is_lossy_transfer_syntax(const std::string& uid) {
 struct PixelReader::Impl {
   InstanceHeader header;
   DcmFileFormat file;
+  std::shared_ptr<void> inflated;      // Structure::inflated, for as long as `file`.
   std::ifstream native;                // Of pixel data that stand in the file as they are wanted; else not open.
   std::uint64_t native_at = 0;         // Where they begin.
   std::optional<Fragments> fragments;  // Of encapsulated pixel data.
@@ -369,6 +371,7 @@ Result<std::unique_ptr<PixelReader>> PixelReader::open(const std::filesystem::pa
   NODE_ASSIGN_OR_RETURN(
       Structure structure,
       walk_and_load(file, impl->file, by_dcmtk ? Extent::kWithPixelData : Extent::kUpToPixelData, {}));
+  impl->inflated = structure.inflated;
   if (plain) {
     impl->native.open(file, std::ios::binary);
     if (!impl->native) return internal_error("open pixel data");

@@ -16,6 +16,8 @@
 #include <system_error>
 #include <vector>
 
+#include "dicom_node/object/inflation.h"
+
 namespace node::object {
 namespace {
 
@@ -494,10 +496,14 @@ Result<Structure> walk_structure(const std::filesystem::path& path, const ReadLi
   }
   if (uid == "1.2.840.10008.1.2.1.99") {
     const std::uint64_t packed = file->end() - file->position();
-    InflatingSource inflated(
-        *file, std::min(limits.inflated_bytes_max, limits.inflated_bytes_free + packed * limits.inflated_ratio_max),
-        packed);
+    InflatingSource inflated(*file,
+                             std::min({limits.inflated_bytes_max, inflated_bytes_max(),
+                                       limits.inflated_bytes_free + packed * limits.inflated_ratio_max}),
+                             packed);
     NODE_RETURN_IF_ERROR(walk.data_set(inflated, encoding));
+    structure.inflated_bytes = inflated.position();
+    structure.inflated_header_bytes =
+        structure.has_pixel_data && !structure.encapsulated ? structure.pixel_data_offset : inflated.position();
     structure.pixel_data_offset = 0;
   } else {
     NODE_RETURN_IF_ERROR(walk.data_set(*file, encoding));

@@ -27,7 +27,9 @@ struct Structure {
   std::optional<std::uint16_t> low_group;  // InstanceHeader::low_group.
   bool has_pixel_data = false;             // (7FE0,0010) of the data set itself.
   bool encapsulated = false;
-  bool cut = false;                     // The file ends inside the pixel data.
+  bool cut = false;                                             // The file ends inside the pixel data.
+  std::uint64_t inflated_bytes = 0, inflated_header_bytes = 0;  // Of a deflated data set; and up to its pixel data.
+  std::shared_ptr<void> inflated;  // Of walk_and_load(): what is held of inflated_bytes_max() while the data set lives.
   std::uint64_t pixel_data_offset = 0;  // Of native ones: where in the file they begin; 0: nowhere, it is deflated.
   std::uint64_t pixel_data_bytes = 0;   // As far as the file holds them; of fragments, without the offset table.
   struct Fragment {

@@ -62,7 +62,8 @@ IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, co
   const auto header = object::read_instance_header(file.path());
   if (!header.ok()) {
     const StatusCode code = header.status().code();
-    if (code == StatusCode::kNotFound || code == StatusCode::kInternal) return refusal(header.status());
+    if (code == StatusCode::kNotFound || code == StatusCode::kInternal || code == StatusCode::kUnavailable)
+      return refusal(header.status());
     return refusal(kCannotUnderstand, "data set cannot be parsed", header.status());
   }
   if (header->low_group) {  // It would be read as what we say of the object, its transfer syntax for one.

@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "config/base/mutex.h"
 #include "dicom_node/object/image_loader.h"
 #include "dicom_node/object/instance_header.h"
 #include "dicom_node/object/part10.h"
@@ -23,6 +24,8 @@ bool is_about_the_bytes(const Status& status) {  // Not about reading them.
 }
 
 Result<bool> have_same_encoded_pixels(const std::filesystem::path& a, const std::filesystem::path& b) {
+  static Mutex one_at_a_time;  // Both lie in memory.
+  MutexLock lock(one_at_a_time);
   DcmFileFormat file_a, file_b;
   for (const auto& [path, file] : {std::pair(&a, &file_a), std::pair(&b, &file_b)}) {
     const Status loaded = object::load_dataset(*path, *file, object::Extent::kWithPixelData);

@@ -15,6 +15,7 @@
 
 #include "config/base/mutex.h"
 #include "config/base/replaceable.h"
+#include "dicom_node/object/inflation.h"
 #include "dicom_node/receive/association_acceptor.h"
 #include "dicom_node/receive/association_session.h"
 #include "dicom_node/receive/calling_peer.h"
@@ -166,6 +167,7 @@ StoreScp::~StoreScp() { stop(); }
 Result<std::unique_ptr<StoreScp>> StoreScp::open(const config::ReceiveConfig& config, storage::Spool& spool,
                                                  storage::StudyStore& store, const route::Router& router) {
   NODE_RETURN_IF_ERROR(check_preferred_syntaxes(config));
+  object::set_inflated_bytes_max(config.object_bytes_max);
   auto impl = std::make_unique<Impl>(config, spool, store, router);
   if (impl->stop_event < 0) return resource_exhausted("eventfd: no descriptor left");
   if (config.tls.on) {

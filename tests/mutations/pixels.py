@@ -58,8 +58,12 @@ def mutations():
         Mutation("elements may stand in any order", STRUCTURE, "if (out_of_order_ <= limits_.out_of_order_max)",
                  "if (true)"),
         Mutation("what is deflated may inflate to any ratio", STRUCTURE,
-                 "std::min(limits.inflated_bytes_max, limits.inflated_bytes_free + packed * limits.inflated_ratio_max)",
-                 "limits.inflated_bytes_max"),
+                 "limits.inflated_bytes_free + packed * limits.inflated_ratio_max", "limits.inflated_bytes_max"),
+        Mutation("what is deflated may inflate beyond node.object_bytes_max", STRUCTURE, "limits.inflated_bytes_max, inflated_bytes_max(),",
+                 "limits.inflated_bytes_max,"),
+        Mutation("deflated objects may lie in memory all at once", "dicom_node/object/inflation.cpp", "return all.held == 0 || all.held + bytes <= all.most;",
+                 "return true;"),
+        Mutation("a group of the command or the file is let pass", STRUCTURE, "if (levels_.size() == 1 && group < 8)", "if (false)"),
     ]
 
 

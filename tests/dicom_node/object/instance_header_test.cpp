@@ -4,9 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <functional>
+#include <future>
+#include <optional>
 
 #include "dicom_node/object/image_loader.h"
+#include "dicom_node/object/inflation.h"
 #include "tests/dicom_node/object/test_files.h"
 
 namespace node::object {
@@ -460,6 +464,41 @@ TEST_F(InstanceHeaderTest, InflatedSizeIsBounded) {
                                                         std::to_string(packed.size()) + " deflated ones"));
   limits.inflated_ratio_max = 1'000;
   EXPECT_TRUE(check(bytes, limits).ok()) << check(bytes, limits).message();
+}
+
+TEST_F(InstanceHeaderTest, WhatDeflatedObjectsInflateToIsBoundedOverAllOfThem) {
+  const std::string plain =
+      tag(8, 0x50) + std::string("UT\0\0", 4) + size32(4'000'000) + std::string(4'000'000, 'x') + kModality;
+  const auto path = write_bytes(folder_, part10("1.2.840.10008.1.2.1.99", deflated(plain)));
+  const std::uint64_t before = inflated_bytes_max();
+  set_inflated_bytes_max(1'000'000);
+  EXPECT_THAT(read_instance_header(path).status().message(), HasSubstr("inflates to more than 1000000 bytes"));
+  set_inflated_bytes_max(7'000'000);
+  EXPECT_TRUE(read_instance_header(path).ok());
+  {
+    auto others = hold_inflated(4'000'000);
+    ASSERT_TRUE(others.ok());
+    EXPECT_EQ(hold_inflated(4'000'000, std::chrono::milliseconds(10)).status().code(), StatusCode::kUnavailable);
+    EXPECT_TRUE(hold_inflated(3'000'000, std::chrono::milliseconds(10)).ok());
+    auto reading = std::async(std::launch::async, [&path] { return read_instance_header(path).ok(); });
+    EXPECT_EQ(reading.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+    others->reset();
+    EXPECT_TRUE(reading.get());
+  }
+  EXPECT_TRUE(hold_inflated(7'000'000, std::chrono::milliseconds(10)).ok()) << "all was let go";
+  set_inflated_bytes_max(before);
+}
+
+// Files may have such groups by mistake; who receives a data set refuses them.
+TEST_F(InstanceHeaderTest, AGroupBelow0008IsNamed) {
+  const auto low_group = [this](const std::string& bytes) {
+    const auto header = read_instance_header(write_bytes(folder_, bytes));
+    EXPECT_TRUE(header.ok()) << header.status().message();
+    return header.ok() ? header->low_group : std::nullopt;
+  };
+  EXPECT_EQ(low_group(part10(kExplicit, kModality)), std::nullopt);
+  EXPECT_EQ(low_group(part10(kExplicit, short_element(4, 0x1200, "LO", "xx") + kModality)), 4);
+  EXPECT_EQ(low_group(part10(kExplicit, kModality + short_element(2, 0x1200, "LO", "xx"))), 2);
 }
 
 TEST_F(InstanceHeaderTest, AnotherByteOrderThanDeclaredIsRefused) {
