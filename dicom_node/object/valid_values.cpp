@@ -291,9 +291,16 @@ Status make_valid(DcmItem& item, const std::string& set, bool nested) {
     if (item.findAndGetElement(key, element).bad() || key.getGroup() % 2 != 0) continue;
     if (auto* sequence = dynamic_cast<DcmSequenceOfItems*>(element)) {
       const ItemKind kind = items_of(DcmTag(key));
-      for (unsigned long i = sequence->card(); i-- > 0;) {
-        NODE_RETURN_IF_ERROR(make_valid(*sequence->getItem(i), set, /*nested=*/true));
-        if (!is_complete(kind, *sequence->getItem(i))) delete sequence->remove(i);
+      const std::vector<DcmItem*> items = all_items(*sequence);
+      for (DcmItem* const each : items) NODE_RETURN_IF_ERROR(make_valid(*each, set, /*nested=*/true));
+      const auto is_good = [kind](DcmItem* each) { return is_complete(kind, *each); };
+      if (!std::all_of(items.begin(), items.end(), is_good)) {
+        // All out, the good ones back in: DCMTK looks for each one that it shall remove from the first item on.
+        constexpr unsigned long kFirst = 0;
+        while (sequence->card() > 0) static_cast<void>(sequence->remove(kFirst));
+        for (DcmItem* const each : items) {
+          if (!is_good(each) || sequence->append(each).bad()) delete each;
+        }
       }
       if (kind != ItemKind::kOther && sequence->card() == 0) item.findAndDeleteElement(key);  // No result needs it.
       continue;
