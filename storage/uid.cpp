@@ -20,7 +20,6 @@ Result<Uid> Uid::parse(std::string_view text) {
   for (std::size_t i = 0; i <= text.size(); ++i) {
     if (i == text.size() || text[i] == '.') {
       if (i == component) return refused(text, "empty component");
-      if (text[component] == '0' && i - component > 1) return refused(text, "component with a leading zero");
       component = i + 1;
     } else if (text[i] < '0' || text[i] > '9') {
       return refused(text, "other characters than digits and dots");

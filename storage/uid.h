@@ -1,6 +1,7 @@
 // Uid: a checked DICOM UID, hence safe as a file name.
 //
-// Guarantee: 1 to 64 characters, digits and single dots, no component empty or with a leading zero (but "0").
+// Guarantee: 1 to 64 characters, digits and single dots, no component empty. A leading zero ("1.2.03"), which PS3.5 9.1
+//            forbids and old devices write, is kept as it is: "1.2.03" and "1.2.3" are two UIDs. Ours have none.
 // Source:    PS3.5 9.1.
 #pragma once
 

@@ -15,6 +15,7 @@
 #include "dicom_node/object/character_sets.h"
 #include "dicom_node/object/characters.h"
 #include "dicom_node/object/dataset_text.h"
+#include "storage/uid.h"
 
 namespace node::object {
 namespace {
@@ -133,6 +134,17 @@ bool is_too_long(std::string_view text, char separator, std::size_t most) {
   return false;
 }
 
+// Leading zeros of old devices stay: it is the image's UID that a result has to name.
+std::string fault_of_uids(std::string_view text, std::string_view vm) {
+  if (vm == "1" && text.find('\\') != std::string_view::npos) return "of more values than one";
+  for (std::size_t from = 0; from <= text.size();) {
+    const std::size_t to = std::min(text.find('\\', from), text.size());
+    if (!storage::Uid::parse(text.substr(from, to - from)).ok()) return "not a value of its VR";
+    from = to + 1;
+  }
+  return "";
+}
+
 // What is wrong with the text for that VR; empty: nothing, or nothing that can be known.
 std::string fault_of(DcmEVR vr, const std::string& raw, const std::string& set, const char* vm) {
   if (raw.empty()) return "";
@@ -169,7 +181,7 @@ std::string fault_of(DcmEVR vr, const std::string& raw, const std::string& set, 
     case EVR_DS:
       if (is_too_long(text, '\\', 16)) return "too long";
       return checked(DcmDecimalString::checkStringValue(text.c_str(), vm));
-    case EVR_UI: return checked(DcmUniqueIdentifier::checkStringValue(text.c_str(), vm));
+    case EVR_UI: return fault_of_uids(text, vm);
     default: return "";
   }
 }

@@ -121,9 +121,11 @@ void ContentTree::code(Relation relation, const Code& concept_name, const Code& 
 void ContentTree::image(Relation relation, const Code* concept_name, const std::string& sop_class_uid,
                         const storage::Uid& sop_instance_uid, int frame) {
   if (!add(relation, Types::VT_Image, concept_name)) return;
-  DSRImageReferenceValue reference(sop_class_uid.c_str(), sop_instance_uid.str().c_str());
+  // Not checked by DCMTK, which would refuse a UID with a leading zero.
+  DSRImageReferenceValue reference(sop_class_uid.c_str(), sop_instance_uid.str().c_str(), OFFalse);
   if (frame > 0) reference.getFrameList().addItem(frame);
-  check(tree_.getCurrentContentItem().setImageReference(reference), concept_name != nullptr ? *concept_name : kNoName);
+  check(tree_.getCurrentContentItem().setImageReference(reference, OFFalse),
+        concept_name != nullptr ? *concept_name : kNoName);
   close();
 }
 

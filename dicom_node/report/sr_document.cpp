@@ -20,18 +20,19 @@ Status add_references(DSRDocument& document, const DocumentFrame& frame) {
   const ResultReference& reference = frame.reference;
   const ResultContext& context = frame.context;
   const OFString study_uid = study.study_instance_uid.str().c_str();
+  // UIDs were checked by Uid: DCMTK would refuse those with a leading zero.
   auto& evidence = document.getCurrentRequestedProcedureEvidence();
   for (const Source& source : frame.sources) {
     const storage::InstanceRecord& record = source.image->record;
     NODE_RETURN_IF_ERROR(
         to_status(evidence.addItem(study_uid, record.series_instance_uid.c_str(), record.sop_class_uid.c_str(),
-                                   record.sop_instance_uid.str().c_str()),
+                                   record.sop_instance_uid.str().c_str(), OFFalse),
                   "evidence"));
   }
   for (const ResultReference& overlay : study.illustrations)
     NODE_RETURN_IF_ERROR(
         to_status(evidence.addItem(study_uid, overlay.series_instance_uid.str().c_str(), overlay.sop_class_uid.c_str(),
-                                   overlay.sop_instance_uid.str().c_str()),
+                                   overlay.sop_instance_uid.str().c_str(), OFFalse),
                   "evidence of overlay"));
   // A reader who got the usual report before the configuration changed has no other one to replace.
   const auto is_before = [&](const Predecessor& before, const std::string& kind) {
@@ -43,10 +44,10 @@ Status add_references(DSRDocument& document, const DocumentFrame& frame) {
   const std::string kind = same_kind ? context.referring_kind(reference.form) : context.kind(reference.form);
   for (const Predecessor& before : study.predecessors) {
     if (!is_before(before, kind)) continue;
-    NODE_RETURN_IF_ERROR(to_status(
-        document.getPredecessorDocuments().addItem(study_uid, before.series_instance_uid.str().c_str(),
-                                                   before.sop_class_uid.c_str(), before.sop_instance_uid.str().c_str()),
-        "predecessor"));
+    NODE_RETURN_IF_ERROR(to_status(document.getPredecessorDocuments().addItem(
+                                       study_uid, before.series_instance_uid.str().c_str(),
+                                       before.sop_class_uid.c_str(), before.sop_instance_uid.str().c_str(), OFFalse),
+                                   "predecessor"));
   }
   auto& schemes = document.getCodingSchemeIdentification();
   NODE_RETURN_IF_ERROR(

@@ -48,7 +48,8 @@ Status fill_template(TID1500_MeasurementReport& report, const std::vector<Source
       source.dataset().findAndDeleteElement(DCM_ImageLaterality);
     // A value that the template refuses must not cost the image its entry.
     OFCondition added = library.addImageEntry(source.dataset(), TID1600_ImageLibrary::withAllDescriptors);
-    if (added.bad()) added = library.addImageEntry(source.dataset(), TID1600_ImageLibrary::withoutDescriptors);
+    if (added.bad())
+      added = library.addImageEntry(source.dataset(), TID1600_ImageLibrary::withoutDescriptors, {}, OFFalse);
     NODE_RETURN_IF_ERROR(to_status(added, "image library entry"));
   }
   NODE_RETURN_IF_ERROR(to_status(

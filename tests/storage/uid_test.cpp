@@ -18,14 +18,23 @@ TEST(Uid, AcceptsWhatTheStandardAllows) {
 
 TEST(Uid, RefusesEverythingElse) {
   for (const std::string& text :
-       {std::string(""), std::string("."), std::string("1..2"), std::string(".1"), std::string("1."), std::string("01"),
-        std::string("1.02"), std::string("1.00"), std::string("../../x"), std::string("1/2"), std::string("1.2 "),
-        std::string("1.2\0", 4), std::string("1.-2"), std::string("1.2a"), std::string("1.2\n"),
-        std::string("\xd9\xa1.2"), "1." + std::string(63, '1'), std::string(100'000, '1')}) {
+       {std::string(""), std::string("."), std::string("1..2"), std::string(".1"), std::string("1."),
+        std::string("../../x"), std::string("1/2"), std::string("1.2 "), std::string("1.2\0", 4), std::string("1.-2"),
+        std::string("1.2a"), std::string("1.2\n"), std::string("\xd9\xa1.2"), "1." + std::string(63, '1'),
+        std::string(100'000, '1')}) {
     const auto uid = Uid::parse(text);
     EXPECT_FALSE(uid.ok()) << text;
     EXPECT_EQ(uid.status().code(), StatusCode::kInvalidArgument);
   }
+}
+
+TEST(Uid, KeepsALeadingZeroOfAnOldDevice) {
+  for (const std::string text : {"01", "1.02", "1.00", "1.2.840.03.4"}) {
+    const auto uid = Uid::parse(text);
+    ASSERT_TRUE(uid.ok()) << uid.status().message();
+    EXPECT_EQ(uid->str(), text);
+  }
+  EXPECT_NE(*Uid::parse("1.02"), *Uid::parse("1.2"));
 }
 
 TEST(Uid, RepeatsNoMoreThanSixtyFourPrintableCharactersOfAHostileText) {

@@ -174,7 +174,7 @@ TEST_F(IntakeTest, RefusesADataSetCutBeforeThePixelData) {
 }
 
 TEST_F(IntakeTest, RefusesAStudyUidThatIsMissingOrInvalid) {
-  for (const char* uid : {"", "../../x", "1..2", "1.02.3", "study one"}) {
+  for (const char* uid : {"", "../../x", "1..2", "study one"}) {
     DcmFileFormat file = make_image(knee());
     must(file.getDataset()->putAndInsertString(DCM_StudyInstanceUID, uid));
     EXPECT_EQ(take(file).status, kDataSetMismatch) << uid;
@@ -183,6 +183,16 @@ TEST_F(IntakeTest, RefusesAStudyUidThatIsMissingOrInvalid) {
   must(file.getDataset()->findAndDeleteElement(DCM_StudyInstanceUID));
   EXPECT_EQ(take(file).status, kDataSetMismatch);
   expect_nothing_kept();
+}
+
+TEST_F(IntakeTest, UidsOfAnOldDeviceAreKeptWithTheirLeadingZeros) {
+  DcmFileFormat file = make_image(knee());
+  must(file.getDataset()->putAndInsertString(DCM_StudyInstanceUID, "1.2.03"));
+  must(file.getDataset()->putAndInsertString(DCM_SOPInstanceUID, "1.2.03.004"));
+  EXPECT_EQ(take(file).status, kSuccess);
+  ASSERT_EQ(held("1.2.03").size(), 1u);
+  EXPECT_EQ(held("1.2.03")[0].sop_instance_uid.str(), "1.2.03.004");
+  EXPECT_TRUE(held("1.2.3").empty());
 }
 
 TEST_F(IntakeTest, RefusesASopInstanceUidThatIsAPath) {
