@@ -5,6 +5,7 @@
 #include <dcmtk/dcmdata/dcsequen.h>
 
 #include <algorithm>
+#include <bitset>
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -18,7 +19,10 @@
 namespace node::object {
 namespace {
 
-constexpr double kSaturatedShareMax = 0.98;  // A window that shows less than the rest shows nothing.
+// A window with more of the pixels at one end is looked at closely: it may show a small object, or miss the image. The
+// least that an object is, strictly between the ends: so many of the pixels, in so many of a screen's 256 greys.
+constexpr double kSaturatedShareMax = 0.98, kObjectShareMin = 0.001;
+constexpr std::size_t kObjectGreysMin = 16;
 
 std::string short_text(double value) {
   char text[32];
@@ -38,9 +42,26 @@ struct Lut {
   }
 };
 
+struct Input {  // Of a LUT: whether it has a sign, and the least and the greatest value that occur.
+  bool is_signed = false;
+  double least = 0, greatest = 0;
+};
+
+// The first value that a LUT of `count` entries maps, from the 16 bits of its descriptor. It has a sign if its input
+// has one (PS3.3 C.11.2.1.1), but where the table then lies off all values and would not without: 40000 of a rescaled
+// image that also goes a little below zero is 40000, whatever VR it was written in.
+int first_mapped(std::uint16_t word, std::size_t count, const Input& input) {
+  const auto meets = [&](int first) {
+    return first <= input.greatest && first + static_cast<double>(count) - 1 >= input.least;
+  };
+  const int with_sign = static_cast<std::int16_t>(word), without = word;
+  const int rule = input.is_signed ? with_sign : without, other = input.is_signed ? without : with_sign;
+  return !meets(rule) && meets(other) ? other : rule;
+}
+
 // Nothing if descriptor and data cannot belong together.
 std::optional<Lut> read_lut(DcmItem& item, const DcmTagKey& descriptor_tag, const DcmTagKey& data_tag,
-                            bool input_is_signed) {
+                            const Input& input) {
   DcmElement *descriptor_element = nullptr, *data_element = nullptr;
   if (item.findAndGetElement(descriptor_tag, descriptor_element).bad()) return std::nullopt;
   if (item.findAndGetElement(data_tag, data_element).bad()) return std::nullopt;
@@ -49,7 +70,7 @@ std::optional<Lut> read_lut(DcmItem& item, const DcmTagKey& descriptor_tag, cons
   if (descriptor.size() != 3 || words.empty()) return std::nullopt;
   Lut lut;
   const std::size_t count = descriptor[0] == 0 ? 65536 : descriptor[0];
-  lut.first = input_is_signed ? static_cast<std::int16_t>(descriptor[1]) : descriptor[1];
+  lut.first = first_mapped(descriptor[1], count, input);
   lut.bits = descriptor[2];
   if (lut.bits < 8 || lut.bits > 16) return std::nullopt;
   if (lut.bits == 8 && words.size() < count && words.size() * 2 >= count) {  // Two entries in a word.
@@ -179,13 +200,17 @@ class TableMaker {
     return rises || falls;
   }
 
+  Input stored_input() const {
+    return {pixels_.is_signed, static_cast<double>(pixels_.least), static_cast<double>(pixels_.greatest)};
+  }
+
   void apply_modality() {
     modality_.resize(size_);
     for (std::size_t i = 0; i < size_; ++i) modality_[i] = value_of(i);
     bits_ = pixels_.bits_stored;
     input_is_signed_ = pixels_.is_signed;
     if (const auto items = items_of(data_set_, DCM_ModalityLUTSequence); !items.empty()) {
-      if (const auto lut = read_lut(*items.front(), DCM_LUTDescriptor, DCM_LUTData, pixels_.is_signed)) {
+      if (const auto lut = read_lut(*items.front(), DCM_LUTDescriptor, DCM_LUTData, stored_input())) {
         for (double& value : modality_) value = (*lut)(value);
         bits_ = lut->bits;
         input_is_signed_ = false;
@@ -203,10 +228,10 @@ class TableMaker {
         std::abs(*intercept) > kReasonable)
       return note("rescale=ignored");
     if (*slope == 1 && *intercept == 0) return;
-    for (double& value : modality_) {
-      value = value * *slope + *intercept;
-      input_is_signed_ |= value < 0;
-    }
+    for (double& value : modality_) value = value * *slope + *intercept;
+    // What could come of Bits Stored, not only what does.
+    const int values = 1 << pixels_.bits_stored, lowest = pixels_.is_signed ? -values / 2 : 0;
+    for (const int end : {lowest, lowest + values - 1}) input_is_signed_ |= end * *slope + *intercept < 0;
     note("rescale=" + short_text(*slope) + "," + short_text(*intercept));
   }
 
@@ -272,7 +297,7 @@ class TableMaker {
   Brightness voi() {
     const std::vector<DcmItem*> items = items_of(voi_item_, DCM_VOILUTSequence);
     for (std::size_t i = 0; i < items.size(); ++i) {
-      const auto lut = read_lut(*items[i], DCM_LUTDescriptor, DCM_LUTData, input_is_signed_);
+      const auto lut = read_lut(*items[i], DCM_LUTDescriptor, DCM_LUTData, {input_is_signed_, lowest_, highest_});
       if (!lut) continue;
       Brightness shown{modality_, 0, lut->brightest};
       for (double& value : shown.values) value = (*lut)(value);
@@ -309,7 +334,8 @@ class TableMaker {
 
   bool shows_something(const Brightness& shown) {
     sure_ &= is_monotonic(shown.values);
-    std::uint64_t dark = 0, bright = 0, all = uncounted_;
+    std::uint64_t dark = 0, bright = 0, between = 0, all = uncounted_;
+    std::bitset<256> greys;
     double least = std::numeric_limits<double>::max(), greatest = std::numeric_limits<double>::lowest();
     const double margin = (shown.brightest - shown.darkest) * 1e-6;  // A sigmoid comes near its ends only.
     for (std::size_t i = 0; i < size_; ++i) {
@@ -318,24 +344,32 @@ class TableMaker {
       if (!std::isfinite(shown.values[i])) return false;
       least = std::min(least, shown.values[i]);
       greatest = std::max(greatest, shown.values[i]);
-      if (shown.values[i] <= shown.darkest + margin) dark += counts_[i];
-      if (shown.values[i] >= shown.brightest - margin) bright += counts_[i];
+      const bool is_dark = shown.values[i] <= shown.darkest + margin;
+      const bool is_bright = shown.values[i] >= shown.brightest - margin;
+      if (is_dark) dark += counts_[i];
+      if (is_bright) bright += counts_[i];
+      if (is_dark || is_bright) continue;
+      between += counts_[i];
+      const double share = (shown.values[i] - shown.darkest) / (shown.brightest - shown.darkest);
+      greys.set(static_cast<std::size_t>(std::clamp(share, 0.0, 1.0) * 255));
     }
     if (least == greatest && lowest_ < highest_) return false;
     const double most = kSaturatedShareMax * static_cast<double>(all);
     const auto at_most = [most](std::uint64_t count) { return static_cast<double>(count) <= most; };
     sure_ &= at_most(dark + uncounted_) && at_most(bright + uncounted_);
-    return at_most(dark) && at_most(bright);
+    if (at_most(dark) && at_most(bright)) return true;
+    return static_cast<double>(between) >= kObjectShareMin * static_cast<double>(all) &&
+           greys.count() >= kObjectGreysMin;
   }
 
   Result<GreyTable> palette() {
     sure_ = false;
     std::optional<Lut> red = read_lut(data_set_, DCM_RedPaletteColorLookupTableDescriptor,
-                                      DCM_RedPaletteColorLookupTableData, pixels_.is_signed);
+                                      DCM_RedPaletteColorLookupTableData, stored_input());
     std::optional<Lut> green = read_lut(data_set_, DCM_GreenPaletteColorLookupTableDescriptor,
-                                        DCM_GreenPaletteColorLookupTableData, pixels_.is_signed);
+                                        DCM_GreenPaletteColorLookupTableData, stored_input());
     std::optional<Lut> blue = read_lut(data_set_, DCM_BluePaletteColorLookupTableDescriptor,
-                                       DCM_BluePaletteColorLookupTableData, pixels_.is_signed);
+                                       DCM_BluePaletteColorLookupTableData, stored_input());
     if (!red || !green || !blue) return unsupported("a palette that is missing, segmented or damaged");
     std::vector<double> luma(size_);
     for (std::size_t i = 0; i < size_; ++i) {

@@ -202,7 +202,8 @@ std::vector<std::string> quality_notes(const std::vector<std::string>& rendering
       {"modality=lut ignored", "The Modality LUT is damaged and was not applied"},
       {"rescale=ignored", "Rescale Slope or Intercept is no usable number and was not applied"},
       {"voi=fallback",
-       "The window or VOI LUT of the header shows nothing of the image: its whole range of values is shown"},
+       "The header's window or VOI LUT is unreadable, or leaves practically all of the image black or white: its whole "
+       "range of values is shown"},
       {"voi=value range", "The header has neither window nor VOI LUT: the image's whole range of values is shown"},
       {"rendering=auto", "FOR PROCESSING: shown by its own values, 0.5 to 99.5 percent, not as the maker would"},
       {"presentation lut shape ignored",

@@ -105,6 +105,34 @@ TEST_F(ImageLoader, WindowsThatShowNothingGiveWayToTheValueRange) {
   }
 }
 
+// A finger on a large plate, or a tooth: the window is right, though nearly all is background.
+TEST_F(ImageLoader, WindowOfASmallObjectIsKept) {
+  TestImage image;
+  image.rows = image.columns = 100;
+  image.values.assign(10'000, 5);
+  for (int i = 0; i < 150; ++i) image.values[static_cast<std::size_t>(i) * 60] = 1000 + i * 10;
+  for (const char* photometric : {"MONOCHROME1", "MONOCHROME2"}) {
+    image.photometric = photometric;
+    const LoadedImage loaded = load(image, [](DcmDataset& d) { window(d, "1750", "1600"); });
+    EXPECT_THAT(loaded.rendering, Contains("voi=window 1")) << photometric;
+  }
+}
+
+TEST_F(ImageLoader, WindowThatShowsALabelOrSomeDamagedPixelsOnlyGivesWay) {
+  TestImage labelled;
+  labelled.rows = labelled.columns = 100;
+  for (int i = 0; i < 10'000; ++i) labelled.values.push_back(i % 100 < 1 ? 4095 : i % 900);
+  TestImage damaged = labelled;
+  damaged.columns = 300;
+  damaged.values.clear();
+  for (int i = 0; i < 30'000; ++i) damaged.values.push_back(i % 900);
+  for (int i = 0; i < 20; ++i) damaged.values[static_cast<std::size_t>(i) * 1001] = 2900 + i * 20;
+  for (const TestImage& image : {labelled, damaged}) {
+    const LoadedImage loaded = load(image, [](DcmDataset& d) { window(d, "3000", "800"); });
+    EXPECT_THAT(loaded.rendering, ElementsAre(testing::StartsWith("voi=fallback 0 to ")));
+  }
+}
+
 TEST_F(ImageLoader, Monochrome1IsInvertedOnce) {
   TestImage image = ramp();
   image.photometric = "MONOCHROME1";
@@ -217,6 +245,25 @@ TEST_F(ImageLoader, VoiLutOfSignedPixelsBeginsBelowZero) {
     }());
   });
   EXPECT_THAT(pixels(loaded), ElementsAre(0, 0, 2000, 4000, 0, 0, 2000, 4000));
+}
+
+// The rescaled image also goes below zero, so that by the rule 40000 would be -25536, off all its values.
+TEST_F(ImageLoader, VoiLutMayBeginBeyondWhatSixteenBitsWithASignHold) {
+  TestImage image;
+  image.bits_stored = 16;
+  image.values = {0, 40900, 41000, 41100, 41200, 0, 41100, 41000};
+  const auto with_lut = [](DcmDataset& d) {
+    must(d.putAndInsertString(DCM_RescaleSlope, "1"));
+    must(d.putAndInsertString(DCM_RescaleIntercept, "-1000"));
+    lut(d, DCM_VOILUTSequence, {201, 40000, 12}, [] {
+      std::vector<Uint16> entries;
+      for (int i = 0; i <= 200; ++i) entries.push_back(static_cast<Uint16>(i * 20));
+      return entries;
+    }());
+  };
+  const LoadedImage loaded = load(image, with_lut);
+  EXPECT_THAT(loaded.rendering, ElementsAre("rescale=1,-1000", "voi=lut 1"));
+  EXPECT_THAT(pixels(loaded), ElementsAre(0, 0, 0, 2000, 4000, 0, 2000, 0));
 }
 
 TEST_F(ImageLoader, EightBitLutPackedTwoInAWordIsRead) {
