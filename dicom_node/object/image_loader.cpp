@@ -208,6 +208,7 @@ std::vector<std::string> quality_notes(const std::vector<std::string>& rendering
       {"rendering=auto", "FOR PROCESSING: shown by its own values, 0.5 to 99.5 percent, not as the maker would"},
       {"presentation lut shape ignored",
        "Presentation LUT Shape contradicts the Photometric Interpretation, which was followed"},
+      {"jpeg colours=", "The JPEG stream has other colours than the header says: the stream was followed"},
       {"colour=luma", "A colour image, read by its luminance"},
       {"pixel aspect=", "The pixels are not square"},
       {"shutter=", "A display shutter is in the header: what lies outside it was analysed too"},

@@ -40,8 +40,9 @@ struct LoadedImage {
   double pixel_aspect = 1.0;            // Height of a pixel / width of a pixel (0028,0034), (0018,1164).
   // What was done, in order: "bits stored=14, header says 12", "modality=lut", "rescale=0.25,-100", "padding=0",
   // "voi=lut 1", "voi=window 1", "voi=window 1 sigmoid", "voi=value range 0 to 4095" (the header has neither),
-  // "voi=fallback 0 to 4095" (it has one that shows nothing), "rendering=auto 12 to 3456" (FOR PROCESSING), "inverted",
-  // "presentation lut shape ignored", "colour=luma", "pixel aspect=0.5", "shutter=CIRCULAR not applied".
+  // "voi=fallback 0 to 4095" (it has one that shows practically nothing), "jpeg colours=YCbCr, header says otherwise",
+  // "rendering=auto 12 to 3456" (FOR PROCESSING), "inverted", "presentation lut shape ignored", "colour=luma",
+  // "pixel aspect=0.5", "shutter=CIRCULAR not applied".
   std::vector<std::string> rendering;
   bool lossy = false;  // Has a lossy history (0028,2110).
 };

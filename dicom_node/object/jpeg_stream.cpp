@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <string>
 
 namespace node::object {
 namespace {
@@ -57,6 +58,35 @@ Status check_jpeg_stream(std::string_view stream, int rows, int columns) {
   if (!has_frame) return invalid_argument("the JPEG stream has no frame header");
   if (greatest > (lossless ? 16 : 15)) return invalid_argument("the JPEG stream has an impossible Huffman table");
   return ok_status();
+}
+
+JpegColours jpeg_colours(std::string_view stream) {
+  using namespace std::string_view_literals;
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(stream[i]); };
+  JpegColours said = JpegColours::kUnsaid;
+  for (std::size_t at = 2; at + 4 <= stream.size() && byte(at) == 0xFF;) {
+    const unsigned char marker = byte(at + 1);
+    if (marker == 0xFF) {  // A fill byte.
+      ++at;
+      continue;
+    }
+    const std::string_view segment =
+        stream.substr(at + 4, std::max<std::size_t>(byte(at + 2) << 8 | byte(at + 3), 2) - 2);
+    constexpr std::size_t kTransform = 11;
+    if (marker == 0xE0 && segment.starts_with("JFIF\0"sv)) said = JpegColours::kYcbcr;
+    if (marker == 0xEE && segment.starts_with("Adobe"sv) && segment.size() > kTransform &&
+        said == JpegColours::kUnsaid && static_cast<unsigned char>(segment[kTransform]) <= 1)
+      said = segment[kTransform] == 0 ? JpegColours::kRgb : JpegColours::kYcbcr;
+    if (marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC) {
+      constexpr std::size_t kComponents = 5, kFirstId = 6, kNextId = 3;  // Behind precision, height and width.
+      const bool of_three = segment.size() > kFirstId + 2 * kNextId && segment[kComponents] == 3;
+      if (!of_three) return said;
+      const std::string ids{segment[kFirstId], segment[kFirstId + kNextId], segment[kFirstId + 2 * kNextId]};
+      return ids == "RGB" || ids == "rgb" ? JpegColours::kRgb : said;
+    }
+    at += 4 + segment.size();
+  }
+  return said;
 }
 
 }  // namespace node::object

@@ -225,6 +225,7 @@ struct PixelReader::Impl {
   std::optional<Fragments> fragments;  // Of encapsulated pixel data.
   Coding coding = Coding::kUnknown;
   bool wants_extremes = false;  // Of the frame that is read.
+  std::string colours_remark;   // Empty, or what StoredPixels::remarks says of them.
   Uint32 next_fragment = 0;
 
   DcmDataset& data_set() { return *file.getDataset(); }
@@ -240,6 +241,10 @@ struct PixelReader::Impl {
   // Each fragment that begins a frame, with those that go on with it.
   Status check_jpeg() {
     std::string stream;
+    if (fragments->count() > 1) {
+      NODE_ASSIGN_OR_RETURN(const std::string first, fragments->read(1));
+      follow_colours(first);
+    }
     for (std::size_t i = 1; i < fragments->count(); ++i) {
       NODE_ASSIGN_OR_RETURN(const std::string part, fragments->read(i));
       if (part.starts_with(kJpegStart) && !stream.empty()) {
@@ -249,6 +254,18 @@ struct PixelReader::Impl {
       stream += part;
     }
     return check_jpeg_stream(stream, header.rows, header.columns);
+  }
+
+  // Of a lossy stream that says what its colours are: many are in YCbCr under a header that says RGB. DCMTK goes by the
+  // header, so that is where the truth is put. A lossless stream may have a JFIF marker and be RGB all the same.
+  void follow_colours(std::string_view stream) {
+    if (header.samples_per_pixel != 3 || !is_lossy_transfer_syntax(header.transfer_syntax_uid)) return;
+    const JpegColours colours = jpeg_colours(stream);
+    const bool says_ybr = header.photometric_interpretation.starts_with("YBR_");
+    if (colours == JpegColours::kUnsaid || (colours == JpegColours::kYcbcr) == says_ybr) return;
+    const char* const truth = says_ybr ? "RGB" : "YBR_FULL";
+    if (data_set().putAndInsertString(DCM_PhotometricInterpretation, truth).bad()) return;
+    colours_remark = std::string("jpeg colours=") + (says_ybr ? "RGB" : "YCbCr") + ", header says otherwise";
   }
 
   Status decode_jpeg2000_frame(int frame, StoredPixels& pixels) {
@@ -398,6 +415,7 @@ Result<StoredPixels> PixelReader::read_frame(int frame, UnusedBits unused_bits) 
   pixels.bits_stored = header.bits_stored;
   pixels.is_signed = word_of(data_set, DCM_PixelRepresentation).value_or(0) == 1;
   pixels.photometric_interpretation = header.photometric_interpretation;
+  if (!impl_->colours_remark.empty()) pixels.remarks.push_back(impl_->colours_remark);
   impl_->wants_extremes = pixels.samples == 1 && unused_bits != UnusedBits::kKeep;
   switch (impl_->coding) {
     case Coding::kJpeg2000: NODE_RETURN_IF_ERROR(impl_->decode_jpeg2000_frame(frame, pixels)); break;

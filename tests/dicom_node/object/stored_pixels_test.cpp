@@ -4,6 +4,7 @@
 #include <dcmtk/dcmdata/dcpixseq.h>
 #include <dcmtk/dcmdata/dcpxitem.h>
 #include <dcmtk/dcmdata/dcrleerg.h>
+#include <dcmtk/dcmimage/diregist.h>  // To encode colour.
 #include <dcmtk/dcmjpeg/djencode.h>
 
 #include <memory>
@@ -163,6 +164,51 @@ TEST_F(ImageLoader, JpegStreamOfAnotherSizeThanTheHeaderIsRefused) {
   const Status status = load_image(write_bytes(folder_, bytes)).status();
   EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
   EXPECT_THAT(status.message(), HasSubstr("another size"));
+}
+
+// Many cameras and capture boards write YCbCr under a header that says RGB; and the other way round.
+TEST_F(ImageLoader, ALossyStreamThatSaysItsColoursIsReadInThem) {
+  register_codecs();  // Whose encoder leaves RGB as it is: component ids R, G, B and Adobe's marker, transform 0.
+  TestImage image;
+  image.samples = 3;
+  image.bits_allocated = image.bits_stored = 8;
+  image.photometric = "RGB";
+  image.rows = image.columns = 16;
+  image.values.clear();
+  for (int i = 0; i < 16 * 16; ++i) image.values.insert(image.values.end(), {200, 60, 90});
+  DcmFileFormat file = make_image(image);
+  must(file.getDataset()->chooseRepresentation(EXS_JPEGProcess1, nullptr));
+  const auto path = folder_.fresh();
+  must(file.saveFile(path.c_str(), EXS_JPEGProcess1));
+  const auto shown = [&](const std::string& bytes) {
+    const auto loaded = load_image(write_bytes(folder_, bytes), {.keep_pixels = true});
+    EXPECT_TRUE(loaded.ok()) << loaded.status().message();
+    return *loaded;
+  };
+  const std::string as_it_says = read_bytes(path);
+  const LoadedImage rgb = shown(as_it_says);
+  EXPECT_NEAR(pixels(rgb)[0], 0.299 * 200 + 0.587 * 60 + 0.114 * 90, 2);
+  EXPECT_THAT(rgb.rendering, ElementsAre("colour=luma"));
+
+  std::string ycbcr = as_it_says;
+  const std::size_t adobe = ycbcr.find("Adobe"), frame = ycbcr.find("\xFF\xC0"), scan = ycbcr.find("\xFF\xDA");
+  ASSERT_TRUE(adobe != std::string::npos && frame != std::string::npos && scan != std::string::npos);
+  ycbcr[adobe + 11] = '\1';
+  for (const std::size_t component : {0, 1, 2}) {
+    ycbcr[frame + 10 + 3 * component] = static_cast<char>(component + 1);
+    ycbcr[scan + 5 + 2 * component] = static_cast<char>(component + 1);
+  }
+  const LoadedImage luma = shown(ycbcr);
+  EXPECT_NEAR(pixels(luma)[0], 200, 2) << "Y is the first component";
+  EXPECT_THAT(luma.rendering, ElementsAre("jpeg colours=YCbCr, header says otherwise", "colour=luma"));
+
+  std::string says_ybr = as_it_says;
+  const std::size_t photometric = says_ybr.find(std::string("\x28\0\4\0CS\4\0RGB ", 12));
+  ASSERT_NE(photometric, std::string::npos);
+  says_ybr.replace(photometric, 12, std::string("\x28\0\4\0CS\x08\0YBR_FULL", 16));
+  const LoadedImage other = shown(says_ybr);
+  EXPECT_EQ(pixels(other), pixels(rgb));
+  EXPECT_THAT(other.rendering, ElementsAre("jpeg colours=RGB, header says otherwise", "colour=luma"));
 }
 
 // DCMTK takes a symbol of a DC table for a place in an array of 16, whatever it is; fuzzing found it.
