@@ -124,7 +124,7 @@ struct DeliveryWorker::Impl {
   }
 
   void run() {
-    object::SaidOnce claiming("delivery_claim", fmt::format("destination={} ", destination));
+    object::SaidOnce claiming("delivery_claim", fmt::format(" destination={}", destination));
     while (!is_stopping()) {
       auto claims = store.claim_due_deliveries(destination, scu ? room : config.objects_per_association_max,
                                                scu ? milliseconds(0) : kClaimWait);

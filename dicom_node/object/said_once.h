@@ -14,7 +14,7 @@ namespace node::object {
 
 class SaidOnce {
  public:
-  // "delivery_claim", "destination=pacs ": event=delivery_claim_failed destination=pacs reason="...", then
+  // "delivery_claim", " destination=pacs": event=delivery_claim_failed destination=pacs reason="...", then
   // event=delivery_claim_works destination=pacs.
   explicit SaidOnce(std::string event, std::string fields = "")
       : event_(std::move(event)), fields_(std::move(fields)) {}

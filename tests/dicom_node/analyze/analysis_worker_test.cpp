@@ -275,8 +275,8 @@ TEST(AnalysisWorker, ADiskThatRefusesEveryClaimIsSaidOnceAndOnceThatItIsOver) {
     for (auto at = said.find(words); at != std::string::npos; at = said.find(words, at + 1)) ++count;
     return count;
   };
-  EXPECT_EQ(times("event=analysis_claim_failed"), 1) << log.str();
-  EXPECT_EQ(times("event=analysis_claim_works"), 1) << log.str();
+  EXPECT_EQ(times("[error] event=analysis_claim_failed"), 1) << log.str();
+  EXPECT_EQ(times("[info] event=analysis_claim_works"), 1) << log.str();
 }
 
 // Takes the process down at one image, as a bug in a decoder or a driver would.
