@@ -32,7 +32,10 @@ class FaultyFileSystem : public storage::FileSystem {
   // kSome: of each directory its new names or its old ones, of each unsynced write all, nothing or whole sectors.
   enum class Loss { kNamesAndContents, kContents, kNames, kSome };
 
-  void lose_power_before(int call) { power_lost_at_ = call; }  // From it on calls fail and change nothing.
+  void lose_power_before(int call) {  // From it on calls fail and change nothing; 0: none does. From any thread.
+    MutexLock lock(mutex_);
+    power_lost_at_ = call;
+  }
   void fail(int call, Status status) {                         // It alone.
     failing_call_ = call;
     failure_ = std::move(status);

@@ -248,7 +248,6 @@ TEST(AnalysisWorker, ADiskThatRefusesEveryClaimIsSaidOnceAndOnceThatItIsOver) {
     config::StorageConfig config;
     config.directory = name;
     config.free_bytes_min = 0;
-    config.database_reserve_bytes = 0;
     SystemClock clock;
     fakes::FaultyFileSystem files;
     const fakes::FaultySqliteVfs vfs(files, name);
@@ -259,11 +258,11 @@ TEST(AnalysisWorker, ADiskThatRefusesEveryClaimIsSaidOnceAndOnceThatItIsOver) {
     image.file = spool->store(a_radiograph(), uid).value();
     image.route.tasks = {"fracture"};
     ASSERT_TRUE(store->add_instance(image, storage::Arrival::kFirst, 0).ok());
-    files.fill_disk_before(1);
+    files.lose_power_before(1);  // Nothing can be written or synced.
     fakes::FakePredictor predictor;
     const auto worker = AnalysisWorker::start({.load_workers = 2}, *spool, *store, predictor);
     std::this_thread::sleep_for(std::chrono::milliseconds(2500));  // Each tries once a second.
-    files.free_disk();
+    files.lose_power_before(0);
     wait_until_ended(*store);
     store->stop();
     worker->stop();
