@@ -232,6 +232,7 @@ at::Tensor attention_by_head(const at::Tensor& query_key_value, std::int64_t hea
       const Number* const query = from + image * s.tokens * s.stride + at;
       attend<Number>({query, query + hidden, query + 2 * hidden, to + image * asked * hidden + at}, s, scratch);
     }
+    at::native::cpublas::brgemm_release();  // A CPU with AMX keeps the shapes of its tiles, which the linears change.
   });
   return output;
 }

@@ -1,11 +1,10 @@
 // attention: what each token takes from all tokens of its image, for each head: softmax(Q K^T / sqrt(D)) V.
 //
-// Guarantee: in bfloat16 on a CPU that has it natively, an image's result has the same bits whatever batch it travels
-//            in; LibTorch's own kernel, which serves the rest, differs by rounding.
+// Guarantee: on a CPU with AVX-512 (for bfloat16 with its BF16), an image's result has the same bits whatever batch it
+//            travels in; LibTorch's own kernel, which serves the rest, differs by rounding.
 // Threads:   spreads over LibTorch's threads; called in inference mode.
 // Shapes:    query_key_value [N, T, 3 H], the three side by side, each of `heads` times D = H / heads values; the
-// result
-//            is [N, asked, H], of the first `asked` tokens. Errors: c10::Error.
+//            result is [N, asked, H], of the first `asked` tokens. Errors: c10::Error.
 // Source:    Vaswani et al., "Attention is all you need", arXiv 1706.03762.
 #pragma once
 
