@@ -36,7 +36,7 @@ class FaultyFileSystem : public storage::FileSystem {
     MutexLock lock(mutex_);
     power_lost_at_ = call;
   }
-  void fail(int call, Status status) {                         // It alone.
+  void fail(int call, Status status) {  // It alone.
     failing_call_ = call;
     failure_ = std::move(status);
   }
