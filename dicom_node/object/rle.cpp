@@ -9,27 +9,6 @@ namespace node::object {
 namespace {
 
 constexpr std::size_t kPiece = 16 * 1024, kLongest = 128;  // Bytes; the latter those that one code stands for.
-constexpr std::size_t kShort = 32;                         // Most codes stand for fewer.
-
-struct Code {
-  std::uint8_t length;  // Of what it stands for.
-  std::uint8_t read;    // How much of the stream, behind the code itself.
-  std::uint8_t run;     // 0xFF: copies of one byte; 0: bytes as they are.
-};
-
-constexpr std::array<Code, 256> make_codes() {
-  std::array<Code, 256> codes{};
-  for (unsigned code = 0; code < 256; ++code) {
-    const auto literal = static_cast<std::uint8_t>(code + 1);
-    if (code < 128) codes[code] = {literal, literal, 0};
-    if (code > 128) codes[code] = {static_cast<std::uint8_t>(257 - code), 1, 0xFF};
-  }
-  return codes;  // 128 stands for nothing.
-}
-
-constexpr std::array<Code, 256> kCodes = make_codes();
-
-using Short = std::uint8_t __attribute__((vector_size(kShort)));
 
 // A segment, unpacked piece by piece (PS3.5 G.3.2): pieces stay in the cache until they are put together. Codes are
 // unpacked whole, and what goes beyond a piece begins the next.
@@ -44,36 +23,27 @@ class Unpacker {
     std::memmove(piece, piece + given_, beyond_);
     std::uint8_t* out = piece + beyond_;
     const std::uint8_t* in = in_;  // In a register: what is written through `out` could be a member.
-    // Whether a code is a run cannot be guessed, so both are made and one is taken; a constant size is written, of
-    // which the next code overwrites what was too much.
-    while (out < piece_end && end_ - in > static_cast<std::ptrdiff_t>(kLongest)) {
-      const Code code = kCodes[*in++];
-      Short literal;
-      std::memcpy(&literal, in, kShort);
-      const Short copies = Short{} + *in, run = Short{} + code.run;
-      const Short taken = (copies & run) | (literal & ~run);
-      std::memcpy(out, &taken, kShort);
-      if (code.length > kShort) {
-        if (code.run != 0)
-          std::memset(out + kShort, *in, kLongest - kShort);
-        else
-          std::memcpy(out + kShort, in + kShort, kLongest - kShort);
-      }
-      in += code.read;
-      out += code.length;
-    }
-    while (out < piece_end) {  // The segment's last bytes, of which none may be read beyond the end.
+    while (out < piece_end) {
       if (in == end_) return nullptr;
-      const Code code = kCodes[*in++];
-      if (code.length == 0) continue;
+      const std::size_t code = *in++;
+      if (code == 128) continue;
       const auto left = static_cast<std::size_t>(end_ - in);
       if (left == 0) return nullptr;
-      const std::size_t length = code.run != 0 ? code.length : std::min<std::size_t>(code.length, left);
-      if (code.run != 0)
-        std::memset(out, *in, length);
-      else
+      // Copies of a constant size, of which too much is overwritten: most are short, and none is longer than kLongest.
+      constexpr std::size_t kMost = 32;
+      const std::size_t length = code > 128 ? 257 - code : std::min(code + 1, left);  // What there is of a literal.
+      if (code > 128) {
+        std::memset(out, *in, kMost);
+        if (length > kMost) std::memset(out + kMost, *in, kLongest - kMost);
+        ++in;
+      } else if (left < kLongest) {
         std::memcpy(out, in, length);
-      in += std::min<std::size_t>(code.read, left);
+        in += length;
+      } else {
+        std::memcpy(out, in, kMost);
+        if (length > kMost) std::memcpy(out + kMost, in + kMost, kLongest - kMost);
+        in += length;
+      }
       out += length;
     }
     in_ = in;
