@@ -9,7 +9,7 @@ import pytest
 from harness import BIN, DEMO, Node, Pacs, fresh_uid, radiograph, send, wait_until
 
 HEAD = ["--set", "region_head={task: region, probability_min: 0}"]
-SOURCES = ["Anatomic Region Sequence", "Body Part Examined", "procedure code", "Protocol Name", "Series Description",
+SOURCES = ["Anatomic Region Sequence", "Body Part Examined", "performed protocol code", "procedure code", "Protocol Name", "Series Description",
            "Study Description", "Requested Procedure Description"]
 
 
