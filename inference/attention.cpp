@@ -1,6 +1,5 @@
 #include "inference/attention.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/native/CPUBlas.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
@@ -10,13 +9,13 @@
 #include <cmath>
 #include <vector>
 
-// LibTorch's own kernel for a CPU converts bfloat16 to float32 and back on the way and multiplies float32 with half of
-// a register: on the short sequences of radiographs a quarter and a half of the arithmetic's speed. So where AVX-512 is
-// native, each head's two products go to oneDNN's small-matrix kernel, and what lies between stays in the cache.
-#ifndef INTRA_OP_PARALLEL
-#error "at::parallel_for() is one thread's loop here: compile with -fopenmp, as inference/torch.cmake says"
-#endif
-// The compiler takes an instruction of avx512bf16 only where store() names it, which float32 never comes to.
+#include "inference/parallel.h"
+
+// LibTorch's own kernel for a CPU converts bfloat16 to float32 and back on the way, and its MKL multiplies float32 on
+// an AMD processor with half of a register: on the short sequences of radiographs a quarter and a half of the
+// arithmetic's speed. So where AVX-512 is native, each head's two products go to oneDNN's small-matrix kernel, and what
+// lies between stays in the cache. The compiler takes an instruction of avx512bf16 only where store() names it, which
+// float32 never comes to.
 #define NODE_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
 
 namespace node::inference {

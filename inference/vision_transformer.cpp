@@ -1,6 +1,5 @@
 #include "inference/vision_transformer.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
@@ -13,10 +12,7 @@
 #include <utility>
 
 #include "inference/attention.h"
-
-#ifndef INTRA_OP_PARALLEL
-#error "at::parallel_for() is one thread's loop here: compile with -fopenmp, as inference/torch.cmake says"
-#endif
+#include "inference/parallel.h"
 
 namespace node::inference {
 namespace {
