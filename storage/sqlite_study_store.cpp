@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "storage/spool_check.h"
 #include "storage/sqlite_schema.h"
 #include "storage/sqlite_study_store_impl.h"
 
@@ -18,8 +19,7 @@ Result<std::unique_ptr<StudyStore>> SqliteStudyStore::open(const config::Storage
   }
   NODE_ASSIGN_OR_RETURN(auto lock, DirectoryLock::acquire(config.directory));
   const std::filesystem::path path = database_path(config.directory);
-  std::error_code unknown;
-  const bool is_new = !std::filesystem::exists(path, unknown) && !unknown;
+  const bool is_new = is_without_database(config.directory);
   NODE_ASSIGN_OR_RETURN(auto database, Database::open(path, Database::Mode::kReadWrite));
   // Before its log is made: SQLite gives that to the owner of the database.
   if (is_new) give_to_owner(config.directory, path);
