@@ -63,7 +63,7 @@ std::string code_key(const Code& code) {
 std::vector<Description> descriptions_of(const InstanceHeader& header) {
   const auto described = [](const char* attribute, const std::string& text) {
     const std::string_view beginning = std::string_view(text).substr(0, kDescriptionMax);
-    return Description{attribute, fold(beginning), fold_letters(beginning)};
+    return Description{attribute, wide(fold(beginning)), wide(fold_letters(beginning))};
   };
   return {described("Protocol Name", header.protocol_name), described("Series Description", header.series_description),
           described("Study Description", header.study_description),
@@ -84,8 +84,8 @@ Result<Pattern> Pattern::compile(const std::string& text, const std::string& wha
 }
 
 bool Pattern::fits(const Description& description) const {
-  return std::regex_search(wide(description.folded), regex_) ||
-         (has_punctuation_ && std::regex_search(wide(description.written), regex_));
+  return std::regex_search(description.folded, regex_) ||
+         (has_punctuation_ && std::regex_search(description.written, regex_));
 }
 
 Result<BodyParts> BodyParts::create(const config::BodyPartTable& table) {

@@ -23,8 +23,8 @@ namespace node::route {
 // One of those that patterns are tried on.
 struct Description {
   const char* attribute;
-  std::string folded;   // As fold() does.
-  std::string written;  // Its letters folded, all else as it stands.
+  std::wstring folded;   // As fold() does.
+  std::wstring written;  // Its letters folded, all else as it stands.
 };
 std::vector<Description> descriptions_of(const object::InstanceHeader& header);
 
