@@ -61,9 +61,11 @@ def test_a_disk_that_fills_up_at_any_moment_costs_nothing_once_there_is_space(tm
     with small_disk(tmp_path / "disk") as disk, Pacs() as pacs:
         with Node(tmp_path / "node", {"storage.directory": disk / "store", "storage.free_bytes_min": "1 MiB"},
                   pacs.port) as node:
-            images = [small_image(study=fresh_uid(), seed=seed) for seed in range(12)]
-            waiting, refused = list(images), 0
-            for leave_bytes in (0, 1 << 20, (1 << 20) + 20_000, (1 << 20) + 60_000, (1 << 20) + 200_000):
+            images = [small_image(study=fresh_uid(), seed=seed) for seed in range(18)]
+            waiting, refused = [], 0
+            moments = (0, 1 << 20, (1 << 20) + 20_000, (1 << 20) + 60_000, (1 << 20) + 200_000)
+            for moment, leave_bytes in enumerate(moments):
+                waiting += images[3 * moment : 3 * moment + 3]  # what is refused is sent again with the next moment's
                 fill(disk / "filler", leave_bytes)
                 answers = send(node, waiting)
                 assert set(answers) <= {0x0000, 0xA700}, [hex(answer) for answer in answers]
@@ -72,7 +74,7 @@ def test_a_disk_that_fills_up_at_any_moment_costs_nothing_once_there_is_space(tm
                 (disk / "filler").unlink()
             assert refused
             wait_until(lambda: node.get("/readyz")[0] == 200, "ready again by itself")
-            assert set(send(node, waiting)) <= {0x0000}
+            assert set(send(node, waiting + images[15:])) == {0x0000}
             wait_until(lambda: node.at_rest() and len(pacs.reports()) == len(images), "every study at an end", 120)
             doubles, _ = count_doubles(pacs.log)
             assert not doubles
