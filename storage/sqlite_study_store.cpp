@@ -84,7 +84,7 @@ Status SqliteStudyStore::claim(const std::string& channel, milliseconds wait_max
     NODE_RETURN_IF_ERROR(done);
     if (looked.found || clock_.steady_now() >= deadline) return ok_status();
     SteadyTime wake = deadline;
-    if (looked.next_due) wake = std::min(wake, steady_origin_ + milliseconds(*looked.next_due - due_origin_));
+    if (looked.next_due) wake = std::min(wake, steady_time_of(*looked.next_due));
     wakeups_.wait(channel, seen, wake);
   }
   return unavailable("the store has stopped");
@@ -141,7 +141,6 @@ Result<bool> SqliteStudyStore::retry_study(const Uid& study_instance_uid, std::o
     NODE_RETURN_IF_ERROR(open_study(transaction, study, 0));  // Nothing more is expected: it closes at once.
     NODE_RETURN_IF_ERROR(refresh_waits(transaction, study));
     signal_on_commit(transaction, kInstances);
-    signal_on_commit(transaction, kStudies);
     return ok_status();
   });
   if (!retried.ok()) return retried;

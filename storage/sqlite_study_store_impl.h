@@ -112,8 +112,17 @@ class SqliteStudyStore : public SqliteStudyReader {
            std::chrono::duration_cast<std::chrono::milliseconds>(clock_.steady_now() - steady_origin_).count();
   }
 
+  SteadyTime steady_time_of(std::int64_t due_ms) const {
+    return steady_origin_ + std::chrono::milliseconds(due_ms - due_origin_);
+  }
+
   void signal_on_commit(Transaction& transaction, std::string channel) {
     transaction.on_commit([this, channel = std::move(channel)] { wakeups_.signal(channel); });
+  }
+
+  void signal_on_commit_at(Transaction& transaction, std::string channel, std::int64_t due_ms) {
+    transaction.on_commit(
+        [this, channel = std::move(channel), due_ms] { wakeups_.signal_at(channel, steady_time_of(due_ms)); });
   }
 
   Status claim(const std::string& channel, std::chrono::milliseconds wait_max,

@@ -45,19 +45,23 @@ Result<AddResult> SqliteStudyStore::add_instance(const NewInstance& instance, Ar
     }
 
     // A new study begins OPEN; one that holds no reportable image when its quiet period is over ends as NOT_ROUTED.
-    NODE_RETURN_IF_ERROR(Query(database,
-                               "INSERT INTO study(uid, accession_number, state, priority, quiet_ms, opened_at, "
-                               "last_instance_at, open_since, quiet_due_at, close_due_at) "
-                               "VALUES (?1, ?2, 0, ?3, ?4, ?5, ?5, ?6, ?6 + ?4, ?6 + min(?4, ?7)) "
-                               "ON CONFLICT(uid) DO UPDATE SET last_instance_at = excluded.last_instance_at, "
-                               "priority = max(priority, excluded.priority), originals = 1, rest_since = NULL",
-                               instance.study_instance_uid.str(), instance.accession_number, instance.route.priority,
-                               static_cast<std::int64_t>(instance.study_quiet_period.count()), now(), due_now(),
-                               open_max_ms_)
-                             .run());
-    Query found(database, "SELECT id FROM study WHERE uid = ?", instance.study_instance_uid.str());
-    if (!found.next()) return found.status().ok() ? internal_error("the study has no row") : found.status();
-    const std::int64_t study = found.integer();
+    std::int64_t study = 0;
+    {
+      Query found(database,
+                  "INSERT INTO study(uid, accession_number, state, priority, quiet_ms, opened_at, "
+                  "last_instance_at, open_since, quiet_due_at, close_due_at) "
+                  "VALUES (?1, ?2, 0, ?3, ?4, ?5, ?5, ?6, ?6 + ?4, ?6 + min(?4, ?7)) "
+                  "ON CONFLICT(uid) DO UPDATE SET last_instance_at = excluded.last_instance_at, "
+                  "priority = max(priority, excluded.priority), originals = 1, rest_since = NULL "
+                  "RETURNING id, state, close_due_at",
+                  instance.study_instance_uid.str(), instance.accession_number, instance.route.priority,
+                  static_cast<std::int64_t>(instance.study_quiet_period.count()), now(), due_now(), open_max_ms_);
+      if (!found.next()) return found.status();
+      study = found.integer();
+      if (static_cast<StudyState>(found.integer()) == StudyState::kOpen) {
+        signal_on_commit_at(transaction, kStudies, found.integer());
+      }
+    }
 
     bool opens = instance.reportable && arrival != Arrival::kConflict;
     if (arrival == Arrival::kCorrection) {
@@ -76,9 +80,7 @@ Result<AddResult> SqliteStudyStore::add_instance(const NewInstance& instance, Ar
     }
     NODE_RETURN_IF_ERROR(refresh_waits(transaction, study));
     NODE_RETURN_IF_ERROR(refresh_late_originals(transaction, study));
-    NODE_RETURN_IF_ERROR(refresh_rest(transaction, study));
-    signal_on_commit(transaction, kStudies);
-    return ok_status();
+    return refresh_rest(transaction, study);
   };
   bool undone = false;
   const Status added = writer_.run(Durability::kPower, record, &undone);
@@ -154,13 +156,16 @@ Status SqliteStudyStore::open_study(Transaction& transaction, std::int64_t study
   return refresh_close_due(transaction, study);
 }
 
-// Keeps study.close_due_at.
+// Keeps study.close_due_at, and wakes then whoever closes studies.
 Status SqliteStudyStore::refresh_close_due(Transaction& transaction, std::int64_t study) {
-  return Query(transaction.database,
-               "UPDATE study SET close_due_at = CASE WHEN holds > 0 THEN open_since + ?2 "
-               "ELSE min(quiet_due_at, open_since + ?2) END WHERE id = ?1",
-               study, open_max_ms_)
-      .run();
+  Query due(transaction.database,
+            "UPDATE study SET close_due_at = CASE WHEN holds > 0 THEN open_since + ?2 "
+            "ELSE min(quiet_due_at, open_since + ?2) END WHERE id = ?1 RETURNING state, close_due_at",
+            study, open_max_ms_);
+  if (due.next() && static_cast<StudyState>(due.integer()) == StudyState::kOpen) {
+    signal_on_commit_at(transaction, kStudies, due.integer());
+  }
+  return due.status();
 }
 
 // An association holds the study that it brought last: one that goes on to another study, as a PACS that sends its
@@ -186,7 +191,6 @@ Status SqliteStudyStore::let_go(Transaction& transaction, std::int64_t study, bo
                              "quiet_due_at WHEN ?3 THEN ?2 ELSE ?2 + quiet_ms END WHERE id = ?1",
                              study, due_now(), whole_study)
                            .run());
-  signal_on_commit(transaction, kStudies);
   return refresh_close_due(transaction, study);
 }
 
@@ -230,14 +234,12 @@ Status SqliteStudyStore::end_unrecorded_holds(Transaction& transaction) {
 
 // Keeps study.waits: whether an instance of the study is RECEIVED.
 Status SqliteStudyStore::refresh_waits(Transaction& transaction, std::int64_t study) {
-  Database& database = transaction.database;
-  NODE_RETURN_IF_ERROR(Query(database,
-                             "UPDATE study SET waits = 1 - waits WHERE id = ?1 AND waits != "
-                             "EXISTS (SELECT 1 FROM instance WHERE study_id = ?1 AND state = 0)",
-                             study)
-                           .run());
-  if (database.changes() > 0) signal_on_commit(transaction, kStudies);
-  return ok_status();
+  Query changed(transaction.database,
+                "UPDATE study SET waits = 1 - waits WHERE id = ?1 AND waits != "
+                "EXISTS (SELECT 1 FROM instance WHERE study_id = ?1 AND state = 0) RETURNING waits",
+                study);
+  if (changed.next() && !changed.boolean()) signal_on_commit(transaction, kStudies);
+  return changed.status();
 }
 
 }  // namespace node::storage
