@@ -258,9 +258,9 @@ std::string InstanceHeader::pixel_data_problem() const {
   return {};
 }
 
-Result<InstanceHeader> read_instance_header(const std::filesystem::path& file, const ReadLimits& limits) {
-  DcmFileFormat format;
-  NODE_ASSIGN_OR_RETURN(const Structure structure, walk_and_load(file, format, Extent::kUpToPixelData, limits));
+namespace {
+
+Result<InstanceHeader> header_of(DcmFileFormat& format, const Structure& structure) {
   DcmDataset& data_set = *format.getDataset();
   if (data_set.card() == 0) return invalid_argument("not readable as DICOM: an empty data set");
 
@@ -309,6 +309,20 @@ Result<InstanceHeader> read_instance_header(const std::filesystem::path& file, c
   header.pixel_data_cut = structure.cut;
   header.digest = digest_of(data_set);
   return header;
+}
+
+}  // namespace
+
+Result<InstanceHeader> read_instance_header(const std::filesystem::path& file, const ReadLimits& limits) {
+  DcmFileFormat format;
+  NODE_ASSIGN_OR_RETURN(const Structure structure, walk_and_load(file, format, Extent::kUpToPixelData, limits));
+  return header_of(format, structure);
+}
+
+Result<InstanceHeader> parse_instance_header(std::string_view bytes, const ReadLimits& limits) {
+  DcmFileFormat format;
+  NODE_ASSIGN_OR_RETURN(const Structure structure, walk_and_load(bytes, format, limits));
+  return header_of(format, structure);
 }
 
 }  // namespace node::object

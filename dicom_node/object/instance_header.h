@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/base/status.h"
@@ -57,6 +58,8 @@ struct InstanceHeader {
   // whatever their transfer syntax, Retrieve AE Title or Original Attributes.
   std::string digest;
 
+  bool operator==(const InstanceHeader&) const = default;
+
   // By Presentation Intent Type, or a SOP class that holds nothing else: not made to be looked at.
   bool is_for_processing() const;
 
@@ -83,6 +86,8 @@ struct ReadLimits {
 // Errors: kInvalidArgument: not parsable up to the pixel data (the message says where), nested too deep.
 //         kNotFound, kInternal: the file cannot be read. kUnavailable: hold_inflated().
 Result<InstanceHeader> read_instance_header(const std::filesystem::path& file, const ReadLimits& limits = {});
+// The same of a file that is in memory.
+Result<InstanceHeader> parse_instance_header(std::string_view bytes, const ReadLimits& limits = {});
 
 // The walk alone: everything that opens a peer's file with DCMTK calls this first.
 Status check_structure(const std::filesystem::path& file, const ReadLimits& limits = {});

@@ -2,11 +2,13 @@
 
 #include <dcmtk/dcmdata/dcdeftag.h>
 #include <dcmtk/dcmdata/dcfilefo.h>
+#include <dcmtk/dcmdata/dcistrmb.h>
 #include <dcmtk/dcmdata/dcmetinf.h>
 #include <dcmtk/dcmdata/dcostrmb.h>
 
 #include <algorithm>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <vector>
 
@@ -21,21 +23,43 @@ namespace node::object {
 const char* const kImplementationClassUid = "2.25.170317118134257328908659060384793530854";
 const char* const kImplementationVersionName = "SKELEX_" NODE_VERSION_NAME;
 
-Result<Structure> walk_and_load(const std::filesystem::path& file, DcmFileFormat& into, Extent extent,
-                                const ReadLimits& limits) {
-  register_codecs();  // For the silence of DCMTK's log, which would repeat what is wrong with a patient's name.
-  NODE_ASSIGN_OR_RETURN(Structure structure, walk_structure(file, limits));
-  if (structure.inflated_bytes > 0) {  // DCMTK keeps in memory what has no place in the file.
+namespace {
+
+// `load` reads as far as a tag.
+Result<Structure> load_as_walked(Result<Structure> structure, Extent extent,
+                                 const std::function<OFCondition(const DcmTagKey&)>& load) {
+  if (!structure.ok()) return structure;
+  if (structure->inflated_bytes > 0) {  // DCMTK keeps in memory what has no place in the file.
     const bool whole = extent == Extent::kWithPixelData;
-    NODE_ASSIGN_OR_RETURN(structure.inflated,
-                          hold_inflated(whole ? structure.inflated_bytes : structure.inflated_header_bytes));
+    NODE_ASSIGN_OR_RETURN(structure->inflated,
+                          hold_inflated(whole ? structure->inflated_bytes : structure->inflated_header_bytes));
   }
-  const DcmTagKey stop = extent == Extent::kUpToPixelData ? DCM_PixelData : DcmTagKey(0x7FE0, 0x0011);
-  const OFCondition read =
-      into.loadFileUntilTag(file.c_str(), EXS_Unknown, EGL_noChange, DCM_MaxReadLength, ERM_autoDetect, stop);
+  register_codecs();  // For the silence of DCMTK's log, which would repeat what is wrong with a patient's name.
+  const OFCondition read = load(extent == Extent::kUpToPixelData ? DCM_PixelData : DcmTagKey(0x7FE0, 0x0011));
   // DCMTK's conditions name the kind of fault and at most a tag, never a value.
   if (read.bad()) return invalid_argument(std::string("not readable as DICOM: ") + read.text());
   return structure;
+}
+
+}  // namespace
+
+Result<Structure> walk_and_load(const std::filesystem::path& file, DcmFileFormat& into, Extent extent,
+                                const ReadLimits& limits) {
+  return load_as_walked(walk_structure(file, limits), extent, [&](const DcmTagKey& stop) {
+    return into.loadFileUntilTag(file.c_str(), EXS_Unknown, EGL_noChange, DCM_MaxReadLength, ERM_autoDetect, stop);
+  });
+}
+
+Result<Structure> walk_and_load(std::string_view bytes, DcmFileFormat& into, const ReadLimits& limits) {
+  return load_as_walked(walk_structure(bytes, limits), Extent::kUpToPixelData, [&](const DcmTagKey& stop) {
+    DcmInputBufferStream stream;
+    stream.setBuffer(bytes.data(), static_cast<offile_off_t>(bytes.size()));
+    stream.setEos();
+    into.transferInit();
+    const OFCondition read = into.readUntilTag(stream, EXS_Unknown, EGL_noChange, DCM_MaxReadLength, stop);
+    into.transferEnd();
+    return read;
+  });
 }
 
 Status load_dataset(const std::filesystem::path& file, DcmFileFormat& into, Extent extent, const ReadLimits& limits) {

@@ -40,7 +40,33 @@ class Source {
   std::uint64_t position_ = 0;
 };
 
-class FileSource : public Source {
+// What can be gone through again: an object that lies whole in a file or in memory.
+class WholeSource : public Source {
+ public:
+  std::uint64_t skip(std::uint64_t size) override {
+    const std::uint64_t part = std::min(size, end() - std::min(position_, end()));
+    position_ += part;
+    return part;
+  }
+  void rewind() { position_ = 0; }
+};
+
+class MemorySource : public WholeSource {
+ public:
+  explicit MemorySource(std::string_view bytes) : bytes_(bytes) {}
+  std::size_t read(void* into, std::size_t size) override {
+    const std::size_t part = std::min<std::uint64_t>(size, bytes_.size() - position_);
+    if (part > 0) std::memcpy(into, bytes_.data() + position_, part);
+    position_ += part;
+    return part;
+  }
+  std::uint64_t end() const override { return bytes_.size(); }
+
+ private:
+  std::string_view bytes_;
+};
+
+class FileSource : public WholeSource {
  public:
   static Result<std::unique_ptr<FileSource>> open(const std::filesystem::path& path) {
     const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -76,13 +102,7 @@ class FileSource : public Source {
     }
     return done;
   }
-  std::uint64_t skip(std::uint64_t size) override {
-    const std::uint64_t part = std::min(size, size_ - std::min(position_, size_));
-    position_ += part;
-    return part;
-  }
   std::uint64_t end() const override { return size_; }
-  void rewind() { position_ = 0; }
 
  private:
   explicit FileSource(int descriptor) : descriptor_(descriptor), buffer_(64 * 1024) {}
@@ -457,46 +477,43 @@ Result<Encoding> guess_encoding(const unsigned char* first) {
   return Encoding{is_upper(first[4]) && is_upper(first[5]), big_endian};
 }
 
-}  // namespace
-
-Result<Structure> walk_structure(const std::filesystem::path& path, const ReadLimits& limits) {
-  NODE_ASSIGN_OR_RETURN(const std::unique_ptr<FileSource> file, FileSource::open(path));
+Result<Structure> walk_object(WholeSource& object, const ReadLimits& limits) {
   Structure structure;
   Walk walk(limits, structure);
 
   unsigned char start[140] = {};
-  const std::size_t got = file->read(start, sizeof start);
-  file->rewind();
+  const std::size_t got = object.read(start, sizeof start);
+  object.rewind();
   const bool magic = got == sizeof start && std::memcmp(start + 128, "DICM", 4) == 0;
   const auto plausible = [](const unsigned char* p) {
     return get16(p, false) == 2 || get16(p, false) == 8 || get16(p, true) == 8;
   };
-  if (magic && plausible(start + 132)) file->skip(132);  // "DICM" may also stand there by chance.
-  const unsigned char* first = start + file->position();
-  if (got < file->position() + 8) return invalid_argument("not a DICOM file");
+  if (magic && plausible(start + 132)) object.skip(132);  // "DICM" may also stand there by chance.
+  const unsigned char* first = start + object.position();
+  if (got < object.position() + 8) return invalid_argument("not a DICOM file");
 
   if (get16(first, false) == 2) {
-    NODE_RETURN_IF_ERROR(walk.meta_group(*file));
-    file->rewind();
-    file->skip(walk.meta_end());
+    NODE_RETURN_IF_ERROR(walk.meta_group(object));
+    object.rewind();
+    object.skip(walk.meta_end());
   }
   Encoding encoding;
   const std::string& uid = structure.transfer_syntax_uid;
   if (uid.empty()) {
     unsigned char head[8] = {};
-    const std::uint64_t at = file->position();
-    if (file->read(head, sizeof head) != sizeof head) return invalid_argument("not a DICOM file");
+    const std::uint64_t at = object.position();
+    if (object.read(head, sizeof head) != sizeof head) return invalid_argument("not a DICOM file");
     NODE_ASSIGN_OR_RETURN(encoding, guess_encoding(head));
-    file->rewind();
-    file->skip(at);
+    object.rewind();
+    object.skip(at);
   } else if (uid == "1.2.840.10008.1.2") {
     encoding = {false, false};
   } else if (uid == "1.2.840.10008.1.2.2") {
     encoding = {true, true};
   }
   if (uid == "1.2.840.10008.1.2.1.99") {
-    const std::uint64_t packed = file->end() - file->position();
-    InflatingSource inflated(*file,
+    const std::uint64_t packed = object.end() - object.position();
+    InflatingSource inflated(object,
                              std::min({limits.inflated_bytes_max, inflated_bytes_max(),
                                        limits.inflated_bytes_free + packed * limits.inflated_ratio_max}),
                              packed);
@@ -506,9 +523,21 @@ Result<Structure> walk_structure(const std::filesystem::path& path, const ReadLi
         structure.has_pixel_data && !structure.encapsulated ? structure.pixel_data_offset : inflated.position();
     structure.pixel_data_offset = 0;
   } else {
-    NODE_RETURN_IF_ERROR(walk.data_set(*file, encoding));
+    NODE_RETURN_IF_ERROR(walk.data_set(object, encoding));
   }
   return structure;
+}
+
+}  // namespace
+
+Result<Structure> walk_structure(const std::filesystem::path& file, const ReadLimits& limits) {
+  NODE_ASSIGN_OR_RETURN(const std::unique_ptr<FileSource> source, FileSource::open(file));
+  return walk_object(*source, limits);
+}
+
+Result<Structure> walk_structure(std::string_view bytes, const ReadLimits& limits) {
+  MemorySource source(bytes);
+  return walk_object(source, limits);
 }
 
 Status check_structure(const std::filesystem::path& file, const ReadLimits& limits) {

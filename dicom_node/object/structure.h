@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/base/status.h"
@@ -40,9 +41,12 @@ struct Structure {
 
 // Errors: kInvalidArgument (what, and at which byte of the (inflated) data set), kNotFound, kInternal.
 Result<Structure> walk_structure(const std::filesystem::path& file, const ReadLimits& limits);
+Result<Structure> walk_structure(std::string_view bytes, const ReadLimits& limits);  // Of a file that is in memory.
 
 // The walk, then DCMTK as far as the walk allows: what load_dataset() does, with what was found on the way.
 Result<Structure> walk_and_load(const std::filesystem::path& file, DcmFileFormat& into, Extent extent,
                                 const ReadLimits& limits);
+// Up to the pixel data.
+Result<Structure> walk_and_load(std::string_view bytes, DcmFileFormat& into, const ReadLimits& limits);
 
 }  // namespace node::object

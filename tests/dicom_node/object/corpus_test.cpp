@@ -12,6 +12,7 @@
 #include "dicom_node/object/sha256.h"
 #include "dicom_node/object/stored_pixels.h"
 #include "storage/uid.h"
+#include "tests/dicom_node/object/test_files.h"
 
 namespace node::object {
 namespace {
@@ -79,6 +80,21 @@ TEST_F(Corpus, BrokenFilesAreRefusedOrSurvived) {
     ++refused;
   }
   EXPECT_GT(refused, 25);
+}
+
+TEST_F(Corpus, AHeaderInMemoryIsThatOfTheFile) {
+  int files = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(kCorpus)) {
+    if (entry.path().extension() != ".dcm") continue;
+    SCOPED_TRACE(entry.path().lexically_relative(kCorpus).string());
+    const std::string bytes = read_bytes(entry.path());
+    const auto expected = read_instance_header(entry.path());
+    const auto header = parse_instance_header(bytes);
+    ASSERT_EQ(header.ok(), expected.ok()) << header.status().message() << expected.status().message();
+    EXPECT_TRUE(!header.ok() || *header == *expected);
+    ++files;
+  }
+  EXPECT_GT(files, 100);
 }
 
 TEST_F(Corpus, StoredValuesAreThoseOfPydicom) {
