@@ -15,7 +15,7 @@ namespace {
 
 // A write takes page-cache memory in blocks as large as itself. In a virtual machine the large ones may be those that
 // its host took back: 512 KB at once took 0.70 ms, in parts of this size 0.12; where memory is at hand, 0.11 either
-// way.
+// way. What is smaller gains nothing by going past the page cache.
 constexpr std::size_t kWriteBytes = 64 * 1024;
 
 Status errno_status(const char* operation, int error) {
@@ -34,7 +34,11 @@ Status errno_status(const char* operation, int error) {
 
 class Descriptor {
  public:
-  Descriptor(const std::filesystem::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0640)) {}
+  Descriptor(const std::filesystem::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0640)) {
+    if (fd_ < 0 && errno == EINVAL && (flags & O_DIRECT) != 0) {  // A file system that cannot.
+      fd_ = ::open(path.c_str(), (flags & ~O_DIRECT) | O_CLOEXEC, 0640);
+    }
+  }
   ~Descriptor() {
     if (fd_ >= 0) ::close(fd_);
   }
@@ -81,13 +85,24 @@ class PosixFileSystem : public FileSystem {
   }
 
   Status append(const std::filesystem::path& path, const void* data, std::size_t size_bytes) override {
-    Descriptor file(path, O_WRONLY | O_APPEND);
+    const bool aligned = reinterpret_cast<std::uintptr_t>(data) % kBlockBytes == 0;
+    bool direct = aligned && size_bytes > kWriteBytes;
+    Descriptor file(path, O_WRONLY | O_APPEND | (direct ? O_DIRECT : 0));
     if (!file.ok()) return errno_status("open", errno);
     const char* next = static_cast<const char*>(data);
     while (size_bytes > 0) {
-      const ssize_t written = ::write(file.get(), next, std::min(size_bytes, kWriteBytes));
+      if (direct && size_bytes < kBlockBytes) {
+        direct = false;
+        static_cast<void>(::fcntl(file.get(), F_SETFL, O_APPEND));
+      }
+      const std::size_t part = direct ? size_bytes / kBlockBytes * kBlockBytes : std::min(size_bytes, kWriteBytes);
+      const ssize_t written = ::write(file.get(), next, part);
       if (written < 0) {
         if (errno == EINTR) continue;
+        if (direct && errno == EINVAL) {  // The file ends within a block, or blocks here are greater.
+          direct = false;
+          if (::fcntl(file.get(), F_SETFL, O_APPEND) == 0) continue;
+        }
         return errno_status("write", errno);
       }
       next += written;
@@ -150,7 +165,8 @@ Status FileSystem::create_directories(const std::filesystem::path& path) {
 }
 
 void give_to_owner(const std::filesystem::path& directory, int made) {
-  struct stat of {}, own {};
+  struct stat of {
+  }, own{};
   if (::geteuid() != 0 || ::stat(directory.c_str(), &of) != 0 || of.st_uid == 0) return;
   // That user may write there: never a file of root's that also has a name elsewhere.
   if (::fstat(made, &own) != 0 || own.st_uid != 0 || (!S_ISDIR(own.st_mode) && own.st_nlink != 1)) return;

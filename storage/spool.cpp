@@ -10,9 +10,11 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <map>
+#include <new>
 #include <random>
 #include <set>
 
@@ -122,10 +124,42 @@ std::string random_hex() {
 
 }  // namespace
 
+namespace {
+
+// kPieceBytes at the beginning of a block, of which only what is used becomes resident. A thread keeps that of one file
+// for its next: memory that is fresh for each object costs as much as the copying into it.
+class Piece {
+ public:
+  Piece() : memory_(std::move(spare_)) {
+    if (!memory_) memory_.reset(static_cast<char*>(std::aligned_alloc(FileSystem::kBlockBytes, kPieceBytes)));
+    if (!memory_) throw std::bad_alloc();
+  }
+  ~Piece() {
+    if (!spare_) spare_ = std::move(memory_);
+  }
+  Piece(const Piece&) = delete;
+  Piece& operator=(const Piece&) = delete;
+  char* data() const { return memory_.get(); }
+
+ private:
+  struct Free {
+    void operator()(char* memory) const { std::free(memory); }
+  };
+  using Memory = std::unique_ptr<char, Free>;
+  static thread_local Memory spare_;
+  Memory memory_;
+};
+
+thread_local Piece::Memory Piece::spare_;
+
+}  // namespace
+
 struct IncomingFile::Content {
   Measure measure;
-  std::vector<char> piece;  // Not yet written.
-  Status written;           // The first failure.
+  std::optional<Piece> piece;  // Not yet written.
+  std::size_t piece_bytes = 0;
+  bool is_whole = true;  // Nothing was written.
+  Status written;        // The first failure.
 };
 
 IncomingFile::IncomingFile(FileSystem& file_system, std::filesystem::path path)
@@ -144,26 +178,34 @@ IncomingFile& IncomingFile::operator=(IncomingFile&& other) noexcept {
 }
 
 Status IncomingFile::append(const void* data, std::size_t size_bytes) {
+  Content& content = *content_;
   const char* next = static_cast<const char*>(data);
-  content_->piece.reserve(kPieceBytes);  // Else it grows by copying what is there; only what is used becomes resident.
+  if (!content.piece) content.piece.emplace();
+  content.measure.add(data, size_bytes);  // While the peer sends the next ones.
   while (size_bytes > 0) {
-    const std::size_t part = std::min(size_bytes, kPieceBytes - content_->piece.size());
-    content_->piece.insert(content_->piece.end(), next, next + part);
+    if (content.piece_bytes == kPieceBytes) NODE_RETURN_IF_ERROR(flush());
+    const std::size_t part = std::min(size_bytes, kPieceBytes - content.piece_bytes);
+    std::memcpy(content.piece->data() + content.piece_bytes, next, part);
+    content.piece_bytes += part;
     next += part;
     size_bytes -= part;
-    if (content_->piece.size() == kPieceBytes) NODE_RETURN_IF_ERROR(flush());
   }
-  return content_->written;
+  return content.written;
 }
 
 Status IncomingFile::flush() {
-  std::vector<char>& piece = content_->piece;
-  if (content_->written.ok() && !piece.empty()) {
-    content_->written = file_system_->append(path_, piece.data(), piece.size());
-    content_->measure.add(piece.data(), piece.size());  // The disk is at work on them meanwhile.
+  Content& content = *content_;
+  if (content.written.ok() && content.piece_bytes > 0) {
+    content.written = file_system_->append(path_, content.piece->data(), content.piece_bytes);
+    content.is_whole = false;
   }
-  piece.clear();
-  return content_->written;
+  content.piece_bytes = 0;
+  return content.written;
+}
+
+std::optional<std::string_view> IncomingFile::bytes() const {
+  if (!content_->is_whole) return std::nullopt;
+  return content_->piece ? std::string_view(content_->piece->data(), content_->piece_bytes) : std::string_view();
 }
 
 IncomingFile::~IncomingFile() {

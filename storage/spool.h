@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/base/status.h"
@@ -26,7 +28,8 @@ struct StoredFile {
 };
 
 // An object still arriving; destroying it uncommitted deletes it. Move-only, of one thread. Its digest is taken as the
-// bytes come, so that nothing is read back, and the disk begins to write them before commit() waits for it.
+// bytes come. They are collected in pieces of a MiB, which go to the disk past the page cache where that can be done
+// (FileSystem::append()): an ordinary object is written once, when it is whole.
 class IncomingFile {
  public:
   IncomingFile(IncomingFile&& other) noexcept;
@@ -38,6 +41,8 @@ class IncomingFile {
   // Until then the last bytes may be in memory alone. commit() does it too.
   Status flush();
   const std::filesystem::path& path() const { return path_; }  // To read what was flushed.
+  // All of it, while nothing has been written: until flush(), unless it is greater than a piece. Not after append().
+  std::optional<std::string_view> bytes() const;
 
  private:
   friend class Spool;

@@ -56,10 +56,13 @@ Intake::Intake(const config::ReceiveConfig& config, storage::Spool& spool, stora
     : config_(config), spool_(spool), store_(store), router_(router), node_uid_(store.node_uid().str()) {}
 
 IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, const Sender& sender) {
-  if (const Status flushed = file.flush(); !flushed.ok()) return refusal(flushed);
   object::crash_point("received");
   // What is it? Read up to the pixel data only, within bounds, before anything else looks at it.
-  const auto header = object::read_instance_header(file.path());
+  const auto bytes = file.bytes();
+  if (!bytes) {
+    if (const Status flushed = file.flush(); !flushed.ok()) return refusal(flushed);
+  }
+  const auto header = bytes ? object::parse_instance_header(*bytes) : object::read_instance_header(file.path());
   if (!header.ok()) {
     const StatusCode code = header.status().code();
     if (code == StatusCode::kNotFound || code == StatusCode::kInternal || code == StatusCode::kUnavailable)
@@ -121,6 +124,9 @@ IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, co
     if (!held.ok()) return failed(held.status());
     Arrival arrival = Arrival::kFirst;
     if (held->has_value()) {
+      if (!stored) {
+        if (const Status flushed = file.flush(); !flushed.ok()) return failed(flushed);
+      }
       const auto relation = compare(stored ? spool_.path(stored->key) : file.path(), *header, **held);
       if (!relation.ok()) {
         const auto now = store_.find_instance(*sop_instance_uid);  // Retention or a correction may have been quicker.

@@ -133,7 +133,8 @@ const std::vector<Operation>& operations() {
        [](StudyStore& store) {
          return store.list_studies({.state = StudyState::kFinished, .limit = 100}).value().size() == 100;
        }},
-      {"page of failed studies (none)", [](StudyStore& store) { return store.list_studies({.failures = true, .limit = 100}).ok(); }},
+      {"page of failed studies (none)",
+       [](StudyStore& store) { return store.list_studies({.failures = true, .limit = 100}).ok(); }},
       {"page of conflicts (none)",
        [](StudyStore& store) { return store.list_studies({.conflicts = true, .limit = 100}).ok(); }},
       {"page of 100 deliveries",

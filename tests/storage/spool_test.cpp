@@ -81,7 +81,7 @@ TEST_F(SpoolTest, AfterAFailedWriteNothingIsCommitted) {
   auto incoming = spool->begin();
   ASSERT_TRUE(incoming.ok());
   files_.fail(files_.calls() + 1, resource_exhausted("write: No space left on device"));
-  const std::string piece(1 << 20, 'x');
+  const std::string piece((1 << 20) + 1, 'x');
   EXPECT_EQ(incoming->append(piece.data(), piece.size()).code(), StatusCode::kResourceExhausted);
   EXPECT_EQ(incoming->append("rest", 4).code(), StatusCode::kResourceExhausted) << "although the disk would take it";
   EXPECT_EQ(spool->commit(std::move(*incoming), uid_).status().code(), StatusCode::kResourceExhausted);
@@ -202,6 +202,23 @@ TEST_F(SpoolTest, EveryCommitIsAFileOfItsOwn) {
   EXPECT_NE(first->key, again->key);
   ASSERT_TRUE(spool->remove(again->key).ok());
   EXPECT_TRUE(spool->verify(*first).ok()) << "the loser of two equal arrivals takes nothing with it";
+}
+
+TEST_F(SpoolTest, AnObjectIsInMemoryUntilItIsWritten) {
+  const auto spool = open();
+  for (const std::size_t size : {std::size_t{1}, std::size_t{1} << 20, (std::size_t{1} << 20) + 1}) {
+    const std::string bytes(size, 'x');
+    auto file = spool->begin();
+    ASSERT_TRUE(file.ok() && file->append(bytes.data(), bytes.size()).ok());
+    EXPECT_EQ(file->bytes().has_value(), size <= 1 << 20) << "a piece was written";
+    EXPECT_TRUE(file->bytes().value_or(bytes) == bytes);
+    ASSERT_TRUE(file->flush().ok());
+    EXPECT_FALSE(file->bytes());
+    EXPECT_EQ(std::filesystem::file_size(file->path()), size);
+    const auto stored = spool->commit(*std::move(file), uid_);
+    ASSERT_TRUE(stored.ok());
+    EXPECT_TRUE(spool->verify(*stored).ok());
+  }
 }
 
 TEST_F(SpoolTest, AnUncommittedFileIsDeleted) {
