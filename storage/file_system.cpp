@@ -89,20 +89,19 @@ class PosixFileSystem : public FileSystem {
     bool direct = aligned && size_bytes > kWriteBytes;
     Descriptor file(path, O_WRONLY | O_APPEND | (direct ? O_DIRECT : 0));
     if (!file.ok()) return errno_status("open", errno);
+    const auto go_on_through_the_page_cache = [&] {
+      direct = false;
+      return ::fcntl(file.get(), F_SETFL, O_APPEND) == 0;
+    };
     const char* next = static_cast<const char*>(data);
     while (size_bytes > 0) {
-      if (direct && size_bytes < kBlockBytes) {
-        direct = false;
-        static_cast<void>(::fcntl(file.get(), F_SETFL, O_APPEND));
-      }
+      if (direct && size_bytes < kBlockBytes && !go_on_through_the_page_cache()) return errno_status("fcntl", errno);
       const std::size_t part = direct ? size_bytes / kBlockBytes * kBlockBytes : std::min(size_bytes, kWriteBytes);
       const ssize_t written = ::write(file.get(), next, part);
       if (written < 0) {
         if (errno == EINTR) continue;
-        if (direct && errno == EINVAL) {  // The file ends within a block, or blocks here are greater.
-          direct = false;
-          if (::fcntl(file.get(), F_SETFL, O_APPEND) == 0) continue;
-        }
+        // The file ends within a block, or blocks here are greater.
+        if (direct && errno == EINVAL && go_on_through_the_page_cache()) continue;
         return errno_status("write", errno);
       }
       next += written;
