@@ -75,27 +75,33 @@ TEST_F(PosixFileSystem, AppendsTheBytesWhereverTheyBeginAndEnd) {
   }
 }
 
+// Of the first `size_bytes` of a file.
+long pages_in_memory(const std::filesystem::path& file, std::size_t size_bytes) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY);
+  void* mapped = ::mmap(nullptr, size_bytes, PROT_READ, MAP_SHARED, descriptor, 0);
+  ::close(descriptor);
+  if (mapped == MAP_FAILED) return -1;
+  std::vector<unsigned char> pages((size_bytes + FileSystem::kBlockBytes - 1) / FileSystem::kBlockBytes);
+  const int looked = ::mincore(mapped, size_bytes, pages.data());
+  ::munmap(mapped, size_bytes);
+  return looked == 0 ? std::count_if(pages.begin(), pages.end(), [](unsigned char page) { return page & 1; }) : -1;
+}
+
 TEST_F(PosixFileSystem, WholeBlocksOfALargeWriteDoNotStayInMemory) {
-  constexpr std::size_t kBlock = FileSystem::kBlockBytes, kBlocks = 64;
+  constexpr std::size_t kBytes = 64 * FileSystem::kBlockBytes, kTail = 9;
   const std::unique_ptr<char, decltype(&std::free)> memory(
-      static_cast<char*>(std::aligned_alloc(kBlock, (kBlocks + 1) * kBlock)), &std::free);
-  std::memset(memory.get(), 7, (kBlocks + 1) * kBlock);
-  const auto file = directory_.path() / "file";
-  const int probe = ::open(directory_.path().c_str(), O_TMPFILE | O_WRONLY | O_DIRECT, 0600);
-  if (probe < 0 || ::write(probe, memory.get(), kBlock) != static_cast<ssize_t>(kBlock)) {
+      static_cast<char*>(std::aligned_alloc(FileSystem::kBlockBytes, 2 * kBytes)), &std::free);
+  std::memset(memory.get(), 7, 2 * kBytes);
+  const auto probe = directory_.path() / "probe", file = directory_.path() / "file";
+  const int direct = ::open(probe.c_str(), O_CREAT | O_WRONLY | O_DIRECT, 0600);
+  const bool written = direct >= 0 && ::write(direct, memory.get(), kBytes) == static_cast<ssize_t>(kBytes);
+  ::close(direct);
+  if (!written || pages_in_memory(probe, kBytes) != 0) {
     GTEST_SKIP() << "the file system of temporary files writes nothing past the page cache";
   }
-  ::close(probe);
   ASSERT_TRUE(file_system_.create_file(file).ok());
-  ASSERT_TRUE(file_system_.append(file, memory.get(), kBlocks * kBlock + 9).ok());
-  const int descriptor = ::open(file.c_str(), O_RDONLY);
-  void* mapped = ::mmap(nullptr, kBlocks * kBlock, PROT_READ, MAP_SHARED, descriptor, 0);
-  ASSERT_NE(mapped, MAP_FAILED);
-  std::vector<unsigned char> resident(kBlocks);
-  ASSERT_EQ(::mincore(mapped, kBlocks * kBlock, resident.data()), 0);
-  EXPECT_EQ(std::count_if(resident.begin(), resident.end(), [](unsigned char page) { return page & 1; }), 0);
-  ::munmap(mapped, kBlocks * kBlock);
-  ::close(descriptor);
+  ASSERT_TRUE(file_system_.append(file, memory.get(), kBytes + kTail).ok());
+  EXPECT_EQ(pages_in_memory(file, kBytes), 0);
 }
 
 }  // namespace

@@ -348,6 +348,24 @@ TEST_P(StudyStoreContract, AWaitingReportIsWokenByTheEndOfTheQuietPeriod) {
   EXPECT_TRUE(*waiting.get());
 }
 
+TEST_P(StudyStoreContract, AWaitingReportIsWokenByTheEndOfAStudyOfWhichNothingIsAnalysed) {
+  for (const bool reportable : {true, false}) {
+    const int study = reportable ? 1 : 2;
+    auto waiting = std::async(std::launch::async, [&] { return store_->claim_ready_study(std::chrono::hours(1)); });
+    clock_.await_wait();  // It has seen that there is nothing, and knows of no time at which there will be.
+    NewInstance image = unrouted(study, 1);
+    image.reportable = reportable;
+    add(image);
+    EXPECT_EQ(waiting.wait_for(milliseconds(20)), std::future_status::timeout);
+    EXPECT_EQ(summary(study).state, StudyState::kOpen);
+    clock_.advance(seconds(10));
+    for (int ms = 0; ms < 5000 && summary(study).state == StudyState::kOpen; ++ms) waiting.wait_for(milliseconds(1));
+    EXPECT_EQ(summary(study).state, reportable ? StudyState::kClosed : StudyState::kNotRouted);
+    clock_.advance(std::chrono::hours(1));
+    EXPECT_EQ(waiting.get()->has_value(), reportable);
+  }
+}
+
 TEST_P(StudyStoreContract, AWaitingDeliveryIsWokenWhenItsRetryIsDue) {
   finish_one(1);
   const auto overlay = claim_deliveries();
