@@ -17,6 +17,7 @@ COMMIT = "storage/group_commit.cpp"
 DATABASE = "storage/sqlite_database.cpp"
 REST = "storage/rest_clock.cpp"
 CLAIMS = "storage/claims.h"
+WAKEUPS = "storage/wakeups.h"
 INTAKE = "dicom_node/receive/intake.cpp"
 WORKER = "dicom_node/deliver/delivery_worker.cpp"
 BACKUP = "storage/backup.cpp"
@@ -29,7 +30,7 @@ ORPHANS = "dicom_node/receive/orphans.cpp"
 NEAREST = {SPOOL: ("spool_test",), INTAKE: ("intake_test",), WORKER: ("delivery_worker_test",),
            COMMIT: ("group_commit_test", "sqlite_vfs_test"), BACKUP: ("backup_test",), FILES: ("file_system_test", "spool_test"),
            RETENTION: ("retention_worker_test",), CHECK: ("spool_check_test",), ORPHANS: ("orphans_test",),
-           STORE: ("sqlite_vfs_test",), DATABASE: ("sqlite_vfs_test",)}
+           WAKEUPS: ("wakeups_test",), STORE: ("sqlite_vfs_test",), DATABASE: ("sqlite_vfs_test",)}
 STORE_TESTS = ("sqlite_study_store_test", "study_store_test")
 
 
@@ -233,6 +234,19 @@ def mutations():
                  "    NODE_RETURN_IF_ERROR(Query(*database, \"UPDATE study SET holds = 0 WHERE holds > 0\").run());\n"
                  "    NODE_RETURN_IF_ERROR(Query(*database, \"UPDATE study SET rest_since = ?1 WHERE rest_since > ?1\", now).run());\n"),
         Mutation("a clock that was wrong ahead keeps what the disk needs", RETENTION, "kept->count() == 0 ?", "false ?"),
+        Mutation("what comes due wakes nobody who waits already", WAKEUPS, "own.due = due;\n    own.changed.notify_all();",
+                 "own.due = due;"),
+        Mutation("what came due is due for ever", WAKEUPS, "own.due.reset();", ""),
+        Mutation("a later time takes the place of an earlier one", WAKEUPS, "if (own.due && *own.due <= due) return;", ""),
+        Mutation("a study of which nothing is analysed closes when somebody looks", RECEIVE,
+                 "signal_on_commit_at(transaction, kStudies, found.integer());", "static_cast<void>(found.integer());"),
+        Mutation("who waits for a study is not told that it was let go", RECEIVE,
+                 "signal_on_commit_at(transaction, kStudies, due.integer());", "static_cast<void>(due.integer());"),
+        Mutation("an object of two pieces passes for a whole one", SPOOL, "content.is_whole = false;", ""),
+        Mutation("what fills no block is forgotten", FILES, "size_bytes -= static_cast<std::size_t>(written);",
+                 "size_bytes = direct ? 0 : size_bytes - static_cast<std::size_t>(written);"),
+        Mutation("what begins within a block is an error", FILES,
+                 "if (direct && errno == EINVAL && go_on_through_the_page_cache()) continue;", ""),
         Mutation("a shard that vanished stays away", SPOOL, "impl_->forget_shard(shard);", ""),
         Mutation("a pipe is waited for", SPOOL, "O_RDONLY | O_NONBLOCK | O_CLOEXEC", "O_RDONLY | O_CLOEXEC"),
         Mutation("purged in any order", RETENTION, "ORDER BY rest_since, id LIMIT 1\",\n"
