@@ -60,11 +60,12 @@ std::vector<std::string> texts_of(DcmItem& item, const DcmTagKey& tag) {
 }
 
 std::vector<std::uint16_t> raw_words(DcmElement& element) {
-  const std::size_t count = element.getLength() / 2;
+  // Asked for once the value is in memory: until then an odd length is as written, from then on it is made even.
+  const auto count = [&] { return element.getLength() / 2; };
   switch (element.ident()) {
     case EVR_SS: {
       Sint16* words = nullptr;
-      if (element.getSint16Array(words).good() && words != nullptr) return {words, words + count};
+      if (element.getSint16Array(words).good() && words != nullptr) return {words, words + count()};
       break;
     }
     case EVR_US:
@@ -72,7 +73,7 @@ std::vector<std::uint16_t> raw_words(DcmElement& element) {
     case EVR_lt:
     case EVR_OW: {
       Uint16* words = nullptr;
-      if (element.getUint16Array(words).good() && words != nullptr) return {words, words + count};
+      if (element.getUint16Array(words).good() && words != nullptr) return {words, words + count()};
       break;
     }
     default: break;

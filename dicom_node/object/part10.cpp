@@ -25,6 +25,37 @@ const char* const kImplementationVersionName = "SKELEX_" NODE_VERSION_NAME;
 
 namespace {
 
+// DCMTK reads long values of a file when they are asked for, and so do we of one in memory: else it would allocate what
+// an element says before it sees that the bytes end.
+class MemoryStream : public DcmInputBufferStream {
+ public:
+  MemoryStream(std::string_view bytes, std::size_t offset)
+      : bytes_(bytes), offset_(offset), uninflated_(currentProducer()) {
+    setBuffer(bytes.data() + offset, static_cast<offile_off_t>(bytes.size() - offset));
+    setEos();
+  }
+  DcmInputStreamFactory* newFactory() const override {  // None of what is inflated.
+    if (currentProducer() != uninflated_) return nullptr;
+    return new Factory(bytes_, offset_ + static_cast<std::size_t>(tell()));
+  }
+
+ private:
+  class Factory : public DcmInputStreamFactory {
+   public:
+    Factory(std::string_view bytes, std::size_t offset) : bytes_(bytes), offset_(offset) {}
+    DcmInputStream* create() const override { return new MemoryStream(bytes_, offset_); }
+    DcmInputStreamFactory* clone() const override { return new Factory(*this); }
+    DcmInputStreamFactoryType ident() const override { return DFT_DcmInputFileStreamFactory; }
+
+   private:
+    std::string_view bytes_;
+    std::size_t offset_;
+  };
+  std::string_view bytes_;
+  std::size_t offset_;
+  const DcmProducer* uninflated_;
+};
+
 // `load` reads as far as a tag.
 Result<Structure> load_as_walked(Result<Structure> structure, Extent extent,
                                  const std::function<OFCondition(const DcmTagKey&)>& load) {
@@ -52,9 +83,7 @@ Result<Structure> walk_and_load(const std::filesystem::path& file, DcmFileFormat
 
 Result<Structure> walk_and_load(std::string_view bytes, DcmFileFormat& into, const ReadLimits& limits) {
   return load_as_walked(walk_structure(bytes, limits), Extent::kUpToPixelData, [&](const DcmTagKey& stop) {
-    DcmInputBufferStream stream;
-    stream.setBuffer(bytes.data(), static_cast<offile_off_t>(bytes.size()));
-    stream.setEos();
+    MemoryStream stream(bytes, 0);
     into.transferInit();
     const OFCondition read = into.readUntilTag(stream, EXS_Unknown, EGL_noChange, DCM_MaxReadLength, stop);
     into.transferEnd();
