@@ -16,14 +16,15 @@ namespace node::storage {
 
 class FileSystem {
  public:
-  static constexpr std::size_t kBlockBytes = 4096;  // No disk asks for a greater alignment: open(2), O_DIRECT.
+  static constexpr std::size_t kBlockBytes = 4096;  // What disks ask for, or a multiple of it: open(2), O_DIRECT.
 
   virtual ~FileSystem() = default;
   // One level; OK if it is there. Survives power loss once its parent is synced.
   virtual Status create_directory(const std::filesystem::path& path) = 0;
   virtual Status create_file(const std::filesystem::path& path) = 0;  // Empty; fails if it is there.
-  // Written past the page cache is what of `data` fills whole blocks of kBlockBytes, if it begins at a multiple of that
-  // in memory and in the file and the file system can: nothing is copied, and a sync has nothing of it to wait for.
+  // Written past the page cache, so that nothing is copied and a sync finds it on the disk or in the disk's own cache,
+  // is what of `data` fills whole blocks of kBlockBytes: if it is more than 64 KiB, begins at a multiple of a block in
+  // memory and in the file, and the file system can.
   virtual Status append(const std::filesystem::path& path, const void* data, std::size_t size_bytes) = 0;
   virtual Status sync_file(const std::filesystem::path& path) = 0;  // fsync
   virtual Status rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;

@@ -126,16 +126,25 @@ std::string random_hex() {
 
 namespace {
 
-// kPieceBytes at the beginning of a block, of which only what is used becomes resident. A thread keeps that of one file
-// for its next: memory that is fresh for each object costs as much as the copying into it.
+// kPieceBytes at the beginning of a block, of which only what is used becomes resident. Some are kept for the next
+// objects: memory that is fresh for each costs as much as the copying into it.
 class Piece {
  public:
-  Piece() : memory_(std::move(spare_)) {
-    if (!memory_) memory_.reset(static_cast<char*>(std::aligned_alloc(FileSystem::kBlockBytes, kPieceBytes)));
+  Piece() {
+    {
+      MutexLock lock(spares_mutex_);
+      if (!spares_.empty()) {
+        memory_ = std::move(spares_.back());
+        spares_.pop_back();
+        return;
+      }
+    }
+    memory_.reset(static_cast<char*>(std::aligned_alloc(FileSystem::kBlockBytes, kPieceBytes)));
     if (!memory_) throw std::bad_alloc();
   }
   ~Piece() {
-    if (!spare_) spare_ = std::move(memory_);
+    MutexLock lock(spares_mutex_);
+    if (spares_.size() < kSparesMax) spares_.push_back(std::move(memory_));
   }
   Piece(const Piece&) = delete;
   Piece& operator=(const Piece&) = delete;
@@ -146,11 +155,14 @@ class Piece {
     void operator()(char* memory) const { std::free(memory); }
   };
   using Memory = std::unique_ptr<char, Free>;
-  static thread_local Memory spare_;
+  static constexpr std::size_t kSparesMax = 16;
+  static Mutex spares_mutex_;
+  static std::vector<Memory> spares_ GUARDED_BY(spares_mutex_);
   Memory memory_;
 };
 
-thread_local Piece::Memory Piece::spare_;
+Mutex Piece::spares_mutex_;
+std::vector<Piece::Memory> Piece::spares_;
 
 }  // namespace
 

@@ -46,6 +46,7 @@ Result<AddResult> SqliteStudyStore::add_instance(const NewInstance& instance, Ar
 
     // A new study begins OPEN; one that holds no reportable image when its quiet period is over ends as NOT_ROUTED.
     std::int64_t study = 0;
+    std::optional<std::int64_t> close_due_at;
     {
       Query found(database,
                   "INSERT INTO study(uid, accession_number, state, priority, quiet_ms, opened_at, "
@@ -56,11 +57,10 @@ Result<AddResult> SqliteStudyStore::add_instance(const NewInstance& instance, Ar
                   "RETURNING id, state, close_due_at",
                   instance.study_instance_uid.str(), instance.accession_number, instance.route.priority,
                   static_cast<std::int64_t>(instance.study_quiet_period.count()), now(), due_now(), open_max_ms_);
-      if (!found.next()) return found.status();
+      if (!found.next()) return found.status().ok() ? internal_error("the study has no row") : found.status();
       study = found.integer();
-      if (static_cast<StudyState>(found.integer()) == StudyState::kOpen) {
-        signal_on_commit_at(transaction, kStudies, found.integer());
-      }
+      if (static_cast<StudyState>(found.integer()) == StudyState::kOpen) close_due_at = found.integer();
+      NODE_RETURN_IF_ERROR(found.run());
     }
 
     bool opens = instance.reportable && arrival != Arrival::kConflict;
@@ -77,6 +77,8 @@ Result<AddResult> SqliteStudyStore::add_instance(const NewInstance& instance, Ar
     if (opens) {
       NODE_RETURN_IF_ERROR(hold_open(transaction, instance.association, study));
       NODE_RETURN_IF_ERROR(open_study(transaction, study, instance.study_quiet_period.count()));
+    } else if (close_due_at) {
+      signal_on_commit_at(transaction, kStudies, *close_due_at);
     }
     NODE_RETURN_IF_ERROR(refresh_waits(transaction, study));
     NODE_RETURN_IF_ERROR(refresh_late_originals(transaction, study));
@@ -165,7 +167,7 @@ Status SqliteStudyStore::refresh_close_due(Transaction& transaction, std::int64_
   if (due.next() && static_cast<StudyState>(due.integer()) == StudyState::kOpen) {
     signal_on_commit_at(transaction, kStudies, due.integer());
   }
-  return due.status();
+  return due.run();
 }
 
 // An association holds the study that it brought last: one that goes on to another study, as a PACS that sends its
@@ -239,7 +241,7 @@ Status SqliteStudyStore::refresh_waits(Transaction& transaction, std::int64_t st
                 "EXISTS (SELECT 1 FROM instance WHERE study_id = ?1 AND state = 0) RETURNING waits",
                 study);
   if (changed.next() && !changed.boolean()) signal_on_commit(transaction, kStudies);
-  return changed.status();
+  return changed.run();
 }
 
 }  // namespace node::storage
