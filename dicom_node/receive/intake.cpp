@@ -125,6 +125,10 @@ IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, co
     Arrival arrival = Arrival::kFirst;
     if (held->has_value()) {
       if (!stored) {
+        if (bytes && !(*held)->purged && is_in_file(*bytes, spool_.path((*held)->file.key))) {
+          answer.outcome = Outcome::kResend;  // Nothing was written.
+          return answer;
+        }
         if (const Status flushed = file.flush(); !flushed.ok()) return failed(flushed);
       }
       const auto relation = compare(stored ? spool_.path(stored->key) : file.path(), *header, **held);
@@ -159,6 +163,8 @@ IntakeAnswer Intake::take(storage::IncomingFile file, const Command& command, co
 
     // The bytes are durable before the row, the row before the answer.
     if (!stored) {
+      if (const Status flushed = file.flush(); !flushed.ok()) return failed(flushed);
+      object::crash_point("written");
       auto committed = spool_.commit(std::move(file), *sop_instance_uid);
       if (!committed.ok()) return failed(committed.status());
       stored = instance.file = *std::move(committed);

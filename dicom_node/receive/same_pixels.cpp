@@ -54,6 +54,18 @@ Result<bool> have_same_bytes(const std::filesystem::path& a, const std::filesyst
   }
 }
 
+bool is_in_file(std::string_view bytes, const std::filesystem::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  std::array<char, 1 << 16> part{};
+  while (true) {
+    stream.read(part.data(), part.size());
+    const std::string_view found(part.data(), static_cast<std::size_t>(stream.gcount()));
+    if (!bytes.starts_with(found)) return false;
+    bytes.remove_prefix(found.size());
+    if (!stream) return stream.eof() && bytes.empty();
+  }
+}
+
 Result<bool> have_same_pixels(const std::filesystem::path& a, const std::filesystem::path& b) {
   NODE_ASSIGN_OR_RETURN(const object::InstanceHeader header_a, object::read_instance_header(a));
   NODE_ASSIGN_OR_RETURN(const object::InstanceHeader header_b, object::read_instance_header(b));

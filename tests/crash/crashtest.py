@@ -22,7 +22,7 @@ import pydicom
 from archives import Orthanc, StoreScp
 from harness import BIN, DEMO, SOURCE, Node, count_doubles, small_image, wait_until
 
-POINTS = ("received", "spooled", "recorded", "loaded", "predicted", "analysed", "built", "finished", "sending", "sent",
+POINTS = ("received", "written", "spooled", "recorded", "loaded", "predicted", "analysed", "built", "finished", "sending", "sent",
           "delivered")
 POINT_WAIT_S = 10  # For a point to be passed; then the kill is at a moment.
 
@@ -53,7 +53,8 @@ class Room:
 
     def image(self, study):
         part = ("KNEE", "HAND", "HIP", "SHOULDER")[self.studies.index(study) % 4]
-        dataset = small_image(part, study, seed=self.draw.getrandbits(32))
+        side = self.draw.choice((96, 96, 600, 1700))  # A few are written past the page cache, in one piece and in several.
+        dataset = small_image(part, study, seed=self.draw.getrandbits(32), side=side)
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = self.uid()
         dataset.SeriesInstanceUID = self.uid()
         return dataset

@@ -220,7 +220,18 @@ TEST_F(IntakeTest, AFullDiskIsNotNow) {
   EXPECT_EQ(answer.outcome, Outcome::kRefused);
 }
 
-TEST_F(IntakeTest, AFailingDiskIsAProcessingFailure) {
+// More than a piece of an IncomingFile: its header is read from the file.
+object::TestImage large_knee() {
+  object::TestImage image = knee();
+  image.rows = 1000;
+  image.columns = 700;
+  image.values.assign(700'000, 100);
+  return image;
+}
+
+class IntakeOnAFailingDisk : public IntakeTest, public testing::WithParamInterface<bool> {};
+
+TEST_P(IntakeOnAFailingDisk, IsAProcessingFailure) {
   for (const auto& [failure, status] : {std::pair(data_loss("sync: Input/output error"), kProcessingFailure),
                                         std::pair(resource_exhausted("sync: No space left"), kOutOfResources)}) {
     fakes::FaultyFileSystem file_system;
@@ -229,7 +240,7 @@ TEST_F(IntakeTest, AFailingDiskIsAProcessingFailure) {
     config.free_bytes_min = 0;
     auto spool = storage::Spool::open(config, file_system);
     ASSERT_TRUE(spool.ok()) << spool.status().message();
-    DcmFileFormat file = make_image(knee());
+    DcmFileFormat file = object::make_image(GetParam() ? large_knee() : knee());
     object::TemporaryFolder folder;
     storage::IncomingFile incoming = arrived(**spool, object::read_bytes(object::write(folder, file)));
     file_system.fail(file_system.calls() + 1, failure);
@@ -240,6 +251,8 @@ TEST_F(IntakeTest, AFailingDiskIsAProcessingFailure) {
   }
 }
 
+INSTANTIATE_TEST_SUITE_P(ImageIsLarge, IntakeOnAFailingDisk, testing::Bool());
+
 // --- A UID we hold ------------------------------------------------------------------------------------------------
 
 TEST_F(IntakeTest, AResendIsNoNewWork) {
@@ -248,6 +261,14 @@ TEST_F(IntakeTest, AResendIsNoNewWork) {
   EXPECT_EQ(again.status, kSuccess);
   EXPECT_EQ(again.outcome, Outcome::kResend);
   EXPECT_EQ(held().size(), 1u);
+  EXPECT_EQ(files(), 1u);
+}
+
+TEST_F(IntakeTest, ALargeImageIsTakenAndKnownAgainToo) {
+  ASSERT_EQ(take(make_image(large_knee())).outcome, Outcome::kStored);
+  EXPECT_EQ(take(make_image(large_knee())).outcome, Outcome::kResend);
+  EXPECT_EQ(take(make_image(large_knee()), EXS_DeflatedLittleEndianExplicit).outcome, Outcome::kResend)
+      << "deflated it is small, its header is read in memory";
   EXPECT_EQ(files(), 1u);
 }
 
