@@ -239,7 +239,7 @@ def mutations():
         Mutation("what came due is due for ever", WAKEUPS, "own.due.reset();", ""),
         Mutation("a later time takes the place of an earlier one", WAKEUPS, "if (own.due && *own.due <= due) return;", ""),
         Mutation("a study of which nothing is analysed closes when somebody looks", RECEIVE,
-                 "signal_on_commit_at(transaction, kStudies, found.integer());", "static_cast<void>(found.integer());"),
+                 "signal_on_commit_at(transaction, kStudies, *close_due_at);", ""),
         Mutation("who waits for a study is not told that it was let go", RECEIVE,
                  "signal_on_commit_at(transaction, kStudies, due.integer());", "static_cast<void>(due.integer());"),
         Mutation("an object of two pieces passes for a whole one", SPOOL, "content.is_whole = false;", ""),
