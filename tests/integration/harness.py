@@ -31,16 +31,25 @@ SC_CLASS = "1.2.840.10008.5.1.4.1.1.7"
 SANITIZED_FACTOR = 4 if "dev" in BIN.parts else 1  # Time allowed in a build with sanitizers.
 
 
+PORTS_OF_OURS = []  # A name each, by which no other test of this machine takes the port before its server has it.
+
+
 def free_port():
     """Below those that the kernel gives to whoever calls: one of these is taken before a server has it. Of all addresses:
-    one that is free on loopback alone may have ended connections of 127.0.0.2, and Orthanc is refused it for a minute."""
+    one that is free on loopback alone may have ended connections of 127.0.0.2, and Orthanc is refused it for a minute.
+    The caller's until its process ends."""
     while True:
+        port = random.SystemRandom().randrange(12000, 32000)
+        name = socket.socket(socket.AF_UNIX)
         with socket.socket() as probe:
             try:
-                probe.bind(("", random.SystemRandom().randrange(12000, 32000)))
-                return probe.getsockname()[1]
+                name.bind(f"\0skelex-node test port {port}")  # Of no file: it goes with the process.
+                probe.bind(("", port))
             except OSError:
-                pass  # Taken.
+                name.close()
+                continue  # Taken.
+        PORTS_OF_OURS.append(name)
+        return port
 
 
 def wait_until(condition, what, seconds=60, process=None):

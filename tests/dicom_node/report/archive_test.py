@@ -10,8 +10,8 @@ import os
 import pathlib
 import random
 import shutil
-import socket
 import subprocess
+import sys
 import time
 import urllib.request
 
@@ -25,16 +25,13 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from made_study import DATA, FORMS, make, radiographs_by_study
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "integration"))
+from harness import free_port
+
 ORTHANC = shutil.which("Orthanc", path="/usr/sbin:/usr/bin:" + os.environ.get("PATH", ""))
 VIEWER = pathlib.Path("/usr/share/orthanc/plugins/libOrthancWebViewer.so")
 AMBER = (255, 191, 0)  # What the disclaimer stands on.
 pytestmark = pytest.mark.skipif(not ORTHANC, reason="Debian's orthanc is not installed")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return probe.getsockname()[1]
 
 
 class Archive:
