@@ -166,8 +166,8 @@ Status FileSystem::create_directories(const std::filesystem::path& path) {
 }
 
 void give_to_owner(const std::filesystem::path& directory, int made) {
-  struct stat of {
-  }, own{};
+  struct stat of {};
+  struct stat own {};
   if (::geteuid() != 0 || ::stat(directory.c_str(), &of) != 0 || of.st_uid == 0) return;
   // That user may write there: never a file of root's that also has a name elsewhere.
   if (::fstat(made, &own) != 0 || own.st_uid != 0 || (!S_ISDIR(own.st_mode) && own.st_nlink != 1)) return;
